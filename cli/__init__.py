@@ -1,0 +1,1 @@
+"""The `flinkrec` command: one file a command."""

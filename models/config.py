@@ -1,0 +1,255 @@
+"""The configuration of a job: every knob a user may turn, typed, bounded and validated as a whole.
+
+`Configuration` mirrors the YAML files in `conf/` section by section. `parse_configuration` turns a mapping (already
+read from YAML by the caller, `models` does no I/O) into it, and names file, key, what was expected and what came when
+it cannot. The dataclasses are frozen: a running job never changes its configuration.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+PositiveInt = Annotated[int, Meta(ge=1)]
+NonNegativeInt = Annotated[int, Meta(ge=0)]
+PositiveFloat = Annotated[float, Meta(gt=0)]
+NonNegativeFloat = Annotated[float, Meta(ge=0)]
+UnitFloat = Annotated[float, Meta(ge=0, le=1)]
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class ConfigurationError(ValueError):
+    """A configuration that cannot be used, said in one sentence.
+
+    Parameters
+    ----------
+    file : name of the file the value came from
+    key : dotted path of the offending key, ``(top level)`` for the document itself
+    expected, got : what would have been accepted, and what was found
+    """
+
+    def __init__(self, *, file: str, key: str, expected: str, got: str) -> None:
+        super().__init__(f"{file}: {key}: expected {expected}, got {got}")
+        self.file, self.key, self.expected, self.got = file, key, expected, got
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every section: immutable, keyword-only, unknown keys refused."""
+
+
+class Kafka(Section):
+    bootstrap_servers: Annotated[str, Meta(min_length=3)] = "localhost:19092"
+    topic_prefix: Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")] = ""
+    partitions: Annotated[int, Meta(ge=1, le=1024)] = 8
+    replication_factor: Annotated[int, Meta(ge=1, le=7)] = 1
+    start_from: Literal["earliest", "latest", "committed"] = "earliest"
+    consumer_group: Name = "flinkrec"
+    transaction_timeout_ms: PositiveInt = 600_000
+    properties: dict[str, str] = {}
+
+
+class Flink(Section):
+    jobmanager: Annotated[str, Meta(pattern=r"^[^:/]+:\d+$")] = "localhost:18081"
+    job_name: Name = "flinkrec"
+    parallelism: Annotated[int, Meta(ge=1, le=128)] = 1
+    checkpoint_interval_ms: Annotated[int, Meta(ge=100)] = 10_000
+    buffer_timeout_ms: NonNegativeInt = 5
+    state_backend: Literal["hashmap", "rocksdb"] = "hashmap"
+    recommendations_guarantee: Literal["at_least_once", "exactly_once"] = "at_least_once"
+    options: dict[str, str] = {}
+
+
+class EventType(Section):
+    """How much one event of this type counts.
+
+    weight scales the pairs and the profile entry of the event; a weight of 0 makes the type known but teaches nothing.
+    """
+
+    weight: NonNegativeFloat = 1.0
+    makes_slate: bool = True
+
+
+DEFAULT_EVENT_TYPES = {
+    "view": EventType(weight=1.0),
+    "browse": EventType(weight=1.0),
+    "click": EventType(weight=1.0),
+    "cart": EventType(weight=2.0),
+    "purchase": EventType(weight=3.0),
+    "play": EventType(weight=1.0),
+    "read": EventType(weight=1.0),
+    "share": EventType(weight=2.0),
+    "comment": EventType(weight=1.5),
+    "rating": EventType(weight=1.0),
+    "impression": EventType(weight=0.0, makes_slate=False),
+}
+
+
+class Events(Section):
+    types: dict[Name, EventType] = msgspec.field(default_factory=lambda: dict(DEFAULT_EVENT_TYPES))
+    default_type: Name = "view"
+    max_record_bytes: Annotated[int, Meta(ge=64)] = 65_536
+    max_id_bytes: Annotated[int, Meta(ge=8, le=1024)] = 256
+    max_age_days: PositiveFloat = 36_500.0
+    max_future_ms: NonNegativeInt = 60_000
+    late_after_ms: NonNegativeInt = 60_000
+    max_events_per_minute: PositiveInt = 6_000
+
+
+class Profile(Section):
+    items: Annotated[int, Meta(ge=1, le=200)] = 50
+    seen_items: Annotated[int, Meta(ge=16, le=65_536)] = 4_096
+    dedup_events: Annotated[int, Meta(ge=1, le=1024)] = 64
+    ttl_days: PositiveFloat = 365.0
+    sitting_gap_s: PositiveFloat = 3_600.0
+
+
+class ItemCF(Section):
+    pair_items: Annotated[int, Meta(ge=1, le=200)] = 20
+    pair_decay: UnitFloat = 0.94
+    reverse_weight: UnitFloat = 0.6
+    score_items: Annotated[int, Meta(ge=1, le=200)] = 20
+    score_decay: UnitFloat = 0.9
+    shrinkage: NonNegativeFloat = 10.0
+    neighbours: Annotated[int, Meta(ge=8, le=4096)] = 400
+    half_life_days: PositiveFloat | None = None
+    shards: Annotated[int, Meta(ge=1, le=128)] = 16
+    snapshot_every: PositiveInt = 2_000
+    publish_interval_ms: PositiveInt = 200
+
+
+class Popularity(Section):
+    fast_half_life_hours: PositiveFloat = 24.0
+    slow_half_life_hours: PositiveFloat = 336.0
+    pool: PositiveInt = 200
+
+
+class Scorer(Section):
+    name: Annotated[str, Meta(min_length=1)] = "mlp"
+    candidates: Annotated[int, Meta(ge=10, le=1000)] = 100
+    hidden: tuple[PositiveInt, ...] = (64, 32)
+
+
+class Learner(Section):
+    enabled: bool = True
+    learning_rate: PositiveFloat = 0.002
+    batch_examples: PositiveInt = 64
+    replay_batches: NonNegativeInt = 2
+    replay_bytes: PositiveInt = 33_554_432
+    sample_rate: UnitFloat = 1.0
+    publish_every_steps: PositiveInt = 4
+    snapshot_every: PositiveInt = 256
+    seed: int = 7
+
+
+class Policy(Section):
+    name: Name = "epsilon_greedy"
+    epsilon: UnitFloat = 0.05
+    epsilon_min: UnitFloat = 0.01
+    epsilon_decay: UnitFloat = 1.0
+    seed: int = 7
+
+
+class Slate(Section):
+    k: Annotated[int, Meta(ge=1, le=100)] = 10
+    recommend_seen: bool = False
+    reasons: Annotated[int, Meta(ge=0, le=20)] = 3
+
+
+class Metrics(Section):
+    window_s: PositiveInt = 60
+    latency_buckets_ms: tuple[PositiveInt, ...] = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 60_000)
+
+
+class Configuration(Section):
+    """The whole configuration; every section has defaults, so that ``{}`` is a valid file."""
+
+    kafka: Kafka = Kafka()
+    flink: Flink = Flink()
+    events: Events = Events()
+    profile: Profile = Profile()
+    item_cf: ItemCF = ItemCF()
+    popularity: Popularity = Popularity()
+    scorer: Scorer = Scorer()
+    learner: Learner = Learner()
+    policy: Policy = Policy()
+    slate: Slate = Slate()
+    metrics: Metrics = Metrics()
+
+
+_PATH = re.compile(r"^(?P<message>.*?)(?: - at `(?:key in )?\$?(?P<path>[^`]*)`)?$", re.DOTALL)
+_TYPE_ERROR = re.compile(r"^Expected (?P<expected>.*?)(?:, got (?P<got>.*))?$", re.DOTALL)
+
+
+def parse_configuration(mapping: object, file: str) -> Configuration:
+    """Validate a mapping read from YAML.
+
+    Parameters
+    ----------
+    mapping : what the YAML parser returned (``None`` for an empty file means all defaults)
+    file : its name, for the error
+
+    Raises
+    ------
+    ConfigurationError
+        When a key is unknown, a value has another type or lies outside its bounds, or two values contradict.
+    """
+    try:
+        configuration = msgspec.convert({} if mapping is None else mapping, Configuration)
+    except msgspec.ValidationError as error:
+        raise _explained(error, mapping, file) from None
+    _check_consistency(configuration, file)
+    return configuration
+
+
+def _explained(error: msgspec.ValidationError, mapping: object, file: str) -> ConfigurationError:
+    match = _PATH.match(str(error))
+    assert match is not None
+    key = (match["path"] or "").lstrip(".")
+    found = _lookup(mapping, key)
+    message = match["message"]
+    unknown = re.match(r"Object contains unknown field `(.*)`", message)
+    if unknown:
+        key = f"{key}.{unknown[1]}" if key else unknown[1]
+        return ConfigurationError(file=file, key=key, expected="a known key", got="an unknown one")
+    typed = _TYPE_ERROR.match(message)
+    expected = typed["expected"].replace("`", "") if typed else message
+    return ConfigurationError(file=file, key=key or "(top level)", expected=expected, got=repr(found))
+
+
+def _lookup(mapping: object, key: str) -> Any:
+    found: Any = mapping
+    for part in re.findall(r"[^.\[\]]+", key):
+        try:
+            found = found[int(part)] if isinstance(found, list) else found[part]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return found
+    return found
+
+
+def _check_consistency(configuration: Configuration, file: str) -> None:
+    def require(holds: bool, key: str, expected: str, got: object) -> None:
+        if not holds:
+            raise ConfigurationError(file=file, key=key, expected=expected, got=repr(got))
+
+    c = configuration
+    require(c.events.default_type in c.events.types, "events.default_type", "one of events.types", c.events.default_type)
+    require(
+        c.slate.k <= c.scorer.candidates, "slate.k", f"at most scorer.candidates = {c.scorer.candidates}", c.slate.k
+    )
+    require(
+        max(c.item_cf.pair_items, c.item_cf.score_items) <= c.profile.items,
+        "profile.items",
+        "at least item_cf.pair_items and item_cf.score_items",
+        c.profile.items,
+    )
+    require(
+        c.kafka.transaction_timeout_ms > c.flink.checkpoint_interval_ms,
+        "kafka.transaction_timeout_ms",
+        "more than flink.checkpoint_interval_ms",
+        c.kafka.transaction_timeout_ms,
+    )
+    buckets = c.metrics.latency_buckets_ms
+    require(list(buckets) == sorted(set(buckets)), "metrics.latency_buckets_ms", "rising values", buckets)

@@ -1,0 +1,3 @@
+"""Behaviour events: the schema of the `events` topic, and the cleaning that stands between it and everything else."""
+
+from __future__ import annotations

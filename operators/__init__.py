@@ -1,0 +1,1 @@
+"""Thin Flink adapters of the objects in `models`: state, timers, side outputs."""
