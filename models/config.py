@@ -114,6 +114,7 @@ class ItemCF(Section):
     score_decay: UnitFloat = 0.9
     shrinkage: NonNegativeFloat = 10.0
     neighbours: Annotated[int, Meta(ge=8, le=4096)] = 400
+    served_neighbours: Annotated[int, Meta(ge=8, le=4096)] = 400
     half_life_days: PositiveFloat | None = None
     shards: Annotated[int, Meta(ge=1, le=128)] = 16
     snapshot_every: PositiveInt = 2_000
@@ -127,7 +128,7 @@ class Popularity(Section):
 
 
 class Scorer(Section):
-    name: Annotated[str, Meta(min_length=1)] = "mlp"
+    name: Literal["mlp", "none"] = "mlp"
     candidates: Annotated[int, Meta(ge=10, le=1000)] = 100
     hidden: tuple[PositiveInt, ...] = (64, 32)
 

@@ -1,0 +1,59 @@
+"""The `flinkrec` command: one file a command, each with one function of the command's name.
+
+The modules of the commands import what they need when they run, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import typer
+from rich.console import Console
+
+from cli.errors import UserError
+
+# In the order in which a newcomer meets them.
+COMMANDS = ("setup", "up", "status", "demo", "submit", "replay", "watch", "evaluate", "down")
+
+app = typer.Typer(
+    name="flinkrec",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="rich",
+    help=(
+        "Recommendations that react to what a user did a moment ago.\n\n"
+        "[bold]flinkrec up[/] starts a Kafka broker and a Flink cluster on this machine, [bold]flinkrec demo[/] shows "
+        "the recommender at work on them, [bold]flinkrec down[/] ends them. Everything they write lies in one "
+        "directory: FLINKREC_HOME, by default ~/.flinkrec."
+    ),
+)
+
+
+def _register(name: str) -> None:
+    module = f"cli.{name}"
+    try:
+        command = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        return
+    app.command(name)(command)
+
+
+for _name in COMMANDS:
+    _register(_name)
+
+
+def main() -> None:
+    """Run the command line; what a person can mend is said in one sentence, without a traceback."""
+    try:
+        app()
+    except UserError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"flinkrec: {error}", markup=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""The Flink cluster of the local stack: a Flink home of our own, its configuration, and the JVM command lines.
+
+PyFlink's distribution is used as it is, through symlinks. What differs is `lib/`: the flink-python and Kafka connector
+jars must be loaded by Flink's own class loader, because pemja can be loaded only once in a JVM: as part of a job's jars
+the second job on a TaskManager would fail with ``NoSuchFieldException: loadedLibraryNames``.
+
+The JVMs are started directly, not through Flink's shell scripts: those start three more JVMs to read the configuration,
+which a restart after a crash would have to wait for. Flink's BashJavaUtils is asked once, when the stack comes up.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cli.errors import UserError
+from cli.stack.paths import Home
+from cli.stack.ports import Ports
+
+JOBMANAGER_CLASS = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+TASKMANAGER_CLASS = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+_RESULT = "BASH_JAVA_UTILS_EXEC_RESULT:"
+
+_LOG4J = """\
+rootLogger.level = INFO
+rootLogger.appenderRef.rolling.ref = RollingFileAppender
+
+logger.kafka.name = org.apache.kafka
+logger.kafka.level = WARN
+logger.zookeeper.name = org.apache.flink.shaded.zookeeper3
+logger.zookeeper.level = WARN
+logger.netty.name = org.jboss.netty.channel.DefaultChannelPipeline
+logger.netty.level = OFF
+
+appender.rolling.name = RollingFileAppender
+appender.rolling.type = RollingFile
+appender.rolling.append = true
+appender.rolling.fileName = ${sys:log.file}
+appender.rolling.filePattern = ${sys:log.file}.%i
+appender.rolling.layout.type = PatternLayout
+appender.rolling.layout.pattern = %d{yyyy-MM-dd HH:mm:ss,SSS} %-5p %c{1} - %m%n
+appender.rolling.policies.type = Policies
+appender.rolling.policies.size.type = SizeBasedTriggeringPolicy
+appender.rolling.policies.size.size = 20MB
+appender.rolling.strategy.type = DefaultRolloverStrategy
+appender.rolling.strategy.max = 3
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Sizes in MiB. What Python allocates in thread mode is native memory of the JVM: `python` reserves it."""
+
+    heap: int = 768
+    managed: int = 64
+    network: int = 128
+    python: int = 1500
+
+
+def distribution() -> Path:
+    """The Flink distribution inside the installed pyflink package, found without importing it."""
+    spec = importlib.util.find_spec("pyflink")
+    if spec is None or spec.origin is None:
+        raise UserError("apache-flink is not installed in this Python environment: run `make setup`")
+    return Path(spec.origin).parent
+
+
+def configuration(home: Home, ports: Ports, memory: Memory) -> dict[str, Any]:
+    """What stands in the cluster's config.yaml."""
+    shipped = yaml.safe_load((distribution() / "conf" / "config.yaml").read_text())
+    return {
+        "env.java.opts.all": shipped["env"]["java"]["opts"]["all"],
+        "env.log.dir": str(home.logs),
+        "env.pid.dir": str(home.tmp),
+        "io.tmp.dirs": str(home.tmp),
+        "classloader.resolve-order": "parent-first",
+        # Everything listens on this machine only.
+        "jobmanager.rpc.address": "localhost",
+        "jobmanager.rpc.port": ports.rpc,
+        "jobmanager.bind-host": "localhost",
+        "rest.address": "localhost",
+        "rest.bind-address": "localhost",
+        "rest.port": ports.rest,
+        "taskmanager.host": "localhost",
+        "taskmanager.bind-host": "localhost",
+        # Whoever reaches the web page must not be able to run code of theirs.
+        "web.submit.enable": False,
+        "jobmanager.memory.process.size": "1g",
+        "taskmanager.memory.task.heap.size": f"{memory.heap}m",
+        "taskmanager.memory.managed.size": f"{memory.managed}m",
+        "taskmanager.memory.network.min": f"{memory.network}m",
+        "taskmanager.memory.network.max": f"{memory.network}m",
+        "taskmanager.memory.task.off-heap.size": f"{memory.python}m",
+        # All Python tasks of a JVM share one GIL: one slot a TaskManager, and more TaskManagers.
+        "taskmanager.numberOfTaskSlots": 1,
+        "python.execution-mode": "thread",
+        "python.executable": sys.executable,
+        "python.client.executable": sys.executable,
+        "python.pythonpath": sysconfig.get_path("purelib"),
+        "execution.checkpointing.dir": home.checkpoints.as_uri(),
+        "execution.checkpointing.savepoint-dir": home.savepoints.as_uri(),
+        # With no free slot a fixed delay burns its attempts at once; this one waits for the new TaskManager.
+        "restart-strategy.type": "exponential-delay",
+        "restart-strategy.exponential-delay.initial-backoff": "500 ms",
+        "restart-strategy.exponential-delay.max-backoff": "10 s",
+        "restart-strategy.exponential-delay.reset-backoff-threshold": "1 min",
+        "jobmanager.execution.failover-strategy": "region",
+        # A killed TaskManager is noticed in about two seconds instead of fifty.
+        "heartbeat.interval": 2000,
+        "heartbeat.timeout": 8000,
+        "heartbeat.rpc-failure-threshold": 1,
+    }
+
+
+def environment(home: Home) -> dict[str, str]:
+    """The environment of the Flink processes and of `bin/flink`.
+
+    PYTHONPATH names the installed packages and not the repository: the job's own code travels with each submission.
+    """
+    inherited = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return inherited | {
+        "FLINK_CONF_DIR": str(home.flink_conf),
+        "FLINK_LIB_DIR": str(home.flink_lib),
+        "FLINK_OPT_DIR": str(home.flink / "opt"),
+        "FLINK_PLUGINS_DIR": str(home.flink / "plugins"),
+        "FLINK_LOG_DIR": str(home.logs),
+        "FLINK_PID_DIR": str(home.tmp),
+        "FLINK_IDENT_STRING": "flinkrec",
+        "PYTHONPATH": sysconfig.get_path("purelib"),
+        "NUMBA_CACHE_DIR": str(home.numba_cache),
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+def prepare(home: Home, ports: Ports, memory: Memory) -> None:
+    """Lay out the Flink home and write its configuration."""
+    shipped = distribution()
+    for name in ("bin", "opt", "plugins"):
+        _link(home.flink / name, shipped / name)
+    _link_jars(home, shipped)
+    (home.flink_conf / "config.yaml").write_text(yaml.safe_dump(configuration(home, ports, memory), width=10_000))
+    for name in ("log4j-console.properties", "log4j.properties"):
+        (home.flink_conf / name).write_text(_LOG4J)
+    _link(home.flink_conf / "log4j-cli.properties", shipped / "conf" / "log4j-cli.properties")
+
+
+def _link_jars(home: Home, shipped: Path) -> None:
+    connector = sorted((home.jars / "flink").glob("*.jar"))
+    if not connector:
+        raise UserError(f"the Kafka connector is missing in {home.jars / 'flink'}: run `flinkrec setup` first")
+    # Links of another PyFlink version must not stay beside the new ones.
+    for old in home.flink_lib.glob("*.jar"):
+        old.unlink()
+    for jar in [*sorted((shipped / "lib").glob("*.jar")), *(shipped / "opt").glob("flink-python*.jar"), *connector]:
+        _link(home.flink_lib / jar.name, jar)
+
+
+def _link(link: Path, target: Path) -> None:
+    if link.is_symlink():
+        link.unlink()
+    link.symlink_to(target)
+
+
+def jobmanager_command(home: Home) -> list[str]:
+    """The command line that becomes the JobManager."""
+    return _command(home, JOBMANAGER_CLASS, "GET_JM_RESOURCE_PARAMS", "jobmanager")
+
+
+def taskmanager_command(home: Home, name: str) -> list[str]:
+    """The command line that becomes a TaskManager; `name` tells its log from the others'."""
+    return _command(home, TASKMANAGER_CLASS, "GET_TM_RESOURCE_PARAMS", name)
+
+
+def with_resource_id(command: list[str], resource_id: str) -> list[str]:
+    """The same TaskManager under the name by which the JobManager's REST interface will list it."""
+    return [*command, "-D", f"taskmanager.resource-id={resource_id}"]
+
+
+def log_file(home: Home, name: str) -> Path:
+    return home.logs / f"{name}.log"
+
+
+def _command(home: Home, main_class: str, resources: str, name: str) -> list[str]:
+    options, dynamic = _resource_parameters(home, resources)
+    java_options = yaml.safe_load((home.flink_conf / "config.yaml").read_text())["env.java.opts.all"].split()
+    log4j = home.flink_conf / "log4j-console.properties"
+    return [
+        "java",
+        *options,
+        *java_options,
+        f"-Dlog.file={log_file(home, name)}",
+        f"-Dlog4j.configuration={log4j.as_uri()}",
+        f"-Dlog4j.configurationFile={log4j.as_uri()}",
+        "-classpath",
+        _classpath(home),
+        main_class,
+        "--configDir",
+        str(home.flink_conf),
+        *dynamic,
+    ]
+
+
+def _classpath(home: Home) -> str:
+    """Every jar of lib by name, flink-dist last: the order of Flink's own scripts."""
+    jars = sorted(home.flink_lib.glob("*.jar"), key=lambda jar: (jar.name.startswith("flink-dist"), jar.name))
+    return os.pathsep.join(map(str, jars))
+
+
+def _resource_parameters(home: Home, what: str) -> tuple[list[str], list[str]]:
+    """JVM options and dynamic properties that Flink derives from the memory settings."""
+    jars = [home.flink / "bin" / "bash-java-utils.jar", *home.flink_lib.glob("flink-dist*.jar")]
+    done = subprocess.run(
+        [
+            *("java", "-cp", os.pathsep.join(map(str, jars))),
+            *("org.apache.flink.runtime.util.bash.BashJavaUtils", what, "--configDir", str(home.flink_conf)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    results = [line.removeprefix(_RESULT) for line in done.stdout.splitlines() if line.startswith(_RESULT)]
+    if len(results) != 2:
+        lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
+        raise UserError(f"Flink refused the memory settings in {home.flink_conf / 'config.yaml'}: {lines[-1]}")
+    return results[0].split(), results[1].split()

@@ -1,0 +1,108 @@
+"""Where the local stack keeps its files: everything under one directory outside the repository.
+
+`FLINKREC_HOME` names it (default ``~/.flinkrec``). `FLINKREC_JARS` may point at jars fetched before, so that a second
+home, such as that of the tests, needs no download.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """All paths of one local stack. Two stacks with different homes and ports do not see each other."""
+
+    root: Path
+    jars: Path
+
+    @classmethod
+    def from_environment(cls) -> Home:
+        root = Path(os.environ.get("FLINKREC_HOME") or Path.home() / ".flinkrec").expanduser().absolute()
+        return cls.at(root)
+
+    @classmethod
+    def at(cls, root: Path) -> Home:
+        jars = os.environ.get("FLINKREC_JARS")
+        return cls(root, Path(jars).expanduser().absolute() if jars else root / "jars")
+
+    @property
+    def kafka(self) -> Path:
+        """The broker's configuration; its data lie beside it."""
+        return self.root / "kafka"
+
+    @property
+    def kafka_data(self) -> Path:
+        return self.kafka / "data"
+
+    @property
+    def kafka_properties(self) -> Path:
+        return self.kafka / "server.properties"
+
+    @property
+    def flink(self) -> Path:
+        """A Flink home of our own: PyFlink's distribution, with two more jars in its lib."""
+        return self.root / "flink"
+
+    @property
+    def flink_conf(self) -> Path:
+        return self.flink / "conf"
+
+    @property
+    def flink_lib(self) -> Path:
+        return self.flink / "lib"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def savepoints(self) -> Path:
+        return self.root / "savepoints"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def tmp(self) -> Path:
+        return self.root / "tmp"
+
+    @property
+    def data(self) -> Path:
+        """Downloaded data sets."""
+        return self.root / "data"
+
+    @property
+    def numba_cache(self) -> Path:
+        return self.root / "cache" / "numba"
+
+    @property
+    def supervisor(self) -> Path:
+        return self.root / "supervisor"
+
+    @property
+    def state_file(self) -> Path:
+        return self.supervisor / "state.json"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.supervisor / "lock"
+
+    def create(self) -> None:
+        """Make the directories that hold something at run time."""
+        for directory in (
+            self.kafka_data,
+            self.flink_conf,
+            self.flink_lib,
+            self.checkpoints,
+            self.savepoints,
+            self.logs,
+            self.tmp,
+            self.data,
+            self.numba_cache,
+            self.supervisor,
+        ):
+            directory.mkdir(parents=True, exist_ok=True)

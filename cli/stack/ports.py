@@ -1,0 +1,67 @@
+"""The ports of the local stack, all on localhost, and whether they are free."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+from cli.errors import UserError
+
+# The option of `flinkrec up` that moves each port elsewhere.
+OPTIONS = {
+    "kafka": "--kafka-port",
+    "controller": "--controller-port",
+    "rest": "--rest-port",
+    "rpc": "--rpc-port",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """kafka and controller belong to the broker, rest and rpc to the JobManager; TaskManagers pick theirs at random."""
+
+    kafka: int = 19092
+    controller: int = 19093
+    rest: int = 18081
+    rpc: int = 16123
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"localhost:{self.kafka}"
+
+    @property
+    def jobmanager(self) -> str:
+        return f"localhost:{self.rest}"
+
+    def require_free(self) -> None:
+        """Raise a UserError for the first port that another process holds."""
+        for name, option in OPTIONS.items():
+            port = getattr(self, name)
+            if not is_free(port):
+                raise UserError(
+                    f"port {port} ({name}) is in use by another process: stop that process, "
+                    f"or choose another port with {option}"
+                )
+
+
+def is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # The servers bind with SO_REUSEADDR too: connections in TIME_WAIT are no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def free_ports() -> Ports:
+    """Four ports that are free now, for a second stack beside a running one."""
+    probes = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in OPTIONS]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return Ports(*(probe.getsockname()[1] for probe in probes))
+    finally:
+        for probe in probes:
+            probe.close()

@@ -1,0 +1,53 @@
+"""`flinkrec up`: start the local stack and say where everything is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cli.stack.ports import Ports
+
+DEFAULTS = Ports()
+
+
+def up(
+    taskmanagers: Annotated[
+        int, typer.Option(min=1, max=32, help="TaskManagers to run, of one slot each; one of them is the spare.")
+    ] = 3,
+    kafka_port: Annotated[int, typer.Option(help="Port of the Kafka broker.")] = DEFAULTS.kafka,
+    controller_port: Annotated[int, typer.Option(help="Port of the broker's controller.")] = DEFAULTS.controller,
+    rest_port: Annotated[int, typer.Option(help="Port of Flink's REST interface and web page.")] = DEFAULTS.rest,
+    rpc_port: Annotated[int, typer.Option(help="Port on which TaskManagers reach the JobManager.")] = DEFAULTS.rpc,
+    taskmanager_heap: Annotated[int, typer.Option(min=128, help="Java heap of a TaskManager, in MiB.")] = 768,
+    taskmanager_managed: Annotated[
+        int, typer.Option(min=0, help="Managed memory of a TaskManager, in MiB; RocksDB takes its cache from it.")
+    ] = 64,
+    taskmanager_python: Annotated[
+        int, typer.Option(min=256, help="Native memory reserved for Python in a TaskManager, in MiB.")
+    ] = 1500,
+) -> None:
+    """Start Kafka and Flink on this machine.
+
+    A supervisor in the background keeps them alive: a process that dies is started again. Everything listens on
+    localhost only. Running it twice does no harm.
+    """
+    from cli.stack import Home, Memory, Stack
+    from cli.stack.preflight import require_for_run
+    from cli.status import print_status
+
+    console = Console(highlight=False)
+    home = Home.from_environment()
+    running = Stack.find(home)
+    if running is not None:
+        console.print(f"The stack in {home.root} is already up; nothing was started.", soft_wrap=True)
+    else:
+        require_for_run(home.root)
+    ports = Ports(kafka=kafka_port, controller=controller_port, rest=rest_port, rpc=rpc_port)
+    memory = Memory(heap=taskmanager_heap, managed=taskmanager_managed, python=taskmanager_python)
+    with console.status("starting") as spinner:
+        # Without a terminal there is no spinner to watch: say each step on a line of its own.
+        progress = spinner.update if console.is_terminal else console.print
+        stack = Stack.start(home, ports=ports, taskmanagers=taskmanagers, memory=memory, progress=progress)
+    print_status(console, stack)

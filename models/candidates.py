@@ -1,0 +1,193 @@
+"""The candidates of one slate: gathered from all sources, with their frozen features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from models.config import Configuration
+from models.features import candidate_features
+from models.profile import SeenItems, UserState
+from models.replica import Replica, lookup
+from models.sources.item_cf import CF, CF_SHORT, FAST_FORWARD, SUMS, best_by, contributions, gather
+from models.sources.popularity import fill_with_popular
+
+# Of all candidates, the share that two other orders than the CF score may add: what it ranks too low.
+_SHARE_OF_OTHER_ORDERS = 0.13
+
+
+@njit(cache=True)
+def _exclude(keys, slots, hashes, excluded):  # type: ignore[no-untyped-def]
+    """Bar items from being candidates; the entry 0 of `excluded` is the serial of this call."""
+    excluded[0] += 1
+    for h in hashes:
+        index = lookup(keys, slots, h)
+        if index >= 0:
+            excluded[1 + index] = excluded[0]
+
+
+@njit(cache=True)
+def _profile_indices(keys, slots, hashes, size):  # type: ignore[no-untyped-def]
+    """Dense indices of the last `size` known items, the latest first, and where in `hashes` they stand."""
+    indices = np.empty(min(size, len(hashes)), np.int32)
+    places = np.empty(len(indices), np.int32)
+    n = 0
+    for p in range(len(hashes) - 1, -1, -1):
+        if n == len(indices):
+            break
+        index = lookup(keys, slots, hashes[p])
+        if index >= 0:
+            indices[n] = index
+            places[n] = p
+            n += 1
+    return indices[:n], places[:n]
+
+
+@njit(cache=True)
+def _choose(popular, excluded, taken, sums, touched, found, by_cf, by_others, size):  # type: ignore[no-untyped-def]
+    out = np.empty(size, np.int32)
+    taken[0] += 1
+    serial = taken[0]
+    n = best_by(sums, CF, touched, found, by_cf, taken, serial, out, 0)
+    n = best_by(sums, FAST_FORWARD, touched, found, by_others, taken, serial, out, n)
+    n = best_by(sums, CF_SHORT, touched, found, by_others, taken, serial, out, n)
+    n = fill_with_popular(popular, excluded, taken, serial, sums, size, out, n)
+    return out[:n]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What may be shown to one user now.
+
+    Attributes
+    ----------
+    items : int32[n], dense indices, the best by CF score first
+    features : float16[n, WIDTH], the frozen matrix
+    cf_scores : float64[n], 0 for what item CF does not know of
+    profile : int32[m], dense indices of the user's last items, the latest first
+    places : int32[m], where in the user's items each of them stands
+    """
+
+    items: np.ndarray
+    features: np.ndarray
+    cf_scores: np.ndarray
+    profile: np.ndarray
+    places: np.ndarray
+
+
+class CandidateGenerator:
+    """Gathers candidates from a replica.
+
+    Parameters
+    ----------
+    configuration : the whole configuration
+    replica : the model they come from
+    """
+
+    def __init__(self, configuration: Configuration, replica: Replica) -> None:
+        self._replica = replica
+        self._item_cf = configuration.item_cf
+        self._seen_too = configuration.slate.recommend_seen
+        self._size = configuration.scorer.candidates
+        self._by_others = int(self._size * _SHARE_OF_OTHER_ORDERS)
+        self._by_cf = self._size - 2 * self._by_others
+        self._pool = max(configuration.popularity.pool, self._size)
+        self._capacity = 0
+
+    def _allocate(self) -> None:
+        """Scratch arrays, one entry an item."""
+        if self._capacity == self._replica.capacity:
+            return
+        self._capacity = self._replica.capacity
+        self._sums = np.zeros((self._capacity, SUMS))
+        self._touched = np.zeros(self._capacity, np.int32)
+        self._excluded = np.zeros(self._capacity + 1, np.int64)
+        self._touched_marks = np.zeros(self._capacity + 1, np.int64)
+        self._taken = np.zeros(self._capacity + 1, np.int64)
+
+    def generate(self, state: UserState, seen: SeenItems) -> Candidates:
+        """The candidates of a user at the time of the latest event.
+
+        Returns
+        -------
+        Candidates
+            At most scorer.candidates; fewer only where the model knows fewer items that the user has not seen.
+        """
+        self._allocate()
+        replica, item_cf = self._replica, self._item_cf
+        keys, slots = replica.index_table
+        hidden = seen.hashes[:0] if self._seen_too else seen.hashes
+        _exclude(keys, slots, hidden, self._excluded)
+        history = np.ascontiguousarray(state.items["item"])
+        profile, places = _profile_indices(keys, slots, history, item_cf.score_items)
+        mean_value = state.value_sum / state.value_count if state.value_count else np.nan
+        liked = (state.items["value"][places] >= mean_value).astype(np.float64)
+        found = gather(
+            profile,
+            liked,
+            replica.lists,
+            replica.neighbour,
+            replica.weights,
+            replica.stats[:, 0],
+            self._excluded,
+            replica.available,
+            item_cf.score_decay,
+            item_cf.reverse_weight,
+            item_cf.shrinkage,
+            self._sums,
+            self._touched,
+            self._touched_marks,
+        )
+        # the popular items that this user has seen leave: ask for enough of them
+        popular = replica.popular(self._pool + self._size)
+        items = _choose(
+            popular,
+            self._excluded,
+            self._taken,
+            self._sums,
+            self._touched,
+            found,
+            self._by_cf,
+            self._by_others,
+            self._size,
+        )
+        features = candidate_features(
+            items,
+            self._sums,
+            replica.stats,
+            replica.categories,
+            replica.year,
+            profile,
+            self._user_columns(state, mean_value),
+            float(state.last_event_ms),
+            replica.fast_half_life_ms,
+            replica.slow_half_life_ms,
+            item_cf.score_decay,
+        )
+        return Candidates(items, features.astype(np.float16), self._sums[items, CF], profile, places)
+
+    def _user_columns(self, state: UserState, mean_value: float) -> np.ndarray:
+        times, sittings = state.items["time_ms"], state.items["sitting"]
+        in_sitting = int(np.count_nonzero(sittings == sittings[-1])) if len(sittings) else 0
+        gap_ms = float(max(0, times[-1] - times[-2])) if len(times) > 1 else 0.0
+        return np.array((state.events, in_sitting, gap_ms, mean_value))
+
+    def contributions(self, candidates: Candidates, item: int) -> np.ndarray:
+        """What each item of `candidates.profile` adds to the CF score of a candidate: float64[m], summing to it."""
+        replica, item_cf = self._replica, self._item_cf
+        parts = np.empty(len(candidates.profile))
+        contributions(
+            item,
+            candidates.profile,
+            replica.lists,
+            replica.neighbour,
+            replica.weights,
+            replica.stats[:, 0],
+            item_cf.score_decay,
+            item_cf.reverse_weight,
+            item_cf.shrinkage,
+            parts,
+        )
+        return parts

@@ -1,0 +1,198 @@
+"""The features of a candidate: one documented table, one kernel, one frozen matrix.
+
+`FEATURES` names every column with its meaning. `candidate_features` fills them from the sums that
+`models.sources.item_cf` gathered and from the item-side columns of the replica; the result is rounded to float16 at
+once, and that frozen matrix is what is scored now and learned from later: training never sees another number than
+serving did.
+
+All features are known when the slate is made: times are measured at the user's latest event, never at the next one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from models.sources.item_cf import (
+    BACKWARD_LAST,
+    BEST,
+    CF,
+    CF_FORWARD,
+    CF_LONG,
+    CF_SHORT,
+    FAST_BACKWARD,
+    FAST_FORWARD,
+    FORWARD_LAST,
+    LIKED,
+    POINTERS,
+    SITTING,
+)
+
+FEATURES: dict[str, str] = {
+    "cf": "log item-CF score, profile decayed by item_cf.score_decay",
+    "cf_long": "the same with a slow decay (0.98)",
+    "cf_short": "the same with a fast decay (0.6)",
+    "cf_forward": "the same from forward pairs only",
+    "fast_forward": "log score from fast-decaying pairs, forward: what follows the last few items",
+    "fast_backward": "the same, backward",
+    "forward_last": "log forward score of the latest item alone",
+    "backward_last": "log backward score of the latest item alone",
+    "sitting": "log score from pairs of the same sitting",
+    "best": "log of the largest contribution of a single profile item",
+    "pointers": "share of the last 10 items that point to the candidate, 0 to 1",
+    "liked": "share of the CF score that comes from items with a value at or above the user's mean, 0 to 1",
+    "rank": "log of 1 + the candidate's rank by CF score",
+    "ratio": "CF score as a share of the best one, 0 to 1",
+    "popularity": "log of 1 + events of the item",
+    "popularity_fast": "log of 1 + events, fast decay",
+    "popularity_slow": "log of 1 + events, slow decay",
+    "trend": "log ratio of the fast to the slow popularity",
+    "idle": "log of 1 + hours since the item's last event",
+    "age": "log of 1 + hours since the item's first event",
+    "category_match": "cosine of the item's categories and the user's decayed category vector, 0 to 1",
+    "category_last": "Jaccard overlap with the categories of the latest item, 0 to 1",
+    "year_distance": "log of 1 + years between the item and the decayed mean of the profile, 0 where unknown",
+    "item_value": "mean value (rating) of the item less the user's mean, shrunk to 0 with few values",
+    "item_value_count": "log of 1 + number of values of the item",
+    "user_events": "log of 1 + events of the user",
+    "user_sitting": "log of 1 + events of the current sitting among the profile's items",
+    "user_gap": "log of 1 + hours between the user's last two events",
+    "user_value": "the user's mean value (rating), 0 where there is none",
+}
+WIDTH = len(FEATURES)
+FLOOR = 1e-5
+_VALUE_SHRINKAGE = 5.0
+
+
+@njit(cache=True)
+def _log_score(score):  # type: ignore[no-untyped-def]
+    return np.log(score + FLOOR) - np.log(FLOOR)
+
+
+@njit(cache=True)
+def _decayed(value, elapsed_ms, half_life_ms):  # type: ignore[no-untyped-def]
+    return value * 2.0 ** (-max(0.0, elapsed_ms) / half_life_ms)
+
+
+@njit(cache=True)
+def _bits(x):  # type: ignore[no-untyped-def]
+    count = 0
+    while x != 0:
+        x &= x - np.uint64(1)
+        count += 1
+    return count
+
+
+@njit(cache=True)
+def category_vector(profile, categories, decay, out):  # type: ignore[no-untyped-def]
+    """Decayed sum of the category bits of the profile's items into float32[64]; returns its norm."""
+    out[:] = 0
+    weight = 1.0
+    for d in range(len(profile)):
+        bits = categories[profile[d]]
+        if bits != 0:
+            share = weight / np.sqrt(_bits(bits))
+            for b in range(64):
+                if (bits >> np.uint64(b)) & np.uint64(1):
+                    out[b] += share
+        weight *= decay
+    return np.sqrt((out * out).sum())
+
+
+@njit(cache=True)
+def profile_year(profile, year, decay):  # type: ignore[no-untyped-def]
+    """Decayed mean year of the profile's items, NaN where none is known."""
+    total, weights, weight = 0.0, 0.0, 1.0
+    for d in range(len(profile)):
+        y = year[profile[d]]
+        if y == y:
+            total += weight * y
+            weights += weight
+        weight *= decay
+    return total / weights if weights > 0 else np.nan
+
+
+@njit(cache=True)
+def candidate_features(  # type: ignore[no-untyped-def]
+    candidates,
+    sums,
+    stats,
+    categories,
+    year,
+    profile,
+    user,
+    now_ms,
+    fast_half_life_ms,
+    slow_half_life_ms,
+    decay,
+):
+    """The feature matrix.
+
+    Parameters
+    ----------
+    candidates : int32[n], dense item indices, ordered by CF score
+    sums : float64[items, SUMS], finished sums of `models.sources.item_cf`
+    stats, categories, year : arrays of `models.replica.Replica`
+    profile : int32[m], dense indices of the user's items, the latest first
+    user : float64[4], events, sitting length, gap in ms, mean value (NaN: none)
+    now_ms : event time of the slate
+
+    Returns
+    -------
+    float32[n, WIDTH], columns in the order of `FEATURES`
+    """
+    n = len(candidates)
+    out = np.zeros((n, 29), np.float32)
+    vector = np.zeros(64, np.float32)
+    norm = category_vector(profile, categories, decay, vector)
+    middle_year = profile_year(profile, year, decay)
+    last_bits = categories[profile[0]] if len(profile) > 0 else np.uint64(0)
+    best = 0.0
+    for k in range(n):
+        best = max(best, sums[candidates[k], CF])
+    hour = 3_600_000.0
+    user_value = user[3] if user[3] == user[3] else 0.0
+    user_columns = (np.log1p(user[0]), np.log1p(user[1]), np.log1p(user[2] / hour), user_value)
+    for k in range(n):
+        x = candidates[k]
+        s = sums[x]
+        out[k, 0] = _log_score(s[CF])
+        out[k, 1] = _log_score(s[CF_LONG])
+        out[k, 2] = _log_score(s[CF_SHORT])
+        out[k, 3] = _log_score(s[CF_FORWARD])
+        out[k, 4] = _log_score(s[FAST_FORWARD])
+        out[k, 5] = _log_score(s[FAST_BACKWARD])
+        out[k, 6] = _log_score(s[FORWARD_LAST])
+        out[k, 7] = _log_score(s[BACKWARD_LAST])
+        out[k, 8] = _log_score(s[SITTING])
+        out[k, 9] = _log_score(s[BEST])
+        out[k, 10] = s[POINTERS] / 10.0
+        out[k, 11] = s[LIKED] / s[CF] if s[CF] > 0 else 0.5
+        out[k, 12] = np.log1p(k)
+        out[k, 13] = s[CF] / best if best > 0 else 0.0
+        idle_ms = now_ms - stats[x, 5]
+        fast = _decayed(stats[x, 2], idle_ms, fast_half_life_ms)
+        slow = _decayed(stats[x, 3], idle_ms, slow_half_life_ms)
+        out[k, 14] = np.log1p(stats[x, 1])
+        out[k, 15] = np.log1p(fast)
+        out[k, 16] = np.log1p(slow)
+        out[k, 17] = np.log((fast + 0.1) / (slow + 0.1))
+        out[k, 18] = np.log1p(max(0.0, idle_ms) / hour)
+        out[k, 19] = np.log1p(max(0.0, now_ms - stats[x, 4]) / hour) if stats[x, 1] > 0 else 0.0
+        bits = categories[x]
+        if bits != 0:
+            if norm > 0:
+                dot = 0.0
+                for b in range(64):
+                    if (bits >> np.uint64(b)) & np.uint64(1):
+                        dot += vector[b]
+                out[k, 20] = dot / norm / np.sqrt(_bits(bits))
+            if last_bits != 0:
+                out[k, 21] = _bits(bits & last_bits) / _bits(bits | last_bits)
+        if year[x] == year[x] and middle_year == middle_year:
+            out[k, 22] = np.log1p(abs(year[x] - middle_year))
+        if user[3] == user[3]:
+            out[k, 23] = (stats[x, 6] - stats[x, 7] * user_value) / (stats[x, 7] + _VALUE_SHRINKAGE)
+        out[k, 24] = np.log1p(stats[x, 7])
+        out[k, 25], out[k, 26], out[k, 27], out[k, 28] = user_columns
+    return out

@@ -1,0 +1,72 @@
+"""The whole loop in one process: what the job does across operators, in the same order, with the same objects.
+
+Used by ``flinkrec evaluate --engine local``; a test holds it to what the Flink job learns and serves.
+"""
+
+from __future__ import annotations
+
+from models.config import Configuration
+from models.cooccurrence import CooccurrenceTable
+from models.events import Event
+from models.learner import Learner
+from models.recommender import Observation, Recommender, User
+from models.topics import Recommendation, Timings
+
+_NO_TIMINGS = Timings(sent_at_ms=None, received_at_ms=0, emitted_at_ms=0, compute_us=0)
+
+
+class LocalPipeline:
+    """Recommends to, and learns from, a stream of events.
+
+    Parameters
+    ----------
+    configuration : the whole configuration
+    publish_every : events between two publications of changed rows to the recommender; 1 is the freshest
+    """
+
+    def __init__(self, configuration: Configuration, *, publish_every: int = 16) -> None:
+        self._publish_every = publish_every
+        self._since_publication = 0
+        self.recommender = Recommender(configuration)
+        self.table = CooccurrenceTable(configuration.item_cf, configuration.popularity)
+        self.learner = Learner(configuration.learner, configuration.scorer)
+        self.users: dict[str, User] = {}
+
+    def user(self, user_id: str) -> User:
+        """The state of a user, new where there is none."""
+        found = self.users.get(user_id)
+        if found is None:
+            found = self.users[user_id] = User()
+        return found
+
+    def recommend(self, event: Event) -> Recommendation:
+        """The slate for the user of an event as things stand, without learning from it."""
+        return self.recommender.recommend(self.user(event.user_id), event, _NO_TIMINGS)
+
+    def learn(self, event: Event) -> Observation:
+        """Learn from an event, and publish what was learned when it is time.
+
+        Raises
+        ------
+        Rejected
+            When the recommender does not admit the event.
+        """
+        user = self.user(event.user_id)
+        self.recommender.admit(user, event, now_ms=event.event_time_ms)
+        observation = self.recommender.observe(user, event)
+        if observation.pair is not None:
+            self.table.learn_one(observation.pair)
+        if observation.example is not None:
+            self.learner.learn_one(observation.example)
+        self._since_publication += 1
+        if self._since_publication >= self._publish_every:
+            self._since_publication = 0
+            self._publish()
+        return observation
+
+    def _publish(self) -> None:
+        updates = self.table.take_updates()
+        if self.learner.has_updates():
+            updates += self.learner.take_updates()
+        for key, value in updates:
+            self.recommender.apply_update(key, value)

@@ -1,0 +1,1 @@
+"""Policies: what is shown and what is explored. One file each."""

@@ -1,0 +1,183 @@
+"""What is kept of one user: the last items, the last slate, counters, and the ring of event ids that were seen.
+
+Layout of the packed state (little endian, version byte first)
+--------------------------------------------------------------
+``HEADER`` | ``items: ITEM_DTYPE[n_items]``, the latest last | ``event id hashes i64[n_dedup]``, a ring written at
+``dedup_at`` | ``last slate: item hashes i64[n_slate]``, by position.
+
+Size bound: 64 + 25 * profile.items + 8 * profile.dedup_events + 8 * slate.k bytes (about 1.9 kB by default).
+
+The hashes of all items a user ever touched are a state of their own (`SeenItems`), since most users have more of them
+than the profile keeps: ``version u8 | i64[n]``, the oldest first, at most profile.seen_items; what is older than that
+may be recommended again.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models.config import Profile as ProfileConfig
+
+VERSION = 1
+ITEM_DTYPE = np.dtype([("item", "<i8"), ("time_ms", "<i8"), ("value", "<f4"), ("weight", "<f4"), ("sitting", "<u1")])
+_HEADER = struct.Struct("<BBHHHqqqqdqqI")
+
+
+@dataclass(slots=True)
+class UserState:
+    """The keyed state of one user, unpacked.
+
+    Attributes
+    ----------
+    items : ITEM_DTYPE[n]
+        The last items with time, value (NaN: none), event-type weight and sitting serial (mod 256), the latest last.
+    dedup : int64[m]
+        Ring of hashes of the last event ids, written at `dedup_at` next.
+    last_slate : int64[k]
+        Hashes of the items of the user's latest slate, by position.
+    seq : int
+        Number of slates made for this user.
+    events : int
+        Number of events learned.
+    last_event_ms : int
+        Largest event time so far, -1 where there was none.
+    sitting_start_ms : int
+        Event time at which the current sitting began.
+    value_sum, value_count : float, int
+        Of the values (ratings) this user gave.
+    minute, minute_events : int
+        Processing-time minute of the latest event and how many events came in it: the rate limit.
+    """
+
+    items: np.ndarray = field(default_factory=lambda: np.zeros(0, ITEM_DTYPE))
+    dedup: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    last_slate: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    dedup_at: int = 0
+    seq: int = 0
+    events: int = 0
+    last_event_ms: int = -1
+    sitting_start_ms: int = 0
+    value_sum: float = 0.0
+    value_count: int = 0
+    minute: int = 0
+    minute_events: int = 0
+
+    def is_duplicate(self, event_hash: int) -> bool:
+        """Whether an event with this id hash is among the last ones."""
+        return bool((self.dedup == event_hash).any())
+
+    def remember_event(self, event_hash: int, *, capacity: int) -> None:
+        """Write an event id hash into the ring."""
+        if len(self.dedup) < capacity:
+            self.dedup = np.append(self.dedup, np.int64(event_hash))
+            return
+        self.dedup = self.dedup.copy()
+        self.dedup[self.dedup_at] = event_hash
+        self.dedup_at = (self.dedup_at + 1) % capacity
+
+    def count_in_minute(self, now_ms: int) -> int:
+        """Count one event in the processing-time minute of `now_ms`; returns how many this minute has."""
+        minute = now_ms // 60_000
+        self.minute_events = self.minute_events + 1 if minute == self.minute else 1
+        self.minute = minute
+        return self.minute_events
+
+    def add_item(self, item: int, *, time_ms: int, value: float, weight: float, config: ProfileConfig) -> None:
+        """Append one item as the latest; beyond `profile.items` the oldest leaves."""
+        new_sitting = self.last_event_ms < 0 or time_ms - self.last_event_ms > config.sitting_gap_s * 1000
+        sitting = int(self.items["sitting"][-1]) if len(self.items) else 0
+        if new_sitting:
+            sitting = (sitting + 1) % 256
+            self.sitting_start_ms = time_ms
+        entry = np.array([(item, time_ms, value, weight, sitting)], ITEM_DTYPE)
+        kept = self.items[-(config.items - 1) :] if config.items > 1 else self.items[:0]
+        self.items = np.concatenate((kept, entry))
+        self.events += 1
+        self.last_event_ms = max(self.last_event_ms, time_ms)
+        if value == value:
+            self.value_sum += value
+            self.value_count += 1
+
+
+def encode_user_state(state: UserState) -> bytes:
+    """The packed bytes of a user's state (layout: module docstring)."""
+    head = _HEADER.pack(
+        VERSION,
+        len(state.last_slate),
+        len(state.items),
+        len(state.dedup),
+        state.dedup_at,
+        state.seq,
+        state.events,
+        state.last_event_ms,
+        state.sitting_start_ms,
+        state.value_sum,
+        state.value_count,
+        state.minute,
+        state.minute_events,
+    )
+    return b"".join((head, state.items.tobytes(), state.dedup.tobytes(), state.last_slate.tobytes()))
+
+
+def decode_user_state(raw: bytes) -> UserState:
+    """The state in `raw`; its arrays are read-only views.
+
+    Raises
+    ------
+    ValueError
+        When the bytes are of another version.
+    """
+    version, n_slate, n_items, n_dedup, *fields = _HEADER.unpack_from(raw)
+    if version != VERSION:
+        raise ValueError(f"user state of version {version}, this release reads {VERSION}")
+    dedup_bytes_at = _HEADER.size + n_items * ITEM_DTYPE.itemsize
+    slate_at = dedup_bytes_at + 8 * n_dedup
+    return UserState(
+        np.frombuffer(raw, ITEM_DTYPE, n_items, _HEADER.size),
+        np.frombuffer(raw, "<i8", n_dedup, dedup_bytes_at),
+        np.frombuffer(raw, "<i8", n_slate, slate_at),
+        *fields,
+    )
+
+
+class SeenItems:
+    """Hashes of the items a user touched, bounded, the oldest forgotten first.
+
+    Parameters
+    ----------
+    hashes : int64[n], the oldest first, without repeats
+    """
+
+    __slots__ = ("hashes",)
+
+    def __init__(self, hashes: np.ndarray | None = None) -> None:
+        self.hashes = np.zeros(0, np.int64) if hashes is None else hashes
+
+    def add(self, item: int, *, capacity: int) -> bool:
+        """Remember an item; returns False when it was there already."""
+        if (self.hashes == item).any():
+            return False
+        self.hashes = np.append(self.hashes[-(capacity - 1) :], np.int64(item))
+        return True
+
+    def encode(self) -> bytes:
+        """The packed bytes (layout: module docstring)."""
+        return bytes((VERSION,)) + self.hashes.tobytes()
+
+    @classmethod
+    def decode(cls, raw: bytes | None) -> SeenItems:
+        """The seen items in `raw`, none where there is no state yet.
+
+        Raises
+        ------
+        ValueError
+            When the bytes are of another version.
+        """
+        if raw is None:
+            return cls()
+        if raw[0] != VERSION:
+            raise ValueError(f"seen items of version {raw[0]}, this release reads {VERSION}")
+        return cls(np.frombuffer(raw, "<i8", -1, 1))

@@ -1,0 +1,296 @@
+"""The recommender: everything that happens between an event of a user and the slate that answers it.
+
+A `Recommender` is handed the state of one user and one event; it never looks at a clock, draws no random number that is not
+a function of the slate's id, and keeps nothing of a user. In the job it runs inside RECOMMEND, in `flinkrec evaluate` inside
+a plain loop: the same object, the same order of calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from models.candidates import CandidateGenerator, Candidates
+from models.config import Configuration
+from models.cooccurrence import PairMessage, encode_pair_message
+from models.events import Event, Refusal, Rejected
+from models.examples import encode_pending, label_pending
+from models.identity import hash64, item_hash64, slate_id, uniform
+from models.learner import weights_key
+from models.policies.epsilon_greedy import EpsilonGreedy, Slot
+from models.profile import SeenItems, UserState
+from models.reasons import ITEM_CF, POPULARITY, item_cf_reasons
+from models.replica import Replica
+from models.scorers.mlp import MLP
+from models.topics import CatalogueItem, Reason, Recommendation, RecommendedItem, Timings
+from models.versions import Version, decode_tensors, decode_version
+
+_CATALOGUE = msgspec.json.Decoder(CatalogueItem)
+_HOUR_MS = 3_600_000.0
+
+
+class Scorer(Protocol):
+    """What scores the frozen candidates of one slate."""
+
+    def score(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """float16[n, WIDTH] to ranking scores float32[n] and calibrated probabilities float32[n]."""
+
+
+@dataclass(slots=True)
+class User:
+    """The keyed state of one user.
+
+    Attributes
+    ----------
+    state : profile, counters, last slate
+    seen : items that are not recommended again
+    pending : candidates of the last slate (`models.examples`), waiting for the next event
+    """
+
+    state: UserState = field(default_factory=UserState)
+    seen: SeenItems = field(default_factory=SeenItems)
+    pending: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one event taught.
+
+    Attributes
+    ----------
+    pair : message for the co-occurrence table, None for an event type of weight 0
+    example : for the learner, None when the item was no candidate of the last slate, or the event was not sampled
+    evaluated : the user had an earlier event, so the last slate can be judged by this one
+    position : 1-based place of the item in the last slate, 0 where it was not shown
+    shown : length of the last slate
+    """
+
+    pair: bytes | None
+    example: bytes | None
+    evaluated: bool
+    position: int
+    shown: int
+
+
+class Recommender:
+    """Observes events and answers with slates.
+
+    Parameters
+    ----------
+    configuration : the whole configuration
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._config = configuration
+        self.replica = Replica(
+            max_neighbours=configuration.item_cf.served_neighbours,
+            fast_half_life_ms=configuration.popularity.fast_half_life_hours * _HOUR_MS,
+            slow_half_life_ms=configuration.popularity.slow_half_life_hours * _HOUR_MS,
+        )
+        self._generator = CandidateGenerator(configuration, self.replica)
+        self._network = None if configuration.scorer.name == "none" else MLP(configuration.scorer.hidden).eval()
+        self._version: Version | None = None
+        self._versions: dict[str, str] = {}
+        self._policy = EpsilonGreedy(configuration.policy)
+
+    @property
+    def version(self) -> Version | None:
+        """The version of the network that scores, None before the first one."""
+        return self._version
+
+    def apply_update(self, key: str, value: bytes | None) -> None:
+        """Apply one record of `model-updates`; the newest of a key wins, applying it twice changes nothing.
+
+        Raises
+        ------
+        ValueError
+            When the record is of a version that this release cannot read.
+        """
+        if value is None:
+            return
+        if key.startswith("row:"):
+            self.replica.apply_row(value)
+        elif key == weights_key("ranker") and self._network is not None:
+            version, weights = decode_version(value)
+            if self._version is None or version > self._version:
+                self._network.load_state_dict(decode_tensors(weights))
+                self._version = version
+                self._versions = {"ranker": str(version)}
+
+    def apply_catalogue(self, item_id: str, value: bytes | None) -> None:
+        """Apply one record of `items`; a tombstone takes the item off the slates.
+
+        Raises
+        ------
+        msgspec.ValidationError, msgspec.DecodeError
+            When the value is not a catalogue entry.
+        """
+        if value is None:
+            self.replica.withdraw(item_id)
+            return
+        item = _CATALOGUE.decode(value)
+        self.replica.apply_catalogue_item(
+            item_id, title=item.title, categories=tuple(item.categories or ()), year=item.year
+        )
+
+    def admit(self, user: User, event: Event, *, now_ms: int) -> None:
+        """Let an event through to `observe`, and remember its id.
+
+        Parameters
+        ----------
+        now_ms : processing time, for the rate limit
+
+        Raises
+        ------
+        Rejected
+            When it is a duplicate, or one too many of this user in this minute.
+        """
+        event_hash = hash64(event.event_id)
+        if user.state.is_duplicate(event_hash):
+            raise Rejected(Refusal.DUPLICATE, f"event_id {event.event_id!r} was seen before")
+        limit = self._config.events.max_events_per_minute
+        if user.state.count_in_minute(now_ms) > limit:
+            raise Rejected(Refusal.TOO_MANY, f"more than {limit} events of user {event.user_id!r} in one minute")
+        user.state.remember_event(event_hash, capacity=self._config.profile.dedup_events)
+
+    def observe(self, user: User, event: Event) -> Observation:
+        """Judge the last slate by an event, learn from it, and make it the latest of the user's profile."""
+        state, config = user.state, self._config
+        item = item_hash64(event.item_id)
+        weight = config.events.types[event.type].weight
+        if weight == 0:
+            return Observation(None, None, evaluated=False, position=0, shown=0)
+        places = np.flatnonzero(state.last_slate == item)
+        observation = Observation(
+            pair=self._pair(state, event, item, weight),
+            example=self._example(user, event, item),
+            evaluated=state.events > 0,
+            position=int(places[0]) + 1 if len(places) else 0,
+            shown=len(state.last_slate),
+        )
+        user.pending = None
+        value = float("nan") if event.value is None else event.value
+        state.add_item(item, time_ms=event.event_time_ms, value=value, weight=weight, config=config.profile)
+        user.seen.add(item, capacity=config.profile.seen_items)
+        return observation
+
+    def _pair(self, state: UserState, event: Event, item: int, weight: float) -> bytes:
+        items = state.items[-self._config.item_cf.pair_items :][::-1]
+        same_sitting = (
+            len(items) > 0 and event.event_time_ms - state.last_event_ms <= self._config.profile.sitting_gap_s * 1000
+        )
+        sitting = 0
+        if same_sitting:
+            for d in np.flatnonzero(items["sitting"][:64] == items["sitting"][0]).tolist():
+                sitting |= 1 << d
+        return encode_pair_message(
+            PairMessage(
+                item=item,
+                item_id=event.item_id,
+                event_time_ms=event.event_time_ms,
+                weight=weight,
+                value=float("nan") if event.value is None else event.value,
+                earlier=np.ascontiguousarray(items["item"]),
+                sitting=sitting,
+            )
+        )
+
+    def _example(self, user: User, event: Event, item: int) -> bytes | None:
+        learner = self._config.learner
+        if user.pending is None or not learner.enabled:
+            return None
+        if learner.sample_rate < 1 and uniform(hash64(event.event_id), learner.seed, 0) >= learner.sample_rate:
+            return None
+        return label_pending(user.pending, item)
+
+    def recommend(self, user: User, event: Event, timings: Timings) -> Recommendation:
+        """Answer an event with a slate, and keep it in the user's state.
+
+        Parameters
+        ----------
+        event : the cause; its item is in the profile when `observe` saw it before
+
+        Returns
+        -------
+        Recommendation
+            Ranked, explained, with the exact propensity of each item at its position. The same state, model and event
+            give the same slate, to the last draw.
+        """
+        state, config = user.state, self._config
+        candidates = self._generator.generate(state, user.seen)
+        scores, probabilities = self._score(candidates)
+        order = np.argsort(-scores, kind="stable")
+        ranked = candidates.items[order]
+        name = slate_id(event.event_id, event.user_id)
+        slots = self._policy.select(
+            ranked[: config.slate.k], ranked[config.slate.k :], slates=state.seq, key=int(name, 16)
+        )
+        row_of = {item: row for row, item in enumerate(candidates.items.tolist())}
+        items = [
+            self._explained(candidates, slot, place, row_of[slot.item], scores, probabilities)
+            for place, slot in enumerate(slots, start=1)
+        ]
+        state.seq += 1
+        hashes = self.replica.hashes
+        state.last_slate = hashes[[slot.item for slot in slots]] if slots else hashes[:0]
+        if self._network is not None and config.learner.enabled and len(candidates.items) > 1:
+            user.pending = encode_pending(candidates.features, hashes[candidates.items])
+        return Recommendation(
+            slate_id=name,
+            revision=self._revision(items),
+            seq=state.seq,
+            user_id=event.user_id,
+            event_id=event.event_id,
+            event_time_ms=event.event_time_ms,
+            items=items,
+            policy=self._policy.name,
+            action=self._policy.action,
+            action_probability=1.0,
+            versions=self._versions,
+            timings=timings,
+        )
+
+    def _score(self, candidates: Candidates) -> tuple[np.ndarray, np.ndarray | None]:
+        if self._network is None or len(candidates.items) == 0:
+            return candidates.cf_scores, None
+        return self._network.score(candidates.features)
+
+    def _explained(
+        self,
+        candidates: Candidates,
+        slot: Slot,
+        place: int,
+        row: int,
+        scores: np.ndarray,
+        probabilities: np.ndarray | None,
+    ) -> RecommendedItem:
+        replica = self.replica
+        cf_score = float(candidates.cf_scores[row])
+        if cf_score > 0:
+            parts = self._generator.contributions(candidates, slot.item)
+            owners = [replica.item_ids[index] for index in candidates.profile.tolist()]
+            sources, reasons = [ITEM_CF], item_cf_reasons(parts, owners, most=self._config.slate.reasons)
+        else:
+            sources, reasons = [POPULARITY], [Reason(kind=POPULARITY)]
+        return RecommendedItem(
+            item_id=replica.item_ids[slot.item],
+            position=place,
+            score=float(scores[row]),
+            cf_score=cf_score,
+            probability=None if probabilities is None else float(probabilities[row]),
+            sources=sources,
+            reasons=reasons,
+            explored=slot.explored,
+            propensity=slot.propensity,
+            title=replica.titles[slot.item],
+        )
+
+    def _revision(self, items: Iterable[RecommendedItem]) -> str:
+        shown = "\x1f".join(f"{item.item_id}\x1e{item.propensity!r}" for item in items)
+        versions = "\x1f".join(self._versions.values())
+        return blake2b(f"{shown}\x1d{versions}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

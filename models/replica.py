@@ -1,0 +1,399 @@
+"""The read-only copy of the model that every recommender holds in its own memory.
+
+Rows of `models.cooccurrence` come in one at a time, in any order, any number of times; the last one of an item wins. The
+replica gives every item a dense index, turns the in-lists into symmetric neighbour lists (``A[x, j]`` becomes an
+``outward`` weight of j towards x), and keeps the item-side columns as arrays that the ranking kernels read.
+
+Neighbour lists live in slabs of power-of-two capacity inside one pool, so that an item with five neighbours costs five
+slots and not four hundred. Memory: about ``100 bytes * items + 28 bytes * slots``, where the slots of an item are its
+neighbours rounded up to a power of two, at most `max_neighbours` (the weakest gives way).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from models.cooccurrence import COLUMNS, ROW_HEADER, ROW_KIND, ROW_VERSION, SCALE
+from models.identity import hash64
+
+WIDTH = len(COLUMNS)
+SMALLEST_SLAB = 8
+CATEGORY_BITS = 64
+
+
+@njit(cache=True)
+def lookup(keys, slots, key):  # type: ignore[no-untyped-def]
+    """Dense index of a 64-bit hash, -1 where it is unknown (open addressing, linear probing)."""
+    mask = np.uint64(len(keys) - 1)
+    place = (np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20) & mask
+    while True:
+        found = keys[place]
+        if found == key:
+            return slots[place]
+        if found == 0:
+            return -1
+        place = (place + np.uint64(1)) & mask
+
+
+@njit(cache=True)
+def _insert(keys, slots, key, slot):  # type: ignore[no-untyped-def]
+    mask = np.uint64(len(keys) - 1)
+    place = (np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20) & mask
+    while keys[place] != 0 and keys[place] != key:
+        place = (place + np.uint64(1)) & mask
+    keys[place] = key
+    slots[place] = slot
+
+
+@njit(cache=True)
+def _rehash(old_keys, old_slots, keys, slots):  # type: ignore[no-untyped-def]
+    for i in range(len(old_keys)):
+        if old_keys[i] != 0:
+            _insert(keys, slots, old_keys[i], old_slots[i])
+
+
+@njit(cache=True)
+def lookup_all(keys, slots, hashes, out):  # type: ignore[no-untyped-def]
+    """Dense indices of many hashes into `out`; returns how many are unknown."""
+    unknown = 0
+    for i in range(len(hashes)):
+        out[i] = lookup(keys, slots, hashes[i])
+        if out[i] < 0:
+            unknown += 1
+    return unknown
+
+
+@njit(cache=True)
+def _slab_class(capacity):  # type: ignore[no-untyped-def]
+    size_class = 0
+    while (8 << size_class) < capacity:
+        size_class += 1
+    return size_class
+
+
+@njit(cache=True)
+def _release(free, offset, capacity):  # type: ignore[no-untyped-def]
+    """Put a slab on the free list of its size: free[c, 0] counts the offsets that follow."""
+    size_class = _slab_class(capacity)
+    if free[size_class, 0] < free.shape[1] - 1:
+        free[size_class, 0] += 1
+        free[size_class, free[size_class, 0]] = offset
+
+
+@njit(cache=True)
+def _grow_slab(lists, free, pool_used, neighbour, weights, item):  # type: ignore[no-untyped-def]
+    """Move an item's list into a slab of twice the capacity; False when the pool is exhausted."""
+    offset, length, capacity = lists[item, 0], lists[item, 1], lists[item, 2]
+    wanted = max(8, 2 * capacity)
+    size_class = _slab_class(wanted)
+    if free[size_class, 0] > 0:
+        target = free[size_class, free[size_class, 0]]
+        free[size_class, 0] -= 1
+    else:
+        target = pool_used[0]
+        if target + wanted > len(neighbour):
+            return False
+        pool_used[0] += wanted
+    neighbour[target : target + length] = neighbour[offset : offset + length]
+    weights[target : target + length] = weights[offset : offset + length]
+    if capacity > 0:
+        _release(free, offset, capacity)
+    lists[item, 0] = target
+    lists[item, 2] = wanted
+    return True
+
+
+@njit(cache=True)
+def _set_weights(lists, free, pool_used, neighbour, weights, bound, item, other, inward, values):  # type: ignore[no-untyped-def]
+    """Write one direction of the pair (item, other) into the list of `item`; False when the pool is exhausted."""
+    offset, length = lists[item, 0], lists[item, 1]
+    slot = -1
+    for s in range(offset, offset + length):
+        if neighbour[s] == other:
+            slot = s
+            break
+    width = values.shape[0]
+    start = 0 if inward else width
+    if slot < 0:
+        if values[0] == 0:
+            return True
+        if length < bound:
+            if length == lists[item, 2]:
+                if not _grow_slab(lists, free, pool_used, neighbour, weights, item):
+                    return False
+                offset = lists[item, 0]
+            slot = offset + length
+            lists[item, 1] = length + 1
+        else:
+            slot = offset
+            lowest = weights[slot, 0] + weights[slot, width]
+            for s in range(offset + 1, offset + length):
+                both = weights[s, 0] + weights[s, width]
+                if both < lowest:
+                    lowest = both
+                    slot = s
+            if lowest >= values[0]:
+                return True
+        neighbour[slot] = other
+        weights[slot, :] = 0
+    for c in range(width):
+        weights[slot, start + c] = values[c]
+    if weights[slot, 0] == 0 and weights[slot, width] == 0:
+        last = offset + lists[item, 1] - 1
+        neighbour[slot] = neighbour[last]
+        weights[slot, :] = weights[last, :]
+        lists[item, 1] -= 1
+    return True
+
+
+@njit(cache=True)
+def _apply_in_list(lists, free, pool_used, neighbour, weights, bound, item, others, fixed, scale, before, marks):  # type: ignore[no-untyped-def]
+    """Replace the in-list of `item`, and mirror what changed into the lists of the others.
+
+    `before` and `marks` are scratch (one slot an item): the index in the new list of each neighbour, and the serial of
+    the call that wrote it. Returns False when the pool is exhausted: grow it and call again, nothing is lost.
+    """
+    width = fixed.shape[1]
+    values = np.zeros(width, np.float32)
+    marks[0] += 1
+    serial = marks[0]
+    for k in range(len(others)):
+        marks[1 + others[k]] = serial
+        before[others[k]] = k
+    # what left the in-list
+    s = lists[item, 0]
+    while s < lists[item, 0] + lists[item, 1]:
+        other = neighbour[s]
+        if weights[s, 0] > 0 and marks[1 + other] != serial:
+            length = lists[item, 1]
+            _set_weights(lists, free, pool_used, neighbour, weights, bound, item, other, True, values)
+            _set_weights(lists, free, pool_used, neighbour, weights, bound, other, item, False, values)
+            if lists[item, 1] < length:
+                continue
+        s += 1
+    # what is unchanged is marked done (before = -1): most of the list, for one event
+    for s in range(lists[item, 0], lists[item, 0] + lists[item, 1]):
+        other = neighbour[s]
+        if marks[1 + other] == serial:
+            k = before[other]
+            same = True
+            for c in range(width):
+                if weights[s, c] != np.float32(fixed[k, c] / scale):
+                    same = False
+            if same:
+                before[other] = -1
+    for k in range(len(others)):
+        other = others[k]
+        if other == item or before[other] != k:
+            continue
+        for c in range(width):
+            values[c] = np.float32(fixed[k, c] / scale)
+        # the mirror first: when the pool runs out between the two, the next call finds the pair still changed
+        if not _set_weights(lists, free, pool_used, neighbour, weights, bound, other, item, False, values):
+            return False
+        if not _set_weights(lists, free, pool_used, neighbour, weights, bound, item, other, True, values):
+            return False
+    return True
+
+
+class Replica:
+    """Dense, inverted copy of all published rows and of the catalogue.
+
+    Parameters
+    ----------
+    max_neighbours : length at which the symmetric list of an item is cut
+    fast_half_life_ms, slow_half_life_ms : of the two decayed popularities
+
+    Attributes
+    ----------
+    lists : int64[items, 3]
+        Offset, length and capacity of each item's slab in the pool.
+    neighbour : int32[slots]
+        Dense index of the neighbour.
+    weights : float32[slots, 2 * len(COLUMNS)]
+        Inward weights ``A[item, neighbour]``, then outward weights ``A[neighbour, item]``.
+    stats : float64[items, len(STATS)]
+        The item-side columns named in `STATS`.
+    categories : uint64[items]
+        Bit set of hashed categories (0: unknown).
+    year : float32[items]
+        Year of the catalogue entry, NaN where there is none.
+    available : bool[items]
+        False for what was taken off the catalogue.
+    known_items : int
+        Number of items with at least one event.
+    """
+
+    STATS = ("count", "events", "pop_fast", "pop_slow", "first_seen_ms", "last_seen_ms", "value_sum", "value_count")
+
+    def __init__(self, *, max_neighbours: int, fast_half_life_ms: float, slow_half_life_ms: float) -> None:
+        self.max_neighbours = max_neighbours
+        self.fast_half_life_ms = fast_half_life_ms
+        self.slow_half_life_ms = slow_half_life_ms
+        self.item_ids: list[str] = []
+        self.titles: list[str | None] = []
+        self.rows_applied = 0
+        self.known_items = 0
+        self._popular = np.zeros(0, np.int32)
+        self._popular_at = -1
+        self._allocate_items(1024)
+        self._allocate_pool(1 << 14)
+        self._keys = np.zeros(4096, np.int64)
+        self._slots = np.zeros(4096, np.int32)
+        self._free = np.zeros((24, 65_536), np.int64)
+        self._pool_used = np.zeros(1, np.int64)
+
+    def _allocate_items(self, capacity: int) -> None:
+        def grown(name: str, shape: tuple[int, ...], dtype: Any, fill: float = 0) -> None:
+            array = np.full(shape, fill, dtype)
+            old = getattr(self, name, None)
+            if old is not None:
+                array[: len(old)] = old
+            setattr(self, name, array)
+
+        self.capacity = capacity
+        grown("hashes", (capacity,), np.int64)
+        grown("lists", (capacity, 3), np.int64)
+        grown("stats", (capacity, len(self.STATS)), np.float64)
+        grown("categories", (capacity,), np.uint64)
+        grown("available", (capacity,), np.bool_, True)
+        grown("year", (capacity,), np.float32, np.nan)
+        grown("_before", (capacity,), np.int32)
+        grown("_marks", (capacity + 1,), np.int64)
+
+    hashes: np.ndarray
+    lists: np.ndarray
+    stats: np.ndarray
+    categories: np.ndarray
+    available: np.ndarray
+    year: np.ndarray
+    _before: np.ndarray
+    _marks: np.ndarray
+
+    def _allocate_pool(self, slots: int) -> None:
+        neighbour = np.zeros(slots, np.int32)
+        weights = np.zeros((slots, 2 * WIDTH), np.float32)
+        if hasattr(self, "neighbour"):
+            neighbour[: len(self.neighbour)] = self.neighbour
+            weights[: len(self.weights)] = self.weights
+        self.neighbour, self.weights = neighbour, weights
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    @property
+    def index_table(self) -> tuple[np.ndarray, np.ndarray]:
+        """Keys and slots of the open-addressing table that `lookup` reads."""
+        return self._keys, self._slots
+
+    def index_of(self, item: int) -> int:
+        """Dense index of an item hash, -1 where it is unknown."""
+        return int(lookup(self._keys, self._slots, item))
+
+    def _index_for(self, item: int) -> int:
+        index = self.index_of(item)
+        if index >= 0:
+            return index
+        index = len(self.item_ids)
+        if index == self.capacity:
+            self._allocate_items(2 * self.capacity)
+        if 2 * index >= len(self._keys):
+            keys, slots = np.zeros(2 * len(self._keys), np.int64), np.zeros(2 * len(self._keys), np.int32)
+            _rehash(self._keys, self._slots, keys, slots)
+            self._keys, self._slots = keys, slots
+        _insert(self._keys, self._slots, item, index)
+        self.hashes[index] = item
+        self.item_ids.append("")
+        self.titles.append(None)
+        return index
+
+    def apply_row(self, raw: bytes) -> None:
+        """Apply one row record; applying it again changes nothing.
+
+        Raises
+        ------
+        ValueError
+            When the record is of another version or kind.
+        """
+        head = np.frombuffer(raw, ROW_HEADER, 1)[0]
+        if head["version"] != ROW_VERSION or head["kind"] != ROW_KIND:
+            raise ValueError(f"row record of version {head['version']} and kind {head['kind']!r}")
+        start = ROW_HEADER.itemsize
+        ids_at = start + int(head["item_id_bytes"])
+        n = int(head["neighbours"])
+        index = self._index_for(int(head["item"]))
+        if not self.item_ids[index]:
+            self.item_ids[index] = raw[start:ids_at].decode("utf-8", "surrogatepass")
+        stats = self.stats[index]
+        self.known_items += stats[1] == 0
+        stats[0] = head["count"] / SCALE
+        for column, name in enumerate(self.STATS[1:], start=1):
+            stats[column] = head[name]
+        neighbours = np.frombuffer(raw, "<i8", n, ids_at)
+        fixed = np.frombuffer(raw, "<u4", n * WIDTH, ids_at + 8 * n).reshape(n, WIDTH)
+        self._relate(index, self._indices_for(neighbours), fixed)
+        self.rows_applied += 1
+
+    def _indices_for(self, hashes: np.ndarray) -> np.ndarray:
+        indices = np.empty(len(hashes), np.int32)
+        if lookup_all(self._keys, self._slots, hashes, indices):
+            for position in np.flatnonzero(indices < 0):
+                indices[position] = self._index_for(int(hashes[position]))
+        return indices
+
+    def _relate(self, index: int, neighbours: np.ndarray, fixed: np.ndarray) -> None:
+        while not _apply_in_list(
+            self.lists,
+            self._free,
+            self._pool_used,
+            self.neighbour,
+            self.weights,
+            self.max_neighbours,
+            index,
+            neighbours,
+            fixed,
+            float(SCALE),
+            self._before,
+            self._marks,
+        ):
+            self._allocate_pool(2 * len(self.neighbour))
+
+    def apply_catalogue_item(
+        self, item_id: str, *, title: str | None, categories: tuple[str, ...], year: float | None
+    ) -> None:
+        """Apply one catalogue entry: what is shown of an item, and what content features read."""
+        index = self._index_for(hash64(item_id))
+        self.item_ids[index] = item_id
+        self.titles[index] = title
+        self.available[index] = True
+        bits = 0
+        for category in categories:
+            bits |= 1 << (hash64(category) % CATEGORY_BITS)
+        self.categories[index] = bits
+        self.year[index] = np.nan if year is None else year
+
+    def withdraw(self, item_id: str) -> None:
+        """Take an item off the catalogue: it is no candidate any more; what was learned of it stays."""
+        index = self.index_of(hash64(item_id))
+        if index >= 0:
+            self.available[index] = False
+
+    def popular(self, size: int, *, refresh_every: int = 256) -> np.ndarray:
+        """Dense indices of the `size` most popular items by slow popularity, recomputed every `refresh_every` rows.
+
+        The popularities of two items are compared at the time of the newer one's last event.
+        """
+        if self._popular_at < 0 or self.rows_applied - self._popular_at >= refresh_every or self.rows_applied < 64:
+            items = len(self)
+            stats = self.stats[:items]
+            newest_ms = stats[:, 5].max(initial=0.0)
+            decayed = stats[:, 3] * np.exp2((stats[:, 5] - newest_ms) / self.slow_half_life_ms)
+            known = np.flatnonzero((stats[:, 1] > 0) & self.available[:items])
+            if len(known) > size:
+                known = known[np.argpartition(-decayed[known], size)[:size]]
+            self._popular = known[np.argsort(-decayed[known], kind="stable")].astype(np.int32)
+            self._popular_at = self.rows_applied
+        return self._popular[:size]

@@ -1,0 +1,1 @@
+"""Scorers: networks that re-rank the candidates of a slate. One file each."""

@@ -1,0 +1,221 @@
+"""The topics: their names, and the JSON values of those that are JSON.
+
+`conf/schemas/` is generated from the types here (`flinkrec schemas`). Readers ignore fields they do not know, so that a
+field may be added; one is never renamed, and never changes its type.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from models.events import DeadLetter, EventRecord
+
+EVENTS = "events"
+REQUESTS = "requests"
+ITEMS = "items"
+CONTROLS = "controls"
+RECOMMENDATIONS = "recommendations"
+OUTCOMES = "outcomes"
+METRICS = "metrics"
+MODEL_UPDATES = "model-updates"
+TRACES = "traces"
+ALERTS = "alerts"
+DEAD_LETTER = "dead-letter"
+
+TOPICS = (
+    EVENTS,
+    REQUESTS,
+    ITEMS,
+    CONTROLS,
+    RECOMMENDATIONS,
+    OUTCOMES,
+    METRICS,
+    MODEL_UPDATES,
+    TRACES,
+    ALERTS,
+    DEAD_LETTER,
+)
+
+KAFKA_NAME_CHARACTERS = 249
+
+
+def topic_name(prefix: str, name: str) -> str:
+    """Name of a topic in Kafka.
+
+    Parameters
+    ----------
+    prefix : kafka.topic_prefix of the configuration, put in front as it stands; include a separator if you want one
+    name : one of `TOPICS`
+
+    Raises
+    ------
+    ValueError
+        When the topic is not one of ours, or its name would be longer than Kafka allows.
+
+    Examples
+    --------
+    >>> topic_name("shop-", EVENTS)
+    'shop-events'
+    """
+    if name not in TOPICS:
+        raise ValueError(f"expected one of {', '.join(TOPICS)}, got {name!r}")
+    full = prefix + name
+    if len(full) > KAFKA_NAME_CHARACTERS:
+        raise ValueError(f"expected a topic name of at most {KAFKA_NAME_CHARACTERS} characters, got {len(full)}")
+    return full
+
+
+Milliseconds = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Probability = Annotated[float, Meta(ge=0, le=1)]
+Labels = Annotated[list[str], Meta(max_length=64)]
+
+
+class CatalogueItem(Struct, frozen=True, kw_only=True):
+    """The value of one record of `items`: what is known about an item. Null instead of it: the item is gone.
+
+    Attributes
+    ----------
+    item_id : the record's key once more; what counts when the record has no key
+    title, brand, text : words for people and for content similarity
+    year : of publication
+    categories, tags : at most 64 each
+    price : in the shop's own currency
+    available_from_ms, available_until_ms : recommended only from and before these event times
+    vector : content embedding, at most 4,096 numbers; every item of a catalogue has the same length
+    """
+
+    item_id: str | int | None = None
+    title: str | None = None
+    year: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
+    categories: Labels = []
+    tags: Labels = []
+    price: Annotated[float, Meta(ge=0)] | None = None
+    brand: str | None = None
+    text: str | None = None
+    available_from_ms: Milliseconds | None = None
+    available_until_ms: Milliseconds | None = None
+    vector: Annotated[list[float], Meta(min_length=1, max_length=4096)] | None = None
+
+
+class Reason(Struct, frozen=True, kw_only=True, gc=False):
+    """Why an item was recommended.
+
+    Attributes
+    ----------
+    kind : of reason, such as ``item_cf`` or ``popularity``
+    item_id : the user's own item that caused it
+    contribution : its part of the score of this kind; those of ``item_cf`` sum to the item's CF score
+    """
+
+    kind: str
+    item_id: str | None = None
+    contribution: float = 0.0
+
+
+class RecommendedItem(Struct, frozen=True, kw_only=True, gc=False):
+    """One place of a slate.
+
+    Attributes
+    ----------
+    item_id : what is shown
+    position : from 1
+    score : what the list was ranked by; comparable within a slate only
+    cf_score : item-CF score, 0 where item CF does not know of it
+    probability : that the user acts on it, when the scorer predicts one
+    sources : the candidate sources that brought it
+    reasons : the strongest first
+    explored : drawn by the policy instead of taken from the ranking
+    propensity : exact marginal probability of this item at this position under the policy
+    title : from the catalogue, when known
+    """
+
+    item_id: str
+    position: Annotated[int, Meta(ge=1)]
+    score: float
+    cf_score: float = 0.0
+    probability: Probability | None = None
+    sources: list[str] = []
+    reasons: list[Reason] = []
+    explored: bool = False
+    propensity: Probability = 1.0
+    title: str | None = None
+
+
+class Timings(Struct, frozen=True, kw_only=True):
+    """When the cause of a slate was sent by its producer, received by the job, and answered.
+
+    Attributes
+    ----------
+    sent_at_ms : the producer's clock, when it said so
+    received_at_ms, emitted_at_ms : the job's clock
+    compute_us : time spent on the answer, microseconds
+    """
+
+    sent_at_ms: Milliseconds | None = None
+    received_at_ms: Milliseconds
+    emitted_at_ms: Milliseconds
+    compute_us: Annotated[int, Meta(ge=0)]
+
+
+class Recommendation(Struct, frozen=True, kw_only=True):
+    """The value of one record of `recommendations`: the slate that answers one event.
+
+    Attributes
+    ----------
+    slate_id : the same for the same cause, also when it is answered again after a restore
+    revision : digest of items, propensities and versions; it differs when the second answer does
+    seq : rises per user; consumers keep the highest seq, never the highest offset
+    user_id : for whom
+    event_id : the event that caused it
+    event_time_ms : its time
+    items : by position
+    policy : name of the policy that acted
+    action : the ranking strategy that it chose, with action_probability
+    versions : version of each model part that was used
+    timings : for latency; not part of the revision
+    """
+
+    slate_id: str
+    revision: str
+    seq: Annotated[int, Meta(ge=0)]
+    user_id: str
+    event_id: str
+    event_time_ms: Milliseconds
+    items: list[RecommendedItem]
+    policy: str
+    action: str
+    action_probability: Probability
+    versions: dict[str, str]
+    timings: Timings
+
+
+class Metric(Struct, frozen=True, kw_only=True):
+    """The value of one record of `metrics`: one number of one window of event time.
+
+    Attributes
+    ----------
+    window_start_ms, window_end_ms : the window, its end excluded
+    metric : its name, such as ``hr_at_k``
+    slice : which part of the traffic, such as ``all`` or ``source=item_cf``
+    value : the number; null when it is not defined, such as a mean of nothing
+    n : how many facts it was computed from
+    """
+
+    window_start_ms: Milliseconds
+    window_end_ms: Milliseconds
+    metric: str
+    slice: str = "all"
+    value: float | None
+    n: Annotated[int, Meta(ge=0)]
+
+
+JSON_VALUES: dict[str, type[Struct]] = {
+    EVENTS: EventRecord,
+    ITEMS: CatalogueItem,
+    RECOMMENDATIONS: Recommendation,
+    METRICS: Metric,
+    DEAD_LETTER: DeadLetter,
+}
+"""The type of a value, for each topic whose values are JSON."""

@@ -1,0 +1,101 @@
+"""Topics and their JSON Schemas: the files in conf/schemas are what the code generates, and say what it accepts."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+from cli.errors import UserError
+from cli.schemas import SCHEMA_DIRECTORY, generated_schemas, schemas, stale_schemas
+from models import topics
+from models.events import DeadLetter, Refusal, Rejected
+from models.topics import (
+    CatalogueItem,
+    Metric,
+    Reason,
+    Recommendation,
+    RecommendedItem,
+    Timings,
+    topic_name,
+)
+
+RECOMMENDATION = Recommendation(
+    slate_id="1f3827a562ecf717",
+    revision="r1",
+    seq=3,
+    user_id="u1",
+    event_id="e1",
+    event_time_ms=1_000,
+    items=[
+        RecommendedItem(
+            item_id="i1",
+            position=1,
+            score=2.5,
+            probability=0.25,
+            sources=["item_cf"],
+            reasons=[Reason(kind="item_cf", item_id="i0", contribution=2.5)],
+            propensity=0.95,
+            title="Toy Story",
+        )
+    ],
+    policy="epsilon_greedy",
+    action="mlp",
+    action_probability=0.9,
+    versions={"item_cf": "12"},
+    timings=Timings(received_at_ms=1_001, emitted_at_ms=1_003, compute_us=800),
+)
+VALUES = {
+    topics.EVENTS: topics.EventRecord(event_id="e1", user_id=7, item_id="i1", event_time_ms=1_000),
+    topics.ITEMS: CatalogueItem(title="Toy Story", year=1995, categories=["Animation"], vector=[0.5, -1.0]),
+    topics.RECOMMENDATIONS: RECOMMENDATION,
+    topics.METRICS: Metric(window_start_ms=0, window_end_ms=60_000, metric="hr_at_k", value=None, n=0),
+    topics.DEAD_LETTER: DeadLetter.of(Rejected(Refusal.BAD_ID, "why"), b"{}", topic="events"),
+}
+
+
+def test_the_schema_files_are_what_the_code_generates():
+    assert stale_schemas() == [], "run `flinkrec schemas` and look at the difference: readers may depend on it"
+    assert len(list(SCHEMA_DIRECTORY.iterdir())) == len(topics.JSON_VALUES)
+
+
+def test_check_names_the_files_that_are_changed_missing_or_left_over(tmp_path):
+    schemas(directory=tmp_path)
+    schemas(check=True, directory=tmp_path)
+    (tmp_path / "events.json").write_text("{}")
+    (tmp_path / "items.json").unlink()
+    (tmp_path / "gone.json").write_text("{}")
+    with pytest.raises(UserError, match=r"events\.json, gone\.json, items\.json; run `flinkrec schemas`"):
+        schemas(check=True, directory=tmp_path)
+
+
+@pytest.mark.parametrize("topic", topics.JSON_VALUES)
+def test_a_value_keeps_everything_through_json_and_passes_its_schema(topic):
+    jsonschema = pytest.importorskip("jsonschema")
+    encoded = msgspec.json.encode(VALUES[topic])
+    assert msgspec.json.decode(encoded, type=topics.JSON_VALUES[topic]) == VALUES[topic]
+    jsonschema.Draft202012Validator(json.loads(generated_schemas()[f"{topic}.json"])).validate(json.loads(encoded))
+
+
+@pytest.mark.parametrize("topic", topics.JSON_VALUES)
+def test_a_field_that_is_not_known_is_no_error(topic):
+    extended = msgspec.json.encode({**msgspec.to_builtins(VALUES[topic]), "of_next_year": {"a": 1}})
+    assert msgspec.json.decode(extended, type=topics.JSON_VALUES[topic]) == VALUES[topic]
+
+
+def test_a_position_starts_at_one():
+    with pytest.raises(msgspec.ValidationError, match="position"):
+        msgspec.json.decode(b'{"item_id":"i","position":0,"score":1}', type=RecommendedItem)
+
+
+def test_a_topic_is_named_by_prefix_and_name():
+    assert topic_name("", topics.DEAD_LETTER) == "dead-letter"
+    assert topic_name("shop-", topics.EVENTS) == "shop-events"
+
+
+def test_a_topic_that_is_not_ours_or_too_long_is_refused():
+    with pytest.raises(ValueError, match=r"expected one of events, .* got 'event'"):
+        topic_name("", "event")
+    with pytest.raises(ValueError, match="at most 249 characters, got 256"):
+        topic_name("x" * 250, topics.EVENTS)
