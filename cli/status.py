@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.stack import Home, Stack, health
-from cli.stack.state import Child
+from cli.stack.state import Child, read_state
 
 UNHEALTHY = 1
 NOTHING_UP = 3
@@ -24,6 +24,14 @@ def status() -> None:
     home = Home.from_environment()
     stack = Stack.find(home)
     if stack is None:
+        state = read_state(home)
+        if state is not None and state.alive():
+            console.print(
+                f"The supervisor in {home.root} has died, {len(state.alive())} of its processes still run: "
+                "flinkrec up starts afresh, flinkrec down ends them.",
+                soft_wrap=True,
+            )
+            raise typer.Exit(UNHEALTHY)
         console.print(f"Nothing is up in {home.root}. Start it with: flinkrec up", soft_wrap=True)
         raise typer.Exit(NOTHING_UP)
     if not print_status(console, stack):
@@ -33,6 +41,7 @@ def status() -> None:
 def print_status(console: Console, stack: Stack) -> bool:
     """Print processes, jobs and problems; return whether the stack is healthy."""
     console.print(_processes(stack))
+    console.print(f"Each writes its log to {stack.home.logs}/PROCESS.log", soft_wrap=True)
     cluster = health.cluster(stack.ports)
     if cluster is not None:
         _print_jobs(console, cluster)
@@ -45,14 +54,13 @@ def print_status(console: Console, stack: Stack) -> bool:
 def _processes(stack: Stack) -> Table:
     table = Table(title=f"flinkrec stack in {stack.home.root}", title_justify="left")
     table.add_column("process", no_wrap=True)
-    table.add_column("pid", justify="right")
+    table.add_column("pid", justify="right", no_wrap=True)
     table.add_column("address", no_wrap=True)
-    table.add_column("up for", justify="right")
-    table.add_column("restarts", justify="right")
-    table.add_column("log", overflow="fold")
+    table.add_column("up for", justify="right", no_wrap=True)
+    table.add_column("restarts", justify="right", no_wrap=True)
     addresses = {"kafka": stack.bootstrap_servers, "jobmanager": f"http://{stack.jobmanager}"}
     state = stack.state
-    table.add_row("supervisor", str(state.supervisor.pid), "", "", "", str(stack.home.logs / "supervisor.log"))
+    table.add_row("supervisor", str(state.supervisor.pid), "", "", "")
     for name, child in state.children.items():
         table.add_row(
             name,
@@ -60,7 +68,6 @@ def _processes(stack: Stack) -> Table:
             addresses.get(name, ""),
             _age(child),
             str(child.restarts),
-            child.log,
         )
     return table
 
@@ -68,7 +75,7 @@ def _processes(stack: Stack) -> Table:
 def _age(child: Child) -> str:
     seconds = max(0, int(time.time() - child.since))
     hours, minutes = seconds // 3600, seconds // 60 % 60
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
 
 
 def _print_jobs(console: Console, cluster: health.Cluster) -> None:

@@ -13,6 +13,7 @@ DEFAULTS = Ports()
 
 
 def up(
+    *,
     taskmanagers: Annotated[
         int, typer.Option(min=1, max=32, help="TaskManagers to run, of one slot each; one of them is the spare.")
     ] = 3,
@@ -20,6 +21,9 @@ def up(
     controller_port: Annotated[int, typer.Option(help="Port of the broker's controller.")] = DEFAULTS.controller,
     rest_port: Annotated[int, typer.Option(help="Port of Flink's REST interface and web page.")] = DEFAULTS.rest,
     rpc_port: Annotated[int, typer.Option(help="Port on which TaskManagers reach the JobManager.")] = DEFAULTS.rpc,
+    zookeeper_port: Annotated[
+        int, typer.Option(help="Port of ZooKeeper, from which a new JobManager learns of its jobs.")
+    ] = DEFAULTS.zookeeper,
     taskmanager_heap: Annotated[int, typer.Option(min=128, help="Java heap of a TaskManager, in MiB.")] = 768,
     taskmanager_managed: Annotated[
         int, typer.Option(min=0, help="Managed memory of a TaskManager, in MiB; RocksDB takes its cache from it.")
@@ -43,8 +47,8 @@ def up(
     if running is not None:
         console.print(f"The stack in {home.root} is already up; nothing was started.", soft_wrap=True)
     else:
-        require_for_run(home.root)
-    ports = Ports(kafka=kafka_port, controller=controller_port, rest=rest_port, rpc=rpc_port)
+        require_for_run(str(home.root))
+    ports = Ports(kafka=kafka_port, controller=controller_port, rest=rest_port, rpc=rpc_port, zookeeper=zookeeper_port)
     memory = Memory(heap=taskmanager_heap, managed=taskmanager_managed, python=taskmanager_python)
     with console.status("starting") as spinner:
         # Without a terminal there is no spinner to watch: say each step on a line of its own.

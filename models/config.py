@@ -8,15 +8,16 @@ it cannot. The dataclasses are frozen: a running job never changes its configura
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 NonNegativeInt = Annotated[int, Meta(ge=0)]
-PositiveFloat = Annotated[float, Meta(gt=0)]
-NonNegativeFloat = Annotated[float, Meta(ge=0)]
+# The bound keeps infinity out: a time to live of .inf could not be turned into milliseconds.
+PositiveFloat = Annotated[float, Meta(gt=0, le=1e9)]
+NonNegativeFloat = Annotated[float, Meta(ge=0, le=1e9)]
 UnitFloat = Annotated[float, Meta(ge=0, le=1)]
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -40,7 +41,7 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every section: immutable, keyword-only, unknown keys refused."""
 
 
-class Kafka(Section):
+class Kafka(Section, frozen=True, kw_only=True):
     bootstrap_servers: Annotated[str, Meta(min_length=3)] = "localhost:19092"
     topic_prefix: Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")] = ""
     partitions: Annotated[int, Meta(ge=1, le=1024)] = 8
@@ -49,9 +50,10 @@ class Kafka(Section):
     consumer_group: Name = "flinkrec"
     transaction_timeout_ms: PositiveInt = 600_000
     properties: dict[str, str] = {}
+    client_properties: dict[str, str | int | float | bool] = {}
 
 
-class Flink(Section):
+class Flink(Section, frozen=True, kw_only=True):
     jobmanager: Annotated[str, Meta(pattern=r"^[^:/]+:\d+$")] = "localhost:18081"
     job_name: Name = "flinkrec"
     parallelism: Annotated[int, Meta(ge=1, le=128)] = 1
@@ -62,7 +64,7 @@ class Flink(Section):
     options: dict[str, str] = {}
 
 
-class EventType(Section):
+class EventType(Section, frozen=True, kw_only=True):
     """How much one event of this type counts.
 
     weight scales the pairs and the profile entry of the event; a weight of 0 makes the type known but teaches nothing.
@@ -87,10 +89,10 @@ DEFAULT_EVENT_TYPES = {
 }
 
 
-class Events(Section):
+class Events(Section, frozen=True, kw_only=True):
     types: dict[Name, EventType] = msgspec.field(default_factory=lambda: dict(DEFAULT_EVENT_TYPES))
     default_type: Name = "view"
-    max_record_bytes: Annotated[int, Meta(ge=64)] = 65_536
+    max_record_bytes: Annotated[int, Meta(ge=64, le=524_288)] = 65_536
     max_id_bytes: Annotated[int, Meta(ge=8, le=1024)] = 256
     max_age_days: PositiveFloat = 36_500.0
     max_future_ms: NonNegativeInt = 60_000
@@ -98,7 +100,7 @@ class Events(Section):
     max_events_per_minute: PositiveInt = 6_000
 
 
-class Profile(Section):
+class Profile(Section, frozen=True, kw_only=True):
     items: Annotated[int, Meta(ge=1, le=200)] = 50
     seen_items: Annotated[int, Meta(ge=16, le=65_536)] = 4_096
     dedup_events: Annotated[int, Meta(ge=1, le=1024)] = 64
@@ -106,7 +108,7 @@ class Profile(Section):
     sitting_gap_s: PositiveFloat = 3_600.0
 
 
-class ItemCF(Section):
+class ItemCF(Section, frozen=True, kw_only=True):
     pair_items: Annotated[int, Meta(ge=1, le=200)] = 20
     pair_decay: UnitFloat = 0.94
     reverse_weight: UnitFloat = 0.6
@@ -121,19 +123,19 @@ class ItemCF(Section):
     publish_interval_ms: PositiveInt = 200
 
 
-class Popularity(Section):
+class Popularity(Section, frozen=True, kw_only=True):
     fast_half_life_hours: PositiveFloat = 24.0
     slow_half_life_hours: PositiveFloat = 336.0
     pool: PositiveInt = 200
 
 
-class Scorer(Section):
+class Scorer(Section, frozen=True, kw_only=True):
     name: Literal["mlp", "none"] = "mlp"
     candidates: Annotated[int, Meta(ge=10, le=1000)] = 100
     hidden: tuple[PositiveInt, ...] = (64, 32)
 
 
-class Learner(Section):
+class Learner(Section, frozen=True, kw_only=True):
     enabled: bool = True
     learning_rate: PositiveFloat = 0.002
     batch_examples: PositiveInt = 64
@@ -145,7 +147,7 @@ class Learner(Section):
     seed: int = 7
 
 
-class Policy(Section):
+class Policy(Section, frozen=True, kw_only=True):
     name: Name = "epsilon_greedy"
     epsilon: UnitFloat = 0.05
     epsilon_min: UnitFloat = 0.01
@@ -153,18 +155,18 @@ class Policy(Section):
     seed: int = 7
 
 
-class Slate(Section):
+class Slate(Section, frozen=True, kw_only=True):
     k: Annotated[int, Meta(ge=1, le=100)] = 10
     recommend_seen: bool = False
     reasons: Annotated[int, Meta(ge=0, le=20)] = 3
 
 
-class Metrics(Section):
+class Metrics(Section, frozen=True, kw_only=True):
     window_s: PositiveInt = 60
     latency_buckets_ms: tuple[PositiveInt, ...] = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 60_000)
 
 
-class Configuration(Section):
+class Configuration(Section, frozen=True, kw_only=True):
     """The whole configuration; every section has defaults, so that ``{}`` is a valid file."""
 
     kafka: Kafka = Kafka()
@@ -180,7 +182,7 @@ class Configuration(Section):
     metrics: Metrics = Metrics()
 
 
-_PATH = re.compile(r"^(?P<message>.*?)(?: - at `(?:key in )?\$?(?P<path>[^`]*)`)?$", re.DOTALL)
+_PATH = re.compile(r"^(?P<message>.*?)(?: - at (?P<in_key>`key` in )?`\$?(?P<path>[^`]*)`)?$", re.DOTALL)
 _TYPE_ERROR = re.compile(r"^Expected (?P<expected>.*?)(?:, got (?P<got>.*))?$", re.DOTALL)
 
 
@@ -209,15 +211,47 @@ def _explained(error: msgspec.ValidationError, mapping: object, file: str) -> Co
     match = _PATH.match(str(error))
     assert match is not None
     key = (match["path"] or "").lstrip(".")
-    found = _lookup(mapping, key)
+    if "[...]" in key or match["in_key"]:
+        inside, _, rest = key.partition("[...]")
+        name = _entry_at_fault(error, mapping, inside)
+        # The entry's own name may hold dots, as Flink's options do.
+        found = repr(name) if match["in_key"] else repr(_lookup(_lookup(mapping, inside)[name], rest))
+        key = key.replace("[...]", f".{name}", 1)
+    else:
+        found = repr(_lookup(mapping, key))
     message = match["message"]
     unknown = re.match(r"Object contains unknown field `(.*)`", message)
     if unknown:
         key = f"{key}.{unknown[1]}" if key else unknown[1]
         return ConfigurationError(file=file, key=key, expected="a known key", got="an unknown one")
     typed = _TYPE_ERROR.match(message)
-    expected = typed["expected"].replace("`", "") if typed else message
-    return ConfigurationError(file=file, key=key or "(top level)", expected=expected, got=repr(found))
+    if message.startswith("Invalid enum value"):
+        expected = "one of " + ", ".join(_choices(key))
+    else:
+        expected = typed["expected"].replace("`", "") if typed else message
+    return ConfigurationError(file=file, key=key or "(top level)", expected=expected, got=found)
+
+
+def _entry_at_fault(error: msgspec.ValidationError, mapping: object, key: str) -> Any:
+    """The entry of the mapping at `key` that an error is about: msgspec says only that it is one of them."""
+    path = key.split(".") if key else []
+    for name, value in _lookup(mapping, key).items():
+        alone: Any = {name: value}
+        for part in reversed(path):
+            alone = {part: alone}
+        try:
+            msgspec.convert(alone, Configuration)
+        except msgspec.ValidationError as again:
+            if str(again) == str(error):
+                return name
+    raise error
+
+
+def _choices(key: str) -> tuple[str, ...]:
+    found: Any = Configuration
+    for part in key.split("."):
+        found = get_type_hints(found)[part]
+    return get_args(found)
 
 
 def _lookup(mapping: object, key: str) -> Any:
@@ -236,7 +270,13 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
             raise ConfigurationError(file=file, key=key, expected=expected, got=repr(got))
 
     c = configuration
-    require(c.events.default_type in c.events.types, "events.default_type", "one of events.types", c.events.default_type)
+    require(
+        c.events.default_type in c.events.types, "events.default_type", "one of events.types", c.events.default_type
+    )
+    lowered = [name.lower() for name in c.events.types]
+    require(
+        len(set(lowered)) == len(lowered), "events.types", "names that differ in more than case", list(c.events.types)
+    )
     require(
         c.slate.k <= c.scorer.candidates, "slate.k", f"at most scorer.candidates = {c.scorer.candidates}", c.slate.k
     )
@@ -253,4 +293,9 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
         c.kafka.transaction_timeout_ms,
     )
     buckets = c.metrics.latency_buckets_ms
-    require(list(buckets) == sorted(set(buckets)), "metrics.latency_buckets_ms", "rising values", buckets)
+    require(
+        len(buckets) > 0 and list(buckets) == sorted(set(buckets)),
+        "metrics.latency_buckets_ms",
+        "rising values",
+        buckets,
+    )

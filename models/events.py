@@ -13,7 +13,6 @@ that all of them are counted in one place.
 from __future__ import annotations
 
 import base64
-import math
 import re
 from enum import StrEnum
 from typing import Annotated, NoReturn
@@ -73,6 +72,8 @@ class Refusal(StrEnum):
     """Found by the recommender: behind the watermark by more than events.late_after_ms."""
     TOO_MANY = "too_many"
     """Found by the recommender: more than events.max_events_per_minute of one user."""
+    TOMBSTONE_KEY = "tombstone_key"
+    """A tombstone without a key on a compacted topic: it names nothing."""
 
     @property
     def counter(self) -> str:
@@ -132,7 +133,25 @@ class Event(Struct, frozen=True, gc=False):
 
 
 class EventRecord(Struct, frozen=True, gc=False):
-    """The value of one record of the `events` topic, as producers may send it."""
+    """The value of one record of the `events` topic, as producers may send it.
+
+    Attributes
+    ----------
+    event_id : unique per user; an id that this user sent a moment ago is a duplicate
+    user_id : who did it; also the key of the record
+    item_id : what it was done to
+    event_time_ms : when, milliseconds since 1970; also the time stamp of the record
+    type : one of events.types of the configuration, events.default_type when missing
+    value : rating, price or dwell time, whatever the type means by it
+    session_id : the shop's own session
+    slate_id : the slate that the user acted on
+    position : place of the item in that slate, from 1
+    sent_at_ms : when the producer sent it, milliseconds since 1970, for latency
+    source : who produced it, such as ``web``
+    text : words that came with it, such as a search or a comment
+    trace : whether the slate that answers it is taken apart on the `traces` topic
+    context : the circumstances, one level deep
+    """
 
     event_id: str | int
     user_id: str | int
@@ -182,7 +201,8 @@ class EventCleaner:
         Parameters
         ----------
         raw : value of the record, None for a tombstone
-        key : key of the record, None when it has none; it must be the payload's user_id
+        key : key of the record, None when it has none; it must be the cleaned user_id, to the letter: it is what state
+            is partitioned by, and one user in two partitions would have two profiles and two `seq`
         now_ms : the clock, against which the future is measured
         watermark_ms : the watermark, against which age is measured; `UNKNOWN_WATERMARK_MS` when there is none yet
 
@@ -193,13 +213,11 @@ class EventCleaner:
         """
         record = self._decoded(raw)
         user_id = self._id("user_id", record.user_id)
-        if key is not None and key != user_id and key.strip() != user_id:
+        if key is not None and key != user_id:
             raise Rejected(Refusal.KEY_MISMATCH, f"the record's key is {_shown(key)}, but user_id is {_shown(user_id)}")
         event_time_ms = _whole("event_time_ms", record.event_time_ms)
         self._check_time(event_time_ms, now_ms, watermark_ms)
-        value, position, sent_at_ms = record.value, record.position, record.sent_at_ms
-        if value is not None and not math.isfinite(value):
-            raise Rejected(Refusal.OUT_OF_BOUNDS, f"value: expected a finite number, got {value}")
+        position, sent_at_ms = record.position, record.sent_at_ms
         if position is not None:
             position = _whole("position", position, least=1, most=_POSITION_MAX)
         if sent_at_ms is not None:
@@ -210,7 +228,7 @@ class EventCleaner:
             self._id("item_id", record.item_id),
             self._type(record.type),
             event_time_ms,
-            value,
+            record.value,
             self._optional_id("session_id", record.session_id),
             self._optional_id("slate_id", record.slate_id),
             position,
@@ -321,7 +339,6 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     raw_bytes : how many bytes the record had; more than raw_base64 holds when it was cut
     topic, partition, offset : where it was read, as far as known
     key : key of the record, the first `DEAD_LETTER_TEXT_CHARACTERS` characters of it
-    kafka_time_ms : time stamp of the Kafka record
     rejected_at_ms : when it was rejected
     """
 
@@ -333,7 +350,6 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     partition: int | None = None
     offset: int | None = None
     key: str | None = None
-    kafka_time_ms: int | None = None
     rejected_at_ms: int | None = None
 
     @classmethod
@@ -346,7 +362,6 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
         partition: int | None = None,
         offset: int | None = None,
         key: str | None = None,
-        kafka_time_ms: int | None = None,
         rejected_at_ms: int | None = None,
     ) -> DeadLetter:
         """Make the dead letter of a rejected record, cut so that it fits into a Kafka record itself."""
@@ -359,7 +374,6 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
             partition=partition,
             offset=offset,
             key=None if key is None else _storable(key),
-            kafka_time_ms=kafka_time_ms,
             rejected_at_ms=rejected_at_ms,
         )
 

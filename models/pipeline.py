@@ -12,7 +12,11 @@ from models.learner import Learner
 from models.recommender import Observation, Recommender, User
 from models.topics import Recommendation, Timings
 
-_NO_TIMINGS = Timings(sent_at_ms=None, received_at_ms=0, emitted_at_ms=0, compute_us=0)
+_NO_TIMINGS = Timings(received_at_ms=0, emitted_at_ms=0, compute_us=0)
+
+
+def _no_timings() -> Timings:
+    return _NO_TIMINGS
 
 
 class LocalPipeline:
@@ -41,7 +45,7 @@ class LocalPipeline:
 
     def recommend(self, event: Event) -> Recommendation:
         """The slate for the user of an event as things stand, without learning from it."""
-        return self.recommender.recommend(self.user(event.user_id), event, _NO_TIMINGS)
+        return self.recommender.recommend(self.user(event.user_id), event, _no_timings)
 
     def learn(self, event: Event) -> Observation:
         """Learn from an event, and publish what was learned when it is time.

@@ -149,19 +149,23 @@ class SeenItems:
     Parameters
     ----------
     hashes : int64[n], the oldest first, without repeats
+
+    Attributes
+    ----------
+    changed : an item was added since it was made
     """
 
-    __slots__ = ("hashes",)
+    __slots__ = ("changed", "hashes")
 
     def __init__(self, hashes: np.ndarray | None = None) -> None:
         self.hashes = np.zeros(0, np.int64) if hashes is None else hashes
+        self.changed = False
 
-    def add(self, item: int, *, capacity: int) -> bool:
-        """Remember an item; returns False when it was there already."""
-        if (self.hashes == item).any():
-            return False
-        self.hashes = np.append(self.hashes[-(capacity - 1) :], np.int64(item))
-        return True
+    def add(self, item: int, *, capacity: int) -> None:
+        """Remember an item."""
+        if not (self.hashes == item).any():
+            self.hashes = np.append(self.hashes[-(capacity - 1) :], np.int64(item))
+            self.changed = True
 
     def encode(self) -> bytes:
         """The packed bytes (layout: module docstring)."""

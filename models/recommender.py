@@ -7,7 +7,7 @@ a plain loop: the same object, the same order of calls.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Protocol
@@ -122,20 +122,30 @@ class Recommender:
                 self._version = version
                 self._versions = {"ranker": str(version)}
 
-    def apply_catalogue(self, item_id: str, value: bytes | None) -> None:
+    def apply_catalogue(self, key: str | None, value: bytes | None) -> None:
         """Apply one record of `items`; a tombstone takes the item off the slates.
 
         Raises
         ------
-        msgspec.ValidationError, msgspec.DecodeError
-            When the value is not a catalogue entry.
+        Rejected
+            When the record has neither key nor item_id, or its value is not a catalogue entry.
         """
         if value is None:
-            self.replica.withdraw(item_id)
+            if key is None:
+                raise Rejected(Refusal.TOMBSTONE_KEY, "a tombstone without a key names no item")
+            self.replica.withdraw(key)
             return
-        item = _CATALOGUE.decode(value)
+        try:
+            item = _CATALOGUE.decode(value)
+        except msgspec.ValidationError as error:
+            raise Rejected(Refusal.WRONG_TYPE, str(error)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Rejected(Refusal.NOT_JSON, str(error)) from None
+        item_id = key or ("" if item.item_id is None else str(item.item_id))
+        if not item_id:
+            raise Rejected(Refusal.MISSING_FIELD, "item_id: expected it in the key or in the value")
         self.replica.apply_catalogue_item(
-            item_id, title=item.title, categories=tuple(item.categories or ()), year=item.year
+            item_id, title=item.title, categories=tuple(item.categories), year=item.year
         )
 
     def admit(self, user: User, event: Event, *, now_ms: int) -> None:
@@ -208,12 +218,13 @@ class Recommender:
             return None
         return label_pending(user.pending, item)
 
-    def recommend(self, user: User, event: Event, timings: Timings) -> Recommendation:
+    def recommend(self, user: User, event: Event, stamp: Callable[[], Timings]) -> Recommendation:
         """Answer an event with a slate, and keep it in the user's state.
 
         Parameters
         ----------
         event : the cause; its item is in the profile when `observe` saw it before
+        stamp : called last, gives the timings of the answer
 
         Returns
         -------
@@ -252,7 +263,7 @@ class Recommender:
             action=self._policy.action,
             action_probability=1.0,
             versions=self._versions,
-            timings=timings,
+            timings=stamp(),
         )
 
     def _score(self, candidates: Candidates) -> tuple[np.ndarray, np.ndarray | None]:

@@ -172,7 +172,8 @@ class Recommendation(Struct, frozen=True, kw_only=True):
     event_time_ms : its time
     items : by position
     policy : name of the policy that acted
-    action : the ranking strategy that it chose, with action_probability
+    action : the ranking strategy that it chose
+    action_probability : exact probability with which it chose it
     versions : version of each model part that was used
     timings : for latency; not part of the revision
     """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import uuid
 from base64 import urlsafe_b64encode
-from pathlib import Path
 
 from cli.errors import UserError
 from cli.stack.paths import Home
@@ -30,10 +29,6 @@ appender.file.strategy.max = 3
 """
 
 
-def log_file(home: Home) -> Path:
-    return home.logs / "kafka.log"
-
-
 def server_properties(home: Home, ports: Ports) -> str:
     """The broker's configuration as a properties file."""
     properties = {
@@ -53,7 +48,6 @@ def server_properties(home: Home, ports: Ports) -> str:
         # A record from the far future would carry the watermark with it and make everything after it late.
         "log.message.timestamp.after.max.ms": 3_600_000,
         "log.cleaner.enable": "true",
-        # Default 50: a compacted topic read at each job start is kept short sooner.
         "log.cleaner.dedupe.buffer.size": 33_554_432,
         "message.max.bytes": 4_194_304,
         "replica.fetch.max.bytes": 4_194_304,
@@ -66,6 +60,9 @@ def server_properties(home: Home, ports: Ports) -> str:
         "share.coordinator.state.topic.min.isr": 1,
         "transaction.max.timeout.ms": 3_600_000,
         "group.initial.rebalance.delay.ms": 0,
+        # A broker that was killed may register again only when its old session has expired (9 s by default).
+        "broker.session.timeout.ms": 4000,
+        "broker.heartbeat.interval.ms": 500,
         # One node has nobody to hand its partitions to.
         "controlled.shutdown.enable": "false",
     }
@@ -97,7 +94,7 @@ def prepare(home: Home, ports: Ports) -> None:
     if not any((home.jars / "kafka").glob("kafka_2.13-*.jar")):
         raise UserError(f"the broker's jars are missing in {home.jars / 'kafka'}: run `flinkrec setup` first")
     home.kafka_properties.write_text(server_properties(home, ports))
-    (home.kafka / "log4j2.properties").write_text(_LOG4J.format(log=log_file(home)))
+    (home.kafka / "log4j2.properties").write_text(_LOG4J.format(log=home.logs / "kafka.log"))
     if not (home.kafka_data / "meta.properties").exists():
         _format(home)
 

@@ -26,6 +26,7 @@ from cli.stack.paths import Home
 from cli.stack.ports import Ports
 
 JOBMANAGER_CLASS = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+ZOOKEEPER_CLASS = "org.apache.flink.shaded.zookeeper3.org.apache.zookeeper.server.ZooKeeperServerMain"
 TASKMANAGER_CLASS = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 _RESULT = "BASH_JAVA_UTILS_EXEC_RESULT:"
 
@@ -85,6 +86,14 @@ def configuration(home: Home, ports: Ports, memory: Memory) -> dict[str, Any]:
         # Everything listens on this machine only.
         "jobmanager.rpc.address": "localhost",
         "jobmanager.rpc.port": ports.rpc,
+        # Without it the jobs die with the JobManager; with it a new one takes them up from the last checkpoint.
+        "high-availability.type": "zookeeper",
+        "high-availability.zookeeper.quorum": f"localhost:{ports.zookeeper}",
+        "high-availability.storageDir": home.high_availability.as_uri(),
+        "high-availability.jobmanager.port": ports.rpc,
+        # The new JobManager has to wait until the session of the dead one has expired.
+        "high-availability.zookeeper.client.session-timeout": 8000,
+        "high-availability.zookeeper.client.tolerate-suspended-connections": True,
         "jobmanager.bind-host": "localhost",
         "rest.address": "localhost",
         "rest.bind-address": "localhost",
@@ -129,8 +138,9 @@ def environment(home: Home) -> dict[str, str]:
     return inherited | {
         "FLINK_CONF_DIR": str(home.flink_conf),
         "FLINK_LIB_DIR": str(home.flink_lib),
-        "FLINK_OPT_DIR": str(home.flink / "opt"),
-        "FLINK_PLUGINS_DIR": str(home.flink / "plugins"),
+        # Flink does not follow a symlink to these two.
+        "FLINK_OPT_DIR": str(distribution() / "opt"),
+        "FLINK_PLUGINS_DIR": str(distribution() / "plugins"),
         "FLINK_LOG_DIR": str(home.logs),
         "FLINK_PID_DIR": str(home.tmp),
         "FLINK_IDENT_STRING": "flinkrec",
@@ -145,13 +155,21 @@ def environment(home: Home) -> dict[str, str]:
 def prepare(home: Home, ports: Ports, memory: Memory) -> None:
     """Lay out the Flink home and write its configuration."""
     shipped = distribution()
-    for name in ("bin", "opt", "plugins"):
-        _link(home.flink / name, shipped / name)
+    _link(home.flink / "bin", shipped / "bin")
     _link_jars(home, shipped)
     (home.flink_conf / "config.yaml").write_text(yaml.safe_dump(configuration(home, ports, memory), width=10_000))
     for name in ("log4j-console.properties", "log4j.properties"):
         (home.flink_conf / name).write_text(_LOG4J)
     _link(home.flink_conf / "log4j-cli.properties", shipped / "conf" / "log4j-cli.properties")
+    (home.zookeeper / "zoo.cfg").write_text(_zookeeper_properties(home, ports))
+
+
+def _zookeeper_properties(home: Home, ports: Ports) -> str:
+    return (
+        f"dataDir={home.zookeeper / 'data'}\n"
+        f"clientPort={ports.zookeeper}\nclientPortAddress=localhost\n"
+        "tickTime=1000\nadmin.enableServer=false\nmaxClientCnxns=0\n"
+    )
 
 
 def _link_jars(home: Home, shipped: Path) -> None:
@@ -171,6 +189,14 @@ def _link(link: Path, target: Path) -> None:
     link.symlink_to(target)
 
 
+def zookeeper_command(home: Home) -> list[str]:
+    """The command line that becomes ZooKeeper, of which the Flink distribution holds a copy."""
+    return [
+        *("java", "-Xms32m", "-Xmx96m", "-XX:+UseSerialGC", *_log_options(home, "zookeeper")),
+        *("-classpath", _classpath(home), ZOOKEEPER_CLASS, str(home.zookeeper / "zoo.cfg")),
+    ]
+
+
 def jobmanager_command(home: Home) -> list[str]:
     """The command line that becomes the JobManager."""
     return _command(home, JOBMANAGER_CLASS, "GET_JM_RESOURCE_PARAMS", "jobmanager")
@@ -186,27 +212,27 @@ def with_resource_id(command: list[str], resource_id: str) -> list[str]:
     return [*command, "-D", f"taskmanager.resource-id={resource_id}"]
 
 
-def log_file(home: Home, name: str) -> Path:
-    return home.logs / f"{name}.log"
-
-
 def _command(home: Home, main_class: str, resources: str, name: str) -> list[str]:
     options, dynamic = _resource_parameters(home, resources)
     java_options = yaml.safe_load((home.flink_conf / "config.yaml").read_text())["env.java.opts.all"].split()
-    log4j = home.flink_conf / "log4j-console.properties"
     return [
         "java",
         *options,
         *java_options,
-        f"-Dlog.file={log_file(home, name)}",
-        f"-Dlog4j.configuration={log4j.as_uri()}",
-        f"-Dlog4j.configurationFile={log4j.as_uri()}",
+        *_log_options(home, name),
         "-classpath",
         _classpath(home),
         main_class,
         "--configDir",
         str(home.flink_conf),
         *dynamic,
+    ]
+
+
+def _log_options(home: Home, name: str) -> list[str]:
+    return [
+        f"-Dlog.file={home.logs / name}.log",
+        f"-Dlog4j.configurationFile={(home.flink_conf / 'log4j-console.properties').as_uri()}",
     ]
 
 

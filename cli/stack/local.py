@@ -18,12 +18,12 @@ from cli.stack import broker, flink, health
 from cli.stack.flink import Memory
 from cli.stack.paths import Home
 from cli.stack.ports import Ports
-from cli.stack.state import Process, State, end, read_state, wait_gone
+from cli.stack.state import State, end, read_state, wait_gone
 from cli.stack.supervisor import Plan
 
 READY_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 60.0
-# A child that had to be started this often while the stack comes up will not come up.
+# A child that had to be started again this often while the stack comes up will not come up.
 HOPELESS_RESTARTS = 3
 
 Progress = Callable[[str], None]
@@ -71,7 +71,8 @@ class Stack:
         if running is not None:
             running.wait_ready(progress=progress)
             return running
-        clear_leftovers(home)
+        if left := clear_leftovers(home):
+            progress(f"ended {left} processes that a crashed supervisor had left behind")
         ports.require_free()
         _write_plan(home, ports, taskmanagers, memory or Memory())
         progress("starting the supervisor")
@@ -135,11 +136,12 @@ class Stack:
         """Wait until `problems` finds none; raise a UserError that names the first one when time is up."""
         deadline = time.monotonic() + timeout_s
         said = ""
+        before = {name: child.restarts for name, child in self.state.children.items()}
         while problems := self.problems():
             if problems[0] != said:
                 said = problems[0]
                 progress(said)
-            self._give_up_on_hopeless()
+            self._give_up_on_hopeless(before)
             if time.monotonic() > deadline:
                 raise UserError(f"the local stack is not ready after {timeout_s:.0f} s: {problems[0]}")
             time.sleep(0.1)
@@ -225,9 +227,9 @@ class Stack:
                 raise UserError(f"the supervisor did not start: see {self.home.logs / 'supervisor.log'}")
             time.sleep(0.05)
 
-    def _give_up_on_hopeless(self) -> None:
+    def _give_up_on_hopeless(self, before: dict[str, int]) -> None:
         for child in self.state.children.values():
-            if child.restarts >= HOPELESS_RESTARTS and time.time() - child.since < READY_TIMEOUT_S:
+            if child.restarts - before.get(child.name, 0) >= HOPELESS_RESTARTS:
                 out = self.home.logs / f"{child.name}.out"
                 raise UserError(f"{child.name} keeps dying: its last words are in {out} and {child.log}")
 
@@ -244,15 +246,18 @@ def clear_leftovers(home: Home) -> int:
 
 
 def _write_plan(home: Home, ports: Ports, taskmanagers: int, memory: Memory) -> None:
-    # Killed JVMs leave their working files behind.
-    shutil.rmtree(home.tmp, ignore_errors=True)
+    # Killed JVMs leave their working files behind. What ZooKeeper remembers is for a JobManager that died while the
+    # stack was up; a new stack starts without jobs, so that an old one cannot stand in the way of what is submitted.
+    for directory in (home.tmp, home.zookeeper, home.high_availability):
+        shutil.rmtree(directory, ignore_errors=True)
     home.create()
     broker.prepare(home, ports)
     flink.prepare(home, ports, memory)
     names = [f"taskmanager-{number}" for number in range(1, taskmanagers + 1)]
-    commands = {"kafka": broker.command(home), "jobmanager": flink.jobmanager_command(home)}
+    commands = {"kafka": broker.command(home), "zookeeper": flink.zookeeper_command(home)}
+    commands["jobmanager"] = flink.jobmanager_command(home)
     commands |= {name: flink.taskmanager_command(home, name) for name in names}
-    logs = {"kafka": broker.log_file(home)} | {name: flink.log_file(home, name) for name in ["jobmanager", *names]}
+    logs = {name: home.logs / f"{name}.log" for name in commands}
     Plan(ports, taskmanagers, commands, {name: str(path) for name, path in logs.items()}).write(home)
 
 

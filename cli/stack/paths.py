@@ -55,6 +55,15 @@ class Home:
         return self.flink / "lib"
 
     @property
+    def zookeeper(self) -> Path:
+        return self.root / "zookeeper"
+
+    @property
+    def high_availability(self) -> Path:
+        """What a new JobManager needs to carry on with the jobs of one that died."""
+        return self.root / "high-availability"
+
+    @property
     def checkpoints(self) -> Path:
         return self.root / "checkpoints"
 
@@ -97,6 +106,8 @@ class Home:
             self.kafka_data,
             self.flink_conf,
             self.flink_lib,
+            self.zookeeper,
+            self.high_availability,
             self.checkpoints,
             self.savepoints,
             self.logs,

@@ -13,6 +13,7 @@ OPTIONS = {
     "controller": "--controller-port",
     "rest": "--rest-port",
     "rpc": "--rpc-port",
+    "zookeeper": "--zookeeper-port",
 }
 
 
@@ -24,6 +25,7 @@ class Ports:
     controller: int = 19093
     rest: int = 18081
     rpc: int = 16123
+    zookeeper: int = 12181
 
     @property
     def bootstrap_servers(self) -> str:
@@ -56,7 +58,7 @@ def is_free(port: int) -> bool:
 
 
 def free_ports() -> Ports:
-    """Four ports that are free now, for a second stack beside a running one."""
+    """Ports that are free now, for a second stack beside a running one."""
     probes = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in OPTIONS]
     try:
         for probe in probes:

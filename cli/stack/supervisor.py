@@ -32,6 +32,7 @@ STEADY_AFTER_S = 30.0
 BACKOFF_S = 0.5
 MAX_BACKOFF_S = 10.0
 ALREADY_RUNNING = 3
+SERVERS = ("kafka", "zookeeper")
 
 log = logging.getLogger("supervisor")
 
@@ -160,10 +161,11 @@ class Supervisor:
 
     def _shut_down(self) -> None:
         running = {child.name: child.running for child in self.children if child.running is not None}
-        broker = [Process.of(process.pid) for name, process in running.items() if name == "kafka"]
-        cluster = [Process.of(process.pid) for name, process in running.items() if name != "kafka"]
+        # Those that others write to end last.
+        servers = [Process.of(process.pid) for name, process in running.items() if name in SERVERS]
+        cluster = [Process.of(process.pid) for name, process in running.items() if name not in SERVERS]
         end(cluster, 10.0)
-        end(broker, 20.0)
+        end(servers, 20.0)
         self.home.state_file.unlink(missing_ok=True)
         log.info("everything ended")
 

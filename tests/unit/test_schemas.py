@@ -60,6 +60,18 @@ def test_the_schema_files_are_what_the_code_generates():
     assert len(list(SCHEMA_DIRECTORY.iterdir())) == len(topics.JSON_VALUES)
 
 
+@pytest.mark.parametrize("name", generated_schemas())
+def test_every_field_of_a_schema_says_what_it_means(name):
+    definitions = json.loads(generated_schemas()[name])["$defs"]
+    undescribed = [
+        f"{title}.{field}"
+        for title, definition in definitions.items()
+        for field, value in definition["properties"].items()
+        if not value.get("description")
+    ]
+    assert undescribed == [], "describe them under Attributes in the docstring of the class"
+
+
 def test_check_names_the_files_that_are_changed_missing_or_left_over(tmp_path):
     schemas(directory=tmp_path)
     schemas(check=True, directory=tmp_path)

@@ -1,0 +1,1 @@
+"""Configuration files: one YAML an environment, and the JSON Schemas of the topics."""

@@ -1,0 +1,174 @@
+"""The main job: events in, recommendations, metrics, dead letters and model updates out.
+
+    events ──► RECOMMEND ──┬──► recommendations
+    items, model-updates ─►│──► dead-letter
+      (broadcast)          ├──► facts ──► SQL windows ──► metrics
+                           ├──► pairs ──► CO-OCCURRENCE ──┬──► model-updates
+                           └──► examples ──► LEARNER ─────┘
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from pyflink.common import Configuration as FlinkConfiguration
+from pyflink.common import Types
+from pyflink.datastream import CheckpointingMode, DataStream, StreamExecutionEnvironment
+from pyflink.datastream.connectors.kafka import DeliveryGuarantee
+from pyflink.datastream.state import MapStateDescriptor
+from pyflink.table import StreamTableEnvironment
+
+from jobs.metrics import attach_metrics
+from jobs.streams import (
+    BYTES,
+    EVENT,
+    event_source,
+    kafka_sink,
+    keyed_in_jvm,
+    put_in_slot_group,
+    shard_keys,
+    side_output,
+    update_source,
+)
+from models.config import Configuration, parse_configuration
+from models.topics import DEAD_LETTER, EVENTS, ITEMS, MODEL_UPDATES, RECOMMENDATIONS, topic_name
+from operators.learn import learn_cooccurrence, learn_ranker
+from operators.recommend import DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, RECORD, Recommend
+
+MAX_PARALLELISM = 128
+SERVE = "serve"
+LEARN = "learn"
+# What is published between the bootstrap of the replica and the start of the source must be read by one of them.
+_OVERLAP_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What the job reads: keyed events (`jobs.streams.EVENT_ROW`), and the broadcast topics (`UPDATE_ROW`)."""
+
+    events: DataStream
+    updates: DataStream
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What the job makes: Row(key, value) for topics, and facts for the metrics."""
+
+    recommendations: DataStream
+    model_updates: DataStream
+    dead_letters: DataStream
+    facts: DataStream
+
+
+def build(inputs: Inputs, configuration: Configuration, *, bootstrap: bool = True) -> Outputs:
+    """Wire the operators.
+
+    Parameters
+    ----------
+    inputs : streams to read
+    configuration : the whole configuration
+    bootstrap : fill the replica from Kafka when RECOMMEND opens
+    """
+    keys = shard_keys(configuration.item_cf.shards, MAX_PARALLELISM)
+    recommend = Recommend(configuration, shard_keys=keys, learner_key=0, bootstrap=bootstrap)
+    replica_updates = inputs.updates.broadcast(MapStateDescriptor("unused", Types.STRING(), Types.STRING()))
+    recommendations = (
+        keyed_in_jvm(inputs.events, Types.STRING(), EVENT)
+        .connect(replica_updates)
+        .process(recommend, RECORD)
+        .name("RECOMMEND")
+        .uid("recommend")
+        .slot_sharing_group(SERVE)
+    )
+    put_in_slot_group(inputs.events, SERVE)
+    put_in_slot_group(inputs.updates, SERVE)
+    rows = _learn(
+        side_output(recommendations, PAIRS), learn_cooccurrence(configuration), "CO-OCCURRENCE", "cooccurrence"
+    )
+    versions = _learn(side_output(recommendations, EXAMPLES), learn_ranker(configuration), "LEARNER", "learner")
+    versions.set_parallelism(1)
+    return Outputs(
+        recommendations=recommendations,
+        model_updates=rows.union(versions),
+        dead_letters=side_output(recommendations, DEAD_LETTERS),
+        facts=side_output(recommendations, FACTS),
+    )
+
+
+def _learn(messages: DataStream, operator: object, name: str, uid: str) -> DataStream:
+    return (
+        keyed_in_jvm(messages, Types.LONG(), BYTES).process(operator, RECORD).name(name).uid(uid).slot_sharing_group(LEARN)
+    )
+
+
+def attach_sinks(t_env: StreamTableEnvironment, outputs: Outputs, configuration: Configuration) -> None:
+    """Send the outputs to their topics."""
+    kafka = configuration.kafka
+    exactly_once = configuration.flink.recommendations_guarantee == "exactly_once"
+    guarantee = DeliveryGuarantee.EXACTLY_ONCE if exactly_once else DeliveryGuarantee.AT_LEAST_ONCE
+    for stream, topic, delivery, group in (
+        (outputs.recommendations, RECOMMENDATIONS, guarantee, SERVE),
+        (outputs.dead_letters, DEAD_LETTER, DeliveryGuarantee.EXACTLY_ONCE, SERVE),
+        (outputs.model_updates, MODEL_UPDATES, DeliveryGuarantee.AT_LEAST_ONCE, LEARN),
+    ):
+        sink = kafka_sink(kafka, topic_name(kafka.topic_prefix, topic), delivery, transactional_prefix=topic)
+        stream.sink_to(sink).name(topic).uid(f"{topic}-sink").slot_sharing_group(group)
+    attach_metrics(t_env, outputs.facts, configuration)
+
+
+def run(configuration: Configuration) -> None:
+    """Submit the job to the cluster that the Flink client is configured for."""
+    env = environment(configuration)
+    t_env = StreamTableEnvironment.create(env)
+    kafka = configuration.kafka
+    prefix = kafka.topic_prefix
+    inputs = Inputs(
+        events=event_source(t_env, configuration, topic_name(prefix, EVENTS)),
+        updates=update_source(
+            t_env,
+            kafka,
+            (topic_name(prefix, ITEMS), topic_name(prefix, MODEL_UPDATES)),
+            from_ms=time.time_ns() // 1_000_000 - _OVERLAP_MS,
+        ),
+    )
+    attach_sinks(t_env, build(inputs, configuration), configuration)
+    env.execute(configuration.flink.job_name)
+
+
+def environment(configuration: Configuration) -> StreamExecutionEnvironment:
+    """The execution environment with the job's settings."""
+    flink = configuration.flink
+    options = FlinkConfiguration()
+    options.set_string("python.execution-mode", "thread")
+    options.set_string("execution.buffer-timeout.interval", f"{flink.buffer_timeout_ms} ms")
+    options.set_string("state.backend.type", flink.state_backend)
+    options.set_string("execution.checkpointing.incremental", str(flink.state_backend == "rocksdb").lower())
+    # the SQL operators get uids too, so that a savepoint still fits when the job around them changes
+    options.set_string("table.exec.uid.generation", "ALWAYS")
+    options.set_string("table.local-time-zone", "UTC")
+    for name, value in flink.options.items():
+        options.set_string(name, value)
+    if options.get_string("python.execution-mode", "") != "thread":
+        raise SystemExit("flinkrec runs in PyFlink's thread mode only: take python.execution-mode out of flink.options")
+    env = StreamExecutionEnvironment.get_execution_environment(options)
+    env.set_parallelism(flink.parallelism)
+    env.set_max_parallelism(MAX_PARALLELISM)
+    env.enable_checkpointing(flink.checkpoint_interval_ms, CheckpointingMode.EXACTLY_ONCE)
+    return env
+
+
+def main(argv: list[str]) -> None:
+    """Read the configuration file and submit the job."""
+    parser = argparse.ArgumentParser(prog="recommend", description="Submit the recommendation job.")
+    parser.add_argument("--config", required=True, type=Path, help="YAML file of the configuration")
+    arguments = parser.parse_args(argv)
+    run(parse_configuration(yaml.safe_load(arguments.config.read_text()), arguments.config.name))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,200 @@
+"""How streams get into and out of a job: sources with keys, keys taken in the JVM, side outputs without Python, sinks.
+
+Everything here exists to keep Python out of the way: a Python map between two operators, or a key taken in Python, costs more
+than the recommender's own work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from pyflink.common import Types, TypeInformation
+from pyflink.datastream import DataStream, KeyedStream, OutputTag
+from pyflink.datastream.connectors.kafka import (
+    DeliveryGuarantee,
+    KafkaRecordSerializationSchema,
+    KafkaSink,
+)
+from pyflink.common.serialization import RowFieldExtractorSchema
+from pyflink.java_gateway import get_gateway
+from pyflink.table import StreamTableEnvironment
+
+from models.config import Configuration, Kafka
+
+BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
+EVENT = Types.ROW([BYTES, Types.LONG(), Types.LONG()])
+EVENT_ROW = Types.ROW([Types.STRING(), EVENT])
+UPDATE_ROW = Types.ROW([Types.STRING(), Types.STRING(), BYTES])
+IDLE_TIMEOUT_MS = 1_000
+
+
+def event_source(t_env: StreamTableEnvironment, configuration: Configuration, topic: str) -> DataStream:
+    """The events with the key of the Kafka record, falling back to the payload's user_id, as `EVENT_ROW`.
+
+    The watermark follows the Kafka time stamps, which producers set to the event time; one from the future is clipped
+    to the clock before it can move the watermark.
+    """
+    ahead_ms = configuration.events.max_future_ms
+    kafka = configuration.kafka
+    t_env.execute_sql(
+        f"""
+        CREATE TEMPORARY TABLE events_source (
+            k STRING,
+            v BYTES,
+            record_partition INT METADATA FROM 'partition' VIRTUAL,
+            record_offset BIGINT METADATA FROM 'offset' VIRTUAL,
+            record_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+            event_time AS LEAST(
+                record_time, TIMESTAMPADD(SECOND, {max(1, ahead_ms // 1000)}, CAST(PROCTIME() AS TIMESTAMP_LTZ(3)))),
+            WATERMARK FOR event_time AS event_time
+        ) WITH ({_options(_source_options(kafka, topic))})
+        """
+    )
+    table = t_env.sql_query(
+        """
+        SELECT
+            COALESCE(k, JSON_VALUE(CAST(v AS STRING), '$.user_id' NULL ON EMPTY NULL ON ERROR), '') AS k,
+            CAST(ROW(v, CAST(record_partition AS BIGINT), record_offset) AS ROW<v BYTES, p BIGINT, o BIGINT>) AS record
+        FROM events_source
+        """
+    )
+    return typed(t_env.to_data_stream(table), EVENT_ROW)
+
+
+def update_source(t_env: StreamTableEnvironment, kafka: Kafka, topics: Iterable[str], *, from_ms: int) -> DataStream:
+    """The compacted topics from a point of time on, as `UPDATE_ROW` of topic, key and value (None: a tombstone)."""
+    options = _source_options(kafka, ";".join(topics)) | {
+        "scan.startup.mode": "timestamp",
+        "scan.startup.timestamp-millis": str(from_ms),
+    }
+    t_env.execute_sql(
+        f"""
+        CREATE TEMPORARY TABLE updates_source (
+            k STRING,
+            v BYTES,
+            record_topic STRING METADATA FROM 'topic' VIRTUAL,
+            record_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+            WATERMARK FOR record_time AS record_time
+        ) WITH ({_options(options)})
+        """
+    )
+    table = t_env.sql_query("SELECT record_topic, k, v FROM updates_source")
+    return typed(t_env.to_data_stream(table), UPDATE_ROW)
+
+
+def _source_options(kafka: Kafka, topic: str) -> dict[str, str]:
+    startup = {"earliest": "earliest-offset", "latest": "latest-offset", "committed": "group-offsets"}
+    properties = {f"properties.{name}": value for name, value in kafka.properties.items()}
+    return properties | {
+        "connector": "kafka",
+        "topic": topic,
+        "properties.bootstrap.servers": kafka.bootstrap_servers,
+        "properties.group.id": kafka.topic_prefix + kafka.consumer_group,
+        "properties.auto.offset.reset": "earliest",
+        "scan.startup.mode": startup[kafka.start_from],
+        "scan.watermark.idle-timeout": f"{IDLE_TIMEOUT_MS} ms",
+        "key.format": "raw",
+        "key.fields": "k",
+        "value.format": "raw",
+        "value.fields-include": "EXCEPT_KEY",
+    }
+
+
+def _options(options: Mapping[str, str]) -> str:
+    def quoted(text: str) -> str:
+        return "'" + text.replace("'", "''") + "'"
+
+    return ", ".join(f"{quoted(name)} = {quoted(value)}" for name, value in options.items())
+
+
+def sql_options(kafka: Kafka, topic: str, *, transactional_prefix: str) -> str:
+    """Options of an exactly-once SQL sink that writes keyed JSON."""
+    properties = {f"properties.{name}": value for name, value in kafka.properties.items()}
+    return _options(
+        properties
+        | {
+            "connector": "kafka",
+            "topic": topic,
+            "properties.bootstrap.servers": kafka.bootstrap_servers,
+            "properties.transaction.timeout.ms": str(kafka.transaction_timeout_ms),
+            "sink.delivery-guarantee": "exactly-once",
+            "sink.transactional-id-prefix": kafka.topic_prefix + transactional_prefix,
+            "key.format": "raw",
+            "value.format": "json",
+            "value.fields-include": "EXCEPT_KEY",
+        }
+    )
+
+
+def typed(stream: DataStream, type_info: TypeInformation) -> DataStream:
+    """The same stream with an exact Java type: that of a table is external, and no Python operator can read it."""
+    stream._j_data_stream.getTransformation().setOutputType(type_info.get_java_type_info())
+    return stream
+
+
+def keyed_in_jvm(stream: DataStream, key_type: TypeInformation, value_type: TypeInformation) -> KeyedStream:
+    """Key a stream of Row(key, value) by its first field without a Python operator.
+
+    The function that processes it is handed the value alone; ``ctx.get_current_key()`` is the key.
+    """
+    j_key_type = Types.ROW([key_type]).get_java_type_info()
+    j_keyed = stream._j_data_stream.keyBy(get_gateway().jvm.KeyByKeySelector(), j_key_type)
+    return KeyedStream(j_keyed, value_type, stream)
+
+
+def side_output(stream: DataStream, tag: OutputTag) -> DataStream:
+    """A side output without the Python map that `get_side_output` would put behind it."""
+    return DataStream(stream._j_data_stream.getSideOutput(tag.get_java_output_tag()))
+
+
+def kafka_sink(
+    kafka: Kafka, topic: str, guarantee: DeliveryGuarantee, *, transactional_prefix: str | None = None
+) -> KafkaSink:
+    """A sink for Row(key bytes, value bytes)."""
+    serializer = (
+        KafkaRecordSerializationSchema.builder()
+        .set_topic(topic)
+        .set_key_serialization_schema(RowFieldExtractorSchema(0))
+        .set_value_serialization_schema(RowFieldExtractorSchema(1))
+        .build()
+    )
+    builder = (
+        KafkaSink.builder()
+        .set_bootstrap_servers(kafka.bootstrap_servers)
+        .set_delivery_guarantee(guarantee)
+        .set_record_serializer(serializer)
+        .set_property("transaction.timeout.ms", str(kafka.transaction_timeout_ms))
+        .set_property("linger.ms", "2")
+    )
+    for name, value in kafka.properties.items():
+        builder.set_property(name, value)
+    if guarantee is DeliveryGuarantee.EXACTLY_ONCE:
+        builder.set_transactional_id_prefix(f"{kafka.topic_prefix}{transactional_prefix}")
+    return builder.build()
+
+
+def put_in_slot_group(stream: DataStream, group: str) -> None:
+    """Put a table's stream into a slot-sharing group, with everything of the table that is before it."""
+    for transformation in stream._j_data_stream.getTransformation().getTransitivePredecessors():
+        transformation.setSlotSharingGroup(group)
+
+
+def shard_keys(shards: int, max_parallelism: int) -> tuple[int, ...]:
+    """A key for each shard, such that shard s lies in key group ``s * max_parallelism // shards``.
+
+    Flink hashes keys again: consecutive numbers would share key groups and leave others empty, and one subtask would do the
+    work of two. The key is a Row of one LONG, as `keyed_in_jvm` makes it.
+    """
+    jvm = get_gateway().jvm
+    assign = jvm.org.apache.flink.runtime.state.KeyGroupRangeAssignment.assignToKeyGroup
+    wanted = {s * max_parallelism // shards: s for s in range(shards)}
+    keys: dict[int, int] = {}
+    candidate = 0
+    while len(keys) < shards:
+        row = jvm.org.apache.flink.types.Row(1)
+        row.setField(0, jvm.java.lang.Long.valueOf(candidate))
+        shard = wanted.get(assign(row, max_parallelism))
+        if shard is not None:
+            keys.setdefault(shard, candidate)
+        candidate += 1
+    return tuple(keys[s] for s in range(shards))

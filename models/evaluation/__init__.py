@@ -1,0 +1,1 @@
+"""How a stream of slates is judged, and the report of it."""

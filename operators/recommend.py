@@ -1,0 +1,209 @@
+"""RECOMMEND: cleans an event, learns from it, and answers it with a slate.
+
+Key
+    the user's id: the key of the Kafka record, or the payload's where the record has none
+Input
+    Row(value bytes, partition, offset) of `events`; Row(topic, key, value) of the broadcast topics
+State (all ValueState of packed bytes, layouts in `models.profile` and `models.examples`, TTL profile.ttl_days since the last write)
+    ``user``     profile, counters, last slate, event ids seen; about 2 kB
+    ``seen``     hashes of the user's items; at most 8 bytes * profile.seen_items
+    ``pending``  frozen features of the last slate's candidates; at most about 10 kB
+    The model itself is a replica in memory: filled in `open`, followed through the broadcast stream, never in a checkpoint.
+Timers
+    none
+Outputs
+    main: Row(user id, JSON) for `recommendations`; side: pair messages, examples, facts, dead letters
+Late, duplicate and malformed events
+    A malformed event, a duplicate, and one too many become one dead letter each, and nothing else. A late event is
+    learned like any other and counted. Nothing that arrives stops the job.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from pyflink.common import Row, Types
+from pyflink.common.time import Time
+from pyflink.datastream import KeyedBroadcastProcessFunction, OutputTag, RuntimeContext
+from pyflink.datastream.state import StateTtlConfig, ValueState, ValueStateDescriptor
+
+from models.config import Configuration
+from models.events import UNKNOWN_WATERMARK_MS, DeadLetter, Event, EventCleaner, Refusal, Rejected
+from models.facts import Fact, event_fact, rejection_fact
+from models.identity import item_hash64
+from models.profile import SeenItems, decode_user_state, encode_user_state
+from models.recommender import Observation, Recommender, User
+from models.topics import EVENTS, ITEMS, MODEL_UPDATES, Recommendation, Timings, topic_name
+from operators.bootstrap import read_to_end
+from operators.threads import use_one_thread
+
+BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
+RECORD = Types.ROW([BYTES, BYTES])
+MESSAGE = Types.ROW([Types.LONG(), BYTES])
+FACT = Types.ROW_NAMED(
+    list(Fact.__struct_fields__),
+    [Types.STRING() if field.type is str else Types.LONG() for field in msgspec.structs.fields(Fact)],
+)
+PAIRS = OutputTag("pairs", MESSAGE)
+EXAMPLES = OutputTag("examples", MESSAGE)
+FACTS = OutputTag("facts", FACT)
+DEAD_LETTERS = OutputTag("dead-letters", RECORD)
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Recommend(KeyedBroadcastProcessFunction):
+    """The adapter of `models.recommender.Recommender`.
+
+    Parameters
+    ----------
+    configuration : the whole configuration
+    shard_keys : key of each co-occurrence shard
+    learner_key : key of the learner
+    bootstrap : read the compacted topics in `open`; off where there is no Kafka
+    """
+
+    def __init__(
+        self, configuration: Configuration, *, shard_keys: tuple[int, ...], learner_key: int, bootstrap: bool
+    ) -> None:
+        self._config = configuration
+        self._shard_keys = shard_keys
+        self._learner_key = learner_key
+        self._bootstrap = bootstrap
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        use_one_thread()
+        prefix = self._config.kafka.topic_prefix
+        self._events_topic = topic_name(prefix, EVENTS)
+        self._items_topic = topic_name(prefix, ITEMS)
+        self._cleaner = EventCleaner(self._config.events)
+        self._recommender = Recommender(self._config)
+        self._user = self._value_state(runtime_context, "user")
+        self._seen = self._value_state(runtime_context, "seen")
+        self._pending = self._value_state(runtime_context, "pending")
+        if self._bootstrap:
+            topics = (self._items_topic, topic_name(prefix, MODEL_UPDATES))
+            kafka = self._config.kafka
+            for topic, key, value in read_to_end(topics, kafka.bootstrap_servers, kafka.client_properties):
+                self._apply(topic, None if key is None else key.decode("utf-8", "replace"), value)
+
+    def _value_state(self, context: RuntimeContext, name: str) -> ValueState:
+        descriptor = ValueStateDescriptor(name, Types.PICKLED_BYTE_ARRAY())
+        descriptor.enable_time_to_live(
+            StateTtlConfig.new_builder(Time.milliseconds(int(self._config.profile.ttl_days * 86_400_000)))
+            .set_update_type(StateTtlConfig.UpdateType.OnCreateAndWrite)
+            .set_state_visibility(StateTtlConfig.StateVisibility.NeverReturnExpired)
+            .build()
+        )
+        return context.get_state(descriptor)
+
+    # ------------------------------------------------------------------------------------------------ events
+
+    def process_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator[Any]:
+        raw = value[0]
+        raw = None if raw is None else bytes(raw)
+        started_ns = time.perf_counter_ns()
+        now_ms = time.time_ns() // 1_000_000
+        watermark_ms = ctx.timer_service().current_watermark()
+        key = ctx.get_current_key()
+        try:
+            event = self._cleaner.clean(raw, key=key or None, now_ms=now_ms, watermark_ms=watermark_ms)
+            user = self._load()
+            self._recommender.admit(user, event, now_ms=now_ms)
+        except Rejected as rejected:
+            letter = DeadLetter.of(
+                rejected,
+                raw,
+                topic=self._events_topic,
+                partition=value[1],
+                offset=value[2],
+                key=key,
+                rejected_at_ms=now_ms,
+            )
+            yield DEAD_LETTERS, Row(rejected.reason.value.encode(), letter.encode())
+            yield FACTS, _row(rejection_fact(rejected.reason, time_ms=now_ms if watermark_ms == UNKNOWN_WATERMARK_MS else watermark_ms + 1))
+            if rejected.reason is Refusal.TOO_MANY:
+                self._user.update(encode_user_state(user.state))
+            return
+        yield from self._answer(user, event, now_ms=now_ms, started_ns=started_ns, watermark_ms=watermark_ms)
+
+    def _answer(
+        self, user: User, event: Event, *, now_ms: int, started_ns: int, watermark_ms: int
+    ) -> Iterator[Any]:
+        observation = self._recommender.observe(user, event)
+        recommendation = None
+        if self._config.events.types[event.type].makes_slate:
+            recommendation = self._recommender.recommend(
+                user,
+                event,
+                lambda: Timings(
+                    sent_at_ms=event.sent_at_ms,
+                    received_at_ms=now_ms,
+                    emitted_at_ms=time.time_ns() // 1_000_000,
+                    compute_us=(time.perf_counter_ns() - started_ns) // 1_000,
+                ),
+            )
+            yield Row(event.user_id.encode(), _encode(recommendation))
+        self._save(user)
+        yield from self._teach(event, observation)
+        late = event.event_time_ms < watermark_ms - self._config.events.late_after_ms
+        fact = event_fact(
+            event,
+            observation,
+            recommendation,
+            late=late,
+            known_items=self._recommender.replica.known_items,
+            # A fact behind the watermark would be dropped by the windows: it counts in the oldest open one.
+            time_ms=max(event.event_time_ms, watermark_ms + 1),
+        )
+        yield FACTS, _row(fact)
+
+    def _teach(self, event: Event, observation: Observation) -> Iterator[Any]:
+        if observation.pair is not None:
+            shard = self._shard_keys[item_hash64(event.item_id) % len(self._shard_keys)]
+            yield PAIRS, Row(shard, observation.pair)
+        if observation.example is not None:
+            yield EXAMPLES, Row(self._learner_key, observation.example)
+
+    def _load(self) -> User:
+        raw = self._user.value()
+        if raw is None:
+            return User()
+        return User(decode_user_state(raw), SeenItems.decode(self._seen.value()), self._pending.value())
+
+    def _save(self, user: User) -> None:
+        self._user.update(encode_user_state(user.state))
+        if user.seen.changed:
+            self._seen.update(user.seen.encode())
+        if user.pending is not None:
+            self._pending.update(user.pending)
+        else:
+            self._pending.clear()
+
+    # ------------------------------------------------------------------------------------------------ model updates
+
+    def process_broadcast_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator[Any]:
+        topic, key, raw = value
+        rejected = self._apply(topic, key, None if raw is None else bytes(raw))
+        if rejected is not None:
+            letter = DeadLetter.of(rejected, raw and bytes(raw), topic=topic, key=key)
+            yield DEAD_LETTERS, Row(rejected.reason.value.encode(), letter.encode())
+
+    def _apply(self, topic: str, key: str | None, value: bytes | None) -> Rejected | None:
+        """Apply one record of a broadcast topic; the refusal when it is a catalogue entry that cannot be read."""
+        if topic != self._items_topic:
+            if key is not None:
+                self._recommender.apply_update(key, value)
+            return None
+        try:
+            self._recommender.apply_catalogue(key, value)
+        except Rejected as rejected:
+            return rejected
+        return None
+
+
+def _row(fact: Fact) -> Row:
+    return Row(*msgspec.structs.astuple(fact))

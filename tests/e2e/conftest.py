@@ -1,0 +1,28 @@
+"""One real stack for all end-to-end tests: Kafka and Flink processes in a temporary home, on ports of their own.
+
+The jars are those of the ordinary home (or of FLINKREC_JARS), fetched by `make setup`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from cli.stack import Home, Stack, free_ports
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A running stack with a spare TaskManager; a running stack of the developer is left alone."""
+    jars = Home.from_environment().jars
+    home = Home(tmp_path_factory.mktemp("home"), jars)
+    with pytest.MonkeyPatch.context() as patch:
+        # So that commands run as processes of their own find the same stack.
+        patch.setenv("FLINKREC_HOME", str(home.root))
+        patch.setenv("FLINKREC_JARS", str(jars))
+        running = Stack.start(home, ports=free_ports(), taskmanagers=3)
+        try:
+            yield running
+        finally:
+            running.stop()
