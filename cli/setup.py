@@ -10,13 +10,16 @@ def setup() -> None:
 
     `make setup` runs it. Repeating it costs nothing while pom.xml has not changed.
     """
-    from cli.stack import Home, jars
+    from cli.errors import UserError
+    from cli.stack import Home, Stack, jars
 
     console = Console(highlight=False, soft_wrap=True)
     home = Home.from_environment()
     if jars.are_current(home):
         console.print(f"Jars are up to date in {home.jars}.")
         return
+    if Stack.find(home) is not None:
+        raise UserError("the jars have to be fetched anew, and the running stack uses them: run `flinkrec down` first")
     console.print("Fetching Kafka and the Flink connector with Maven (about 60 MB) ...")
     jars.fetch(home)
     console.print(f"Jars are in {home.jars}.")

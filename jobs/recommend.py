@@ -92,11 +92,13 @@ def build(inputs: Inputs, configuration: Configuration, *, bootstrap: bool = Tru
     )
     versions = _learn(side_output(recommendations, EXAMPLES), learn_ranker(configuration), "LEARNER", "learner")
     versions.set_parallelism(1)
+    # a thread of its own for the SQL: chained to RECOMMEND, its windows would run between two events
+    facts = DataStream(side_output(recommendations, FACTS)._j_data_stream.rescale())
     return Outputs(
         recommendations=recommendations,
         model_updates=rows.union(versions),
         dead_letters=side_output(recommendations, DEAD_LETTERS),
-        facts=side_output(recommendations, FACTS),
+        facts=facts,
     )
 
 

@@ -328,7 +328,7 @@ class Replica:
         if not self.item_ids[index]:
             self.item_ids[index] = raw[start:ids_at].decode("utf-8", "surrogatepass")
         stats = self.stats[index]
-        self.known_items += stats[1] == 0
+        self.known_items += int(stats[1] == 0)
         stats[0] = head["count"] / SCALE
         for column, name in enumerate(self.STATS[1:], start=1):
             stats[column] = head[name]

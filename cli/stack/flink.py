@@ -132,7 +132,8 @@ def configuration(home: Home, ports: Ports, memory: Memory) -> dict[str, Any]:
 def environment(home: Home) -> dict[str, str]:
     """The environment of the Flink processes and of `bin/flink`.
 
-    PYTHONPATH names the installed packages and not the repository: the job's own code travels with each submission.
+    PYTHONPATH names the installed packages and what was submitted last, not the repository: editing a file does not change
+    the job that runs.
     """
     inherited = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     return inherited | {
@@ -144,7 +145,7 @@ def environment(home: Home) -> dict[str, str]:
         "FLINK_LOG_DIR": str(home.logs),
         "FLINK_PID_DIR": str(home.tmp),
         "FLINK_IDENT_STRING": "flinkrec",
-        "PYTHONPATH": sysconfig.get_path("purelib"),
+        "PYTHONPATH": os.pathsep.join((str(home.deployment), sysconfig.get_path("purelib"))),
         "NUMBA_CACHE_DIR": str(home.numba_cache),
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",

@@ -72,6 +72,11 @@ class Home:
         return self.root / "savepoints"
 
     @property
+    def deployment(self) -> Path:
+        """The job's code and configuration as last submitted; the TaskManagers import from here."""
+        return self.root / "deployment"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

@@ -1,0 +1,64 @@
+"""The configuration of a command: a YAML file, what the command line says instead, and where the local stack listens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cli.errors import UserError
+from cli.stack import Home, Stack
+from models.config import Configuration, ConfigurationError, parse_configuration
+
+
+def load_configuration(path: Path | None, overrides: dict[str, dict[str, Any]] | None = None) -> Configuration:
+    """Read and validate a configuration.
+
+    Parameters
+    ----------
+    path : YAML file, None for the defaults
+    overrides : values of the command line by section and key; None values are left out
+
+    Where neither names a Kafka or a Flink, a local stack that is running is used.
+
+    Raises
+    ------
+    UserError
+        When the file cannot be read, is not YAML, or does not validate.
+    """
+    name = "the defaults" if path is None else str(path)
+    mapping = {} if path is None else _read(path)
+    if not isinstance(mapping, dict):
+        raise UserError(f"{name}: expected a mapping of sections, got {type(mapping).__name__}")
+    for section, values in (overrides or {}).items():
+        given = {key: value for key, value in values.items() if value is not None}
+        if given:
+            mapping[section] = {**(mapping.get(section) or {}), **given}
+    _default_to_local_stack(mapping)
+    try:
+        return parse_configuration(mapping, name)
+    except ConfigurationError as error:
+        raise UserError(str(error)) from None
+
+
+def _read(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
+
+
+def _default_to_local_stack(mapping: dict[str, Any]) -> None:
+    stack = Stack.find(Home.from_environment())
+    if stack is None:
+        return
+    for section, key, value in (
+        ("kafka", "bootstrap_servers", stack.bootstrap_servers),
+        ("flink", "jobmanager", stack.jobmanager),
+    ):
+        values = mapping.get(section) or {}
+        if isinstance(values, dict):
+            mapping[section] = {key: value, **values}

@@ -1,0 +1,67 @@
+"""The topics in Kafka: made when they are missing, with the settings that the job relies on."""
+
+from __future__ import annotations
+
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
+from kafka.errors import KafkaError
+
+from cli.errors import UserError
+from models.config import Kafka
+from models.topics import (
+    CONTROLS,
+    DEAD_LETTER,
+    EVENTS,
+    ITEMS,
+    METRICS,
+    MODEL_UPDATES,
+    RECOMMENDATIONS,
+    topic_name,
+)
+
+JOB_TOPICS = (EVENTS, ITEMS, RECOMMENDATIONS, METRICS, MODEL_UPDATES, DEAD_LETTER)
+_COMPACTED = (ITEMS, CONTROLS, MODEL_UPDATES)
+# Broadcast topics drive a watermark and recommendations are timed: both by the broker's clock.
+_BROKER_TIME = (ITEMS, MODEL_UPDATES, RECOMMENDATIONS)
+_SMALL_SEGMENT_BYTES = 64 * 1024 * 1024
+
+
+def create_topics(kafka: Kafka) -> list[str]:
+    """Create the topics of the job that are missing.
+
+    Returns
+    -------
+    list of str
+        Names of the topics that were created.
+
+    Raises
+    ------
+    UserError
+        When the broker cannot be reached or refuses.
+    """
+    try:
+        admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers.split(","), **kafka.client_properties)
+    except KafkaError as error:
+        raise UserError(f"no Kafka broker answers at {kafka.bootstrap_servers}: {error}") from None
+    try:
+        existing = set(admin.list_topics())
+        missing = [name for name in JOB_TOPICS if topic_name(kafka.topic_prefix, name) not in existing]
+        if missing:
+            admin.create_topics([_new_topic(kafka, name) for name in missing])
+    except KafkaError as error:
+        raise UserError(f"Kafka at {kafka.bootstrap_servers} did not create the topics: {error}") from None
+    finally:
+        admin.close()
+    return [topic_name(kafka.topic_prefix, name) for name in missing]
+
+
+def _new_topic(kafka: Kafka, name: str) -> NewTopic:
+    settings = {"message.timestamp.type": "LogAppendTime" if name in _BROKER_TIME else "CreateTime"}
+    if name in _COMPACTED:
+        settings |= {"cleanup.policy": "compact", "segment.bytes": str(_SMALL_SEGMENT_BYTES)}
+    return NewTopic(
+        topic_name(kafka.topic_prefix, name),
+        num_partitions=kafka.partitions,
+        replication_factor=kafka.replication_factor,
+        topic_configs=settings,
+    )
