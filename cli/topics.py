@@ -55,6 +55,15 @@ def create_topics(kafka: Kafka) -> list[str]:
     return [topic_name(kafka.topic_prefix, name) for name in missing]
 
 
+def delete_topics(kafka: Kafka) -> None:
+    """Delete the topics of the job, with all that is in them."""
+    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers.split(","), **kafka.client_properties)
+    try:
+        admin.delete_topics([topic_name(kafka.topic_prefix, name) for name in JOB_TOPICS])
+    finally:
+        admin.close()
+
+
 def _new_topic(kafka: Kafka, name: str) -> NewTopic:
     settings = {"message.timestamp.type": "LogAppendTime" if name in _BROKER_TIME else "CreateTime"}
     if name in _COMPACTED:

@@ -25,7 +25,10 @@ BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 EVENT = Types.ROW([BYTES, Types.LONG(), Types.LONG()])
 EVENT_ROW = Types.ROW([Types.STRING(), EVENT])
 UPDATE_ROW = Types.ROW([Types.STRING(), Types.STRING(), BYTES])
-IDLE_TIMEOUT_MS = 1_000
+# Partitions without events must not hold up the others; but when all of them pause, the broadcast topics alone would
+# drive the watermark, to the wall clock: events are given longer.
+EVENTS_IDLE_MS = 10_000
+UPDATES_IDLE_MS = 1_000
 
 
 def event_source(t_env: StreamTableEnvironment, configuration: Configuration, topic: str) -> DataStream:
@@ -47,7 +50,7 @@ def event_source(t_env: StreamTableEnvironment, configuration: Configuration, to
             event_time AS LEAST(
                 record_time, TIMESTAMPADD(SECOND, {max(1, ahead_ms // 1000)}, CAST(PROCTIME() AS TIMESTAMP_LTZ(3)))),
             WATERMARK FOR event_time AS event_time
-        ) WITH ({_options(_source_options(kafka, topic))})
+        ) WITH ({_options(_source_options(kafka, topic, idle_ms=EVENTS_IDLE_MS))})
         """
     )
     table = t_env.sql_query(
@@ -63,7 +66,7 @@ def event_source(t_env: StreamTableEnvironment, configuration: Configuration, to
 
 def update_source(t_env: StreamTableEnvironment, kafka: Kafka, topics: Iterable[str], *, from_ms: int) -> DataStream:
     """The compacted topics from a point of time on, as `UPDATE_ROW` of topic, key and value (None: a tombstone)."""
-    options = _source_options(kafka, ";".join(topics)) | {
+    options = _source_options(kafka, ";".join(topics), idle_ms=UPDATES_IDLE_MS) | {
         "scan.startup.mode": "timestamp",
         "scan.startup.timestamp-millis": str(from_ms),
     }
@@ -82,7 +85,7 @@ def update_source(t_env: StreamTableEnvironment, kafka: Kafka, topics: Iterable[
     return typed(t_env.to_data_stream(table), UPDATE_ROW)
 
 
-def _source_options(kafka: Kafka, topic: str) -> dict[str, str]:
+def _source_options(kafka: Kafka, topic: str, *, idle_ms: int) -> dict[str, str]:
     startup = {"earliest": "earliest-offset", "latest": "latest-offset", "committed": "group-offsets"}
     properties = {f"properties.{name}": value for name, value in kafka.properties.items()}
     return properties | {
@@ -92,7 +95,7 @@ def _source_options(kafka: Kafka, topic: str) -> dict[str, str]:
         "properties.group.id": kafka.topic_prefix + kafka.consumer_group,
         "properties.auto.offset.reset": "earliest",
         "scan.startup.mode": startup[kafka.start_from],
-        "scan.watermark.idle-timeout": f"{IDLE_TIMEOUT_MS} ms",
+        "scan.watermark.idle-timeout": f"{idle_ms} ms",
         "key.format": "raw",
         "key.fields": "k",
         "value.format": "raw",

@@ -103,6 +103,11 @@ class Recommender:
         """The version of the network that scores, None before the first one."""
         return self._version
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """Version of each model part that answers with it."""
+        return self._versions
+
     def apply_update(self, key: str, value: bytes | None) -> None:
         """Apply one record of `model-updates`; the newest of a key wins, applying it twice changes nothing.
 

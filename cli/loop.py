@@ -1,0 +1,352 @@
+"""The loop around a running job: events go in, recommendations come back, and each event judges the slate before it.
+
+`EventSender` writes events as a producer would. `Loop` keeps a bounded number of them unanswered, so that throughput is what the
+job sustains and latency is not the length of a queue; `ServedJudge` tests every event against the slate that answered
+the same user's previous one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from cli.errors import UserError
+from models.config import Kafka
+from models.evaluation.prequential import PrequentialEvaluator, PrequentialReport
+from models.events import Event
+from models.topics import DEAD_LETTER, EVENTS, ITEMS, RECOMMENDATIONS, CatalogueItem, topic_name
+
+_POLL_RECORDS = 2_000
+_encode = msgspec.json.Encoder().encode
+
+
+class ShownItem(msgspec.Struct):
+    """What the loop reads of a recommended item."""
+
+    item_id: str
+
+
+class AnswerTimings(msgspec.Struct):
+    """What the loop reads of an answer's timings."""
+
+    sent_at_ms: int | None = None
+    compute_us: int = 0
+
+
+class Answer(msgspec.Struct):
+    """What the loop reads of a recommendation."""
+
+    user_id: str
+    event_id: str
+    items: list[ShownItem]
+    timings: AnswerTimings
+    versions: dict[str, str] = {}
+
+
+_decode_answer = msgspec.json.Decoder(Answer).decode
+
+
+class EventSender:
+    """Writes events and catalogue items to their topics.
+
+    Parameters
+    ----------
+    kafka : section of the configuration
+    shift_ms : added to the event time of every event
+    """
+
+    def __init__(self, kafka: Kafka, *, shift_ms: int = 0) -> None:
+        self._producer = KafkaProducer(
+            bootstrap_servers=kafka.bootstrap_servers.split(","), linger_ms=1, **kafka.client_properties
+        )
+        self._events = topic_name(kafka.topic_prefix, EVENTS)
+        self._items = topic_name(kafka.topic_prefix, ITEMS)
+        self._shift_ms = shift_ms
+
+    def send(self, event: Event) -> None:
+        """Write one event, keyed by its user, with its event time as the record's."""
+        event_time_ms = event.event_time_ms + self._shift_ms
+        value = {
+            "event_id": event.event_id,
+            "user_id": event.user_id,
+            "item_id": event.item_id,
+            "type": event.type,
+            "event_time_ms": event_time_ms,
+            "sent_at_ms": time.time_ns() // 1_000_000,
+            "source": "replay",
+        }
+        if event.value is not None:
+            value["value"] = event.value
+        self._producer.send(self._events, key=event.user_id.encode(), value=_encode(value), timestamp_ms=event_time_ms)
+
+    def send_items(self, items: dict[str, CatalogueItem]) -> None:
+        """Write a catalogue, and wait until Kafka has it."""
+        for item_id, item in items.items():
+            self._producer.send(self._items, key=item_id.encode(), value=_encode(item))
+        self.flush()
+
+    def flush(self) -> None:
+        """Wait until everything is written."""
+        self._producer.flush()
+
+    def close(self) -> None:
+        """Write what is left and close the connection."""
+        self._producer.close()
+
+
+class TopicReader:
+    """Reads topics from where they end now, without a consumer group.
+
+    Parameters
+    ----------
+    kafka : section of the configuration
+    topics : names without prefix
+    from_beginning : read what is there already, too
+    """
+
+    def __init__(self, kafka: Kafka, topics: Iterable[str], *, from_beginning: bool = False) -> None:
+        self._consumer = KafkaConsumer(
+            bootstrap_servers=kafka.bootstrap_servers.split(","),
+            group_id=None,
+            enable_auto_commit=False,
+            fetch_max_wait_ms=20,
+            **kafka.client_properties,
+        )
+        partitions = []
+        for topic in topics:
+            name = topic_name(kafka.topic_prefix, topic)
+            numbers = self._consumer.partitions_for_topic(name)
+            if not numbers:
+                raise UserError(f"there is no topic {name} at {kafka.bootstrap_servers}: was the job ever submitted?")
+            partitions += [TopicPartition(name, number) for number in sorted(numbers)]
+        self._consumer.assign(partitions)
+        self._prefix_length = len(kafka.topic_prefix)
+        if from_beginning:
+            self._consumer.seek_to_beginning(*partitions)
+        else:
+            self._consumer.seek_to_end(*partitions)
+            for partition in partitions:  # seeking is lazy: fix the place before anything is sent
+                self._consumer.position(partition)
+
+    def poll(self, timeout_ms: int) -> Iterator[tuple[str, bytes, int]]:
+        """Topic (without prefix), value and broker time in ms of the records that arrived."""
+        for partition, records in self._consumer.poll(timeout_ms, max_records=_POLL_RECORDS).items():
+            topic = partition.topic[self._prefix_length :]
+            for record in records:
+                yield topic, record.value, record.timestamp
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()
+
+
+class ServedJudge:
+    """Judges each event, in stream order, by the slate that answered the same user's previous event.
+
+    Parameters
+    ----------
+    evaluator : what a judgement goes into
+    counts : whether an event of this type tests a slate; the others are passed over
+    """
+
+    def __init__(self, evaluator: PrequentialEvaluator, counts: Callable[[Event], bool]) -> None:
+        self._evaluator = evaluator
+        self._counts = counts
+        self._waiting: deque[tuple[Event, str | None]] = deque()
+        self._previous: dict[str, str] = {}
+        self._slates: dict[str, list[str]] = {}
+
+    def sent(self, event: Event) -> None:
+        """Note an event that was sent."""
+        if self._counts(event):
+            self._waiting.append((event, self._previous.get(event.user_id)))
+            self._previous[event.user_id] = event.event_id
+
+    def answered(self, event_id: str, items: list[str]) -> None:
+        """Note the slate that answers an event (no items: there will be none), and judge what can be judged."""
+        self._slates[event_id] = items
+        while self._waiting:
+            event, previous = self._waiting[0]
+            if previous is not None and previous not in self._slates:
+                return
+            self._evaluator.judge(event.user_id, event.item_id, self._slates.pop(previous) if previous else None)
+            self._waiting.popleft()
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a loop is.
+
+    Attributes
+    ----------
+    sent, answered, dead_letters : events so far
+    latencies_ms : from sending an event to its recommendation in Kafka, by the broker's clock
+    compute_us : time RECOMMEND spent on each answer
+    started_s, finished_s : monotonic time of the first event and of the latest answer
+    last : the latest answer
+    """
+
+    sent: int = 0
+    answered: int = 0
+    dead_letters: int = 0
+    latencies_ms: list[int] = field(default_factory=list)
+    compute_us: list[int] = field(default_factory=list)
+    started_s: float = 0.0
+    finished_s: float = 0.0
+    last: Answer | None = None
+
+    @property
+    def events_per_s(self) -> float:
+        """Answered events a second."""
+        elapsed_s = self.finished_s - self.started_s
+        return self.answered / elapsed_s if elapsed_s > 0 else 0.0
+
+    def latency_ms(self, quantile: float, *, last: int | None = None) -> float:
+        """Quantile of the latency, of all events or of the last ones; 0 before the first."""
+        latencies = self.latencies_ms if last is None else self.latencies_ms[-last:]
+        return float(np.quantile(latencies, quantile)) if latencies else 0.0
+
+
+class Loop:
+    """Sends events to a job and follows its answers.
+
+    Parameters
+    ----------
+    kafka : section of the configuration
+    evaluator : judges the served slates
+    counts : whether an event tests a slate
+    answers : whether an event is answered with a slate
+    in_flight : how many events may be unanswered
+    shift_ms : added to the event times
+    events_per_s : pace, None for as fast as the job answers
+    """
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        evaluator: PrequentialEvaluator,
+        *,
+        counts: Callable[[Event], bool],
+        answers: Callable[[Event], bool],
+        in_flight: int = 64,
+        shift_ms: int = 0,
+        events_per_s: float | None = None,
+    ) -> None:
+        self._evaluator = evaluator
+        self._judge = ServedJudge(evaluator, counts)
+        self._answers = answers
+        self._in_flight = in_flight
+        self._pace = events_per_s
+        self._reader = TopicReader(kafka, (RECOMMENDATIONS, DEAD_LETTER))
+        self._sender = EventSender(kafka, shift_ms=shift_ms)
+        self._unanswered: set[str] = set()
+        self.progress = Progress()
+
+    @property
+    def quality(self) -> PrequentialReport:
+        """The figures so far."""
+        return self._evaluator.report()
+
+    def run(self, events: Iterable[Event], *, patience_s: float = 120.0) -> Iterator[Progress]:
+        """Send all events and wait for all answers, yielding the progress several times a second.
+
+        Raises
+        ------
+        UserError
+            When no answer comes for `patience_s` although events wait for one.
+        """
+        progress = self.progress
+        progress.started_s = progress.finished_s = heard_s = shown_s = time.monotonic()
+        source = iter(events)
+        exhausted = False
+        while not exhausted or self._unanswered:
+            exhausted = exhausted or self._send_some(source)
+            before = progress.answered + progress.dead_letters
+            self._listen(5 if self._unanswered else 0)
+            now_s = time.monotonic()
+            if progress.answered + progress.dead_letters > before or not self._unanswered:
+                heard_s = now_s
+            if now_s - heard_s > patience_s:
+                raise UserError(
+                    f"{len(self._unanswered)} events wait for an answer and none came for {patience_s:.0f} s: "
+                    "does the job run? `flinkrec status` tells"
+                )
+            if now_s - shown_s > 0.2:
+                shown_s = now_s
+                yield progress
+        yield progress
+
+    def _send_some(self, source: Iterator[Event]) -> bool:
+        """Send until enough events are unanswered or the pace is met; True when there are no more events."""
+        progress = self.progress
+        while len(self._unanswered) < self._in_flight:
+            if self._pace is not None:
+                ahead_s = progress.sent / self._pace - (time.monotonic() - progress.started_s)
+                if ahead_s > 0:
+                    if not self._unanswered:
+                        time.sleep(min(ahead_s, 0.01))
+                    return False
+            event = next(source, None)
+            if event is None:
+                self._sender.flush()
+                return True
+            self._judge.sent(event)
+            if self._answers(event):
+                self._unanswered.add(event.event_id)
+            self._sender.send(event)
+            progress.sent += 1
+        return False
+
+    def _listen(self, timeout_ms: int) -> None:
+        progress = self.progress
+        for topic, value, broker_ms in self._reader.poll(timeout_ms):
+            if topic == DEAD_LETTER:
+                self._note_dead_letter(value)
+                continue
+            answer = _decode_answer(value)
+            if answer.event_id not in self._unanswered:
+                continue
+            self._unanswered.discard(answer.event_id)
+            progress.answered += 1
+            progress.last = answer
+            progress.compute_us.append(answer.timings.compute_us)
+            if answer.timings.sent_at_ms is not None:
+                progress.latencies_ms.append(max(0, broker_ms - answer.timings.sent_at_ms))
+            self._judge.answered(answer.event_id, [item.item_id for item in answer.items])
+        if progress.answered:
+            progress.finished_s = time.monotonic()
+
+    def _note_dead_letter(self, value: bytes) -> None:
+        """Count a dead letter; when it is one of the events of this loop nobody waits for its answer any longer."""
+        self.progress.dead_letters += 1
+        letter = msgspec.json.decode(value, type=_Letter)
+        event_id = _event_id_of(letter.raw_base64)
+        if event_id in self._unanswered:
+            self._unanswered.discard(event_id)
+            self._judge.answered(event_id, [])
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._sender.close()
+        self._reader.close()
+
+
+class _Letter(msgspec.Struct):
+    raw_base64: bytes | None = None
+
+
+class _Identified(msgspec.Struct):
+    event_id: str
+
+
+def _event_id_of(raw: bytes | None) -> str:
+    try:
+        return msgspec.json.decode(raw or b"", type=_Identified).event_id
+    except msgspec.DecodeError:
+        return ""
