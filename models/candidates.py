@@ -103,6 +103,7 @@ class CandidateGenerator:
         self._capacity = self._replica.capacity
         self._sums = np.zeros((self._capacity, SUMS))
         self._touched = np.zeros(self._capacity, np.int32)
+        self._places = np.zeros(self._capacity, np.int32)
         self._excluded = np.zeros(self._capacity + 1, np.int64)
         self._touched_marks = np.zeros(self._capacity + 1, np.int64)
         self._taken = np.zeros(self._capacity + 1, np.int64)
@@ -174,12 +175,20 @@ class CandidateGenerator:
         gap_ms = float(max(0, times[-1] - times[-2])) if len(times) > 1 else 0.0
         return np.array((state.events, in_sitting, gap_ms, mean_value))
 
-    def contributions(self, candidates: Candidates, item: int) -> np.ndarray:
-        """What each item of `candidates.profile` adds to the CF score of a candidate: float64[m], summing to it."""
+    def contributions(self, candidates: Candidates, items: np.ndarray) -> np.ndarray:
+        """What each item of `candidates.profile` adds to the CF scores of some candidates.
+
+        Parameters
+        ----------
+        items : int32[k], dense indices
+
+        Returns
+        -------
+        float64[k, m], each row sums to the CF score of its item
+        """
         replica, item_cf = self._replica, self._item_cf
-        parts = np.empty(len(candidates.profile))
-        contributions(
-            item,
+        return contributions(
+            items,
             candidates.profile,
             replica.lists,
             replica.neighbour,
@@ -188,6 +197,5 @@ class CandidateGenerator:
             item_cf.score_decay,
             item_cf.reverse_weight,
             item_cf.shrinkage,
-            parts,
+            self._places,
         )
-        return parts

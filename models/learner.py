@@ -122,14 +122,14 @@ class Learner:
 
     def _step(self, examples: list[Example]) -> None:
         longest = max(len(example.features) for example in examples)
-        features = torch.zeros(len(examples), longest, WIDTH)
-        mask = torch.zeros(len(examples), longest)
+        features = np.zeros((len(examples), longest, WIDTH), np.float32)
+        mask = np.zeros((len(examples), longest), np.float32)
         for row, example in enumerate(examples):
             n = len(example.features)
-            features[row, :n] = torch.from_numpy(example.features)
+            features[row, :n] = example.features
             mask[row, :n] = 1.0
         labels = torch.tensor([example.label for example in examples])
-        loss = self._loss(features, mask, labels)
+        loss = self._loss(torch.from_numpy(features), torch.from_numpy(mask), labels)
         if not torch.isfinite(loss):
             self._meta.skipped_steps += 1
             return

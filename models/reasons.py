@@ -10,25 +10,33 @@ from models.topics import Reason
 
 ITEM_CF = "item_cf"
 POPULARITY = "popularity"
+# What is left of a sum when all its parts are named.
+ROUNDING = 1e-12
 
 
-def item_cf_reasons(parts: np.ndarray, item_ids: Sequence[str], *, most: int) -> list[Reason]:
-    """The largest contributions to a CF score, and one reason without an item for the rest of it.
+def item_cf_reasons(parts: np.ndarray, item_ids: Sequence[str], *, most: int) -> list[list[Reason]]:
+    """The largest contributions to each CF score, and one reason without an item for the rest of it.
 
     Parameters
     ----------
-    parts : float64[m], contribution of each of the user's items
-    item_ids : their ids
-    most : how many items are named
+    parts : float64[k, m], what each of the user's m items adds to each of k scores
+    item_ids : ids of the user's items
+    most : how many of them are named
 
     Returns
     -------
-    list of Reason
-        The largest first; the contributions sum to the CF score.
+    list of k lists of Reason
+        The largest first; the contributions sum to the CF score. Empty for a score of 0.
     """
-    order = np.argsort(-parts, kind="stable")[:most]
-    reasons = [Reason(kind=ITEM_CF, item_id=item_ids[d], contribution=float(parts[d])) for d in order.tolist() if parts[d] > 0]
-    rest = float(parts.sum()) - sum(reason.contribution for reason in reasons)
-    if rest > 1e-12:
-        reasons.append(Reason(kind=ITEM_CF, contribution=rest))
-    return reasons
+    order = np.argsort(-parts, axis=1, kind="stable")[:, :most]
+    largest = np.take_along_axis(parts, order, axis=1)
+    rest = parts.sum(1) - largest.sum(1)
+    return [
+        [
+            Reason(kind=ITEM_CF, item_id=item_ids[d], contribution=part)
+            for d, part in zip(places, contributions, strict=True)
+            if part > 0
+        ]
+        + ([Reason(kind=ITEM_CF, contribution=remainder)] if remainder > ROUNDING else [])
+        for places, contributions, remainder in zip(order.tolist(), largest.tolist(), rest.tolist(), strict=True)
+    ]

@@ -32,6 +32,9 @@ from models.versions import Version, decode_tensors, decode_version
 
 _CATALOGUE = msgspec.json.Decoder(CatalogueItem)
 _HOUR_MS = 3_600_000.0
+_FROM_ITEM_CF = [ITEM_CF]
+_FROM_POPULARITY = [POPULARITY]
+_POPULAR = [Reason(kind=POPULARITY)]
 
 
 class Scorer(Protocol):
@@ -123,7 +126,7 @@ class Recommender:
         elif key == weights_key("ranker") and self._network is not None:
             version, weights = decode_version(value)
             if self._version is None or version > self._version:
-                self._network.load_state_dict(decode_tensors(weights))
+                self._network.load(decode_tensors(weights))
                 self._version = version
                 self._versions = {"ranker": str(version)}
 
@@ -246,11 +249,7 @@ class Recommender:
         slots = self._policy.select(
             ranked[: config.slate.k], ranked[config.slate.k :], slates=state.seq, key=int(name, 16)
         )
-        row_of = {item: row for row, item in enumerate(candidates.items.tolist())}
-        items = [
-            self._explained(candidates, slot, place, row_of[slot.item], scores, probabilities)
-            for place, slot in enumerate(slots, start=1)
-        ]
+        items = self._explained(candidates, slots, scores, probabilities)
         state.seq += 1
         hashes = self.replica.hashes
         state.last_slate = hashes[[slot.item for slot in slots]] if slots else hashes[:0]
@@ -277,34 +276,32 @@ class Recommender:
         return self._network.score(candidates.features)
 
     def _explained(
-        self,
-        candidates: Candidates,
-        slot: Slot,
-        place: int,
-        row: int,
-        scores: np.ndarray,
-        probabilities: np.ndarray | None,
-    ) -> RecommendedItem:
+        self, candidates: Candidates, slots: list[Slot], scores: np.ndarray, probabilities: np.ndarray | None
+    ) -> list[RecommendedItem]:
         replica = self.replica
-        cf_score = float(candidates.cf_scores[row])
-        if cf_score > 0:
-            parts = self._generator.contributions(candidates, slot.item)
-            owners = [replica.item_ids[index] for index in candidates.profile.tolist()]
-            sources, reasons = [ITEM_CF], item_cf_reasons(parts, owners, most=self._config.slate.reasons)
-        else:
-            sources, reasons = [POPULARITY], [Reason(kind=POPULARITY)]
-        return RecommendedItem(
-            item_id=replica.item_ids[slot.item],
-            position=place,
-            score=float(scores[row]),
-            cf_score=cf_score,
-            probability=None if probabilities is None else float(probabilities[row]),
-            sources=sources,
-            reasons=reasons,
-            explored=slot.explored,
-            propensity=slot.propensity,
-            title=replica.titles[slot.item],
+        row_of = {item: row for row, item in enumerate(candidates.items.tolist())}
+        rows = [row_of[slot.item] for slot in slots]
+        owners = [replica.item_ids[index] for index in candidates.profile.tolist()]
+        reasons = item_cf_reasons(
+            self._generator.contributions(candidates, candidates.items[rows]), owners, most=self._config.slate.reasons
         )
+        cf_scores = candidates.cf_scores[rows].tolist()
+        chances = [None] * len(rows) if probabilities is None else probabilities[rows].tolist()
+        return [
+            RecommendedItem(
+                item_id=replica.item_ids[slot.item],
+                position=place + 1,
+                score=score,
+                cf_score=cf_scores[place],
+                probability=chances[place],
+                sources=_FROM_ITEM_CF if cf_scores[place] > 0 else _FROM_POPULARITY,
+                reasons=reasons[place] or _POPULAR,
+                explored=slot.explored,
+                propensity=slot.propensity,
+                title=replica.titles[slot.item],
+            )
+            for place, (slot, score) in enumerate(zip(slots, scores[rows].tolist(), strict=True))
+        ]
 
     def _revision(self, items: Iterable[RecommendedItem]) -> str:
         shown = "\x1f".join(f"{item.item_id}\x1e{item.propensity!r}" for item in items)

@@ -12,6 +12,8 @@ how a candidate differs from the others), 2 * WIDTH inputs in all. Two heads sha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import nn
@@ -60,6 +62,7 @@ class MLP(nn.Module):
             self.rank.bias.zero_()
             self.probability.weight.zero_()
             self.probability.bias.fill_(_PRIOR_LOGIT)
+        self._prepare()
 
     mean: torch.Tensor
     inverse_deviation: torch.Tensor
@@ -79,16 +82,26 @@ class MLP(nn.Module):
         normal = ((features - self.mean) * self.inverse_deviation).clamp(-CLIP, CLIP)
         weight = mask.unsqueeze(-1)
         centred = normal - (normal * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
-        return self._heads(normal, centred)
-
-    def _heads(self, normal: torch.Tensor, centred: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         body = self.body(torch.cat((normal, centred), -1))
         rank = self.rank(body).squeeze(-1) + centred @ self.skip
         return rank, self.probability(body.detach()).squeeze(-1)
 
+    def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Take over published weights, for `score`."""
+        self.load_state_dict(tensors)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Lay the weights out for `score`: on lists this short the calls of modules cost more than the arithmetic."""
+        linear = [layer for layer in self.body if isinstance(layer, nn.Linear)]
+        self._layers = [(layer.weight.detach().t(), layer.bias.detach()) for layer in linear]
+        self._both_heads = torch.cat((self.rank.weight, self.probability.weight)).detach().t()
+        self._both_biases = torch.cat((self.rank.bias, self.probability.bias)).detach()
+        self._skip = self.skip.detach()
+
     @torch.inference_mode()
     def score(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Score one list of candidates.
+        """Score one list of candidates, with the weights of the last `load`.
 
         Parameters
         ----------
@@ -100,6 +113,11 @@ class MLP(nn.Module):
         probability : float32[candidates], calibrated, 0 to 1
         """
         matrix = torch.from_numpy(features).float()
-        normal = ((matrix - self.mean) * self.inverse_deviation).clamp_(-CLIP, CLIP)
-        rank, logit = self._heads(normal, normal - normal.mean(0, keepdim=True))
-        return rank.numpy(), torch.sigmoid(logit).numpy()
+        normal = matrix.sub_(self.mean).mul_(self.inverse_deviation).clamp_(-CLIP, CLIP)
+        centred = normal - normal.mean(0)
+        body = torch.cat((normal, centred), 1)
+        for weight, bias in self._layers:
+            body = torch.addmm(bias, body, weight).relu_()
+        heads = torch.addmm(self._both_biases, body, self._both_heads)
+        rank = torch.addmv(heads[:, 0], centred, self._skip)
+        return rank.numpy(), heads[:, 1].sigmoid().numpy()

@@ -161,18 +161,31 @@ def best_by(sums, column, touched, found, size, taken, serial, out, filled):  # 
 
 @njit(cache=True)
 def contributions(  # type: ignore[no-untyped-def]
-    item, profile, lists, neighbour, weights, counts, decay, reverse_weight, shrinkage, out
+    items, profile, lists, neighbour, weights, counts, decay, reverse_weight, shrinkage, places
 ):
-    """What each profile item adds to the CF score of `item`, into float64[m]; they sum to the score."""
+    """What each profile item adds to the CF score of each of `items`.
+
+    `places` : int32[all items], scratch, all zeros before and after.
+
+    Returns
+    -------
+    float64[len(items), len(profile)]
+        Each row sums to the CF score of its item.
+    """
     width = weights.shape[1] // 2
-    norm_x = 1.0 / np.sqrt(counts[item] + shrinkage)
+    out = np.zeros((len(items), len(profile)))
+    for k in range(len(items)):
+        places[items[k]] = k + 1
     step = 1.0
     for d in range(len(profile)):
         j = profile[d]
-        out[d] = 0.0
+        norm_j = step / np.sqrt(counts[j] + shrinkage)
         for s in range(lists[j, 0], lists[j, 0] + lists[j, 1]):
-            if neighbour[s] == item:
+            k = places[neighbour[s]] - 1
+            if k >= 0:
                 both = weights[s, width] + reverse_weight * weights[s, 0]
-                out[d] = step * both / np.sqrt(counts[j] + shrinkage) * norm_x
-                break
+                out[k, d] = both * norm_j / np.sqrt(counts[items[k]] + shrinkage)
         step *= decay
+    for k in range(len(items)):
+        places[items[k]] = 0
+    return out
