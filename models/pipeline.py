@@ -12,6 +12,7 @@ from models.learner import Learner
 from models.recommender import Observation, Recommender, User
 from models.topics import Recommendation, Timings
 
+_WARM_UP_EVENTS = 300
 _NO_TIMINGS = Timings(received_at_ms=0, emitted_at_ms=0, compute_us=0)
 
 
@@ -74,3 +75,17 @@ class LocalPipeline:
             updates += self.learner.take_updates()
         for key, value in updates:
             self.recommender.apply_update(key, value)
+
+
+def warm_up(configuration: Configuration) -> None:
+    """Run a few made-up events through a pipeline that is thrown away.
+
+    It compiles the kernels (seconds, the first time on a machine) and starts PyTorch, so that the first real event is answered
+    as fast as any other.
+    """
+    pipeline = LocalPipeline(configuration, publish_every=1)
+    event_type = next(name for name, kind in configuration.events.types.items() if kind.weight > 0)
+    for n in range(_WARM_UP_EVENTS):
+        event = Event(f"{n}", f"user {n % 3}", f"item {n * n % 31}", event_type, 60_000 * n, value=float(n % 5))
+        pipeline.learn(event)
+        pipeline.recommend(event)

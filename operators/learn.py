@@ -26,6 +26,7 @@ from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from models.config import Configuration
 from models.cooccurrence import CooccurrenceTable
 from models.learner import Learner
+from models.pipeline import warm_up
 from operators.snapshot_log import SnapshotLog, SnapshotModel
 from operators.threads import use_one_thread
 
@@ -35,18 +36,28 @@ class Learn(KeyedProcessFunction):
 
     Parameters
     ----------
+    configuration : the whole configuration
     make : creates an empty model
     snapshot_every : messages of one key between two snapshots
     publish_interval_ms : a changed row waits at most this long; 0 publishes as soon as the model has updates
     """
 
-    def __init__(self, make: Callable[[], SnapshotModel], *, snapshot_every: int, publish_interval_ms: int) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        make: Callable[[], SnapshotModel],
+        *,
+        snapshot_every: int,
+        publish_interval_ms: int,
+    ) -> None:
+        self._config = configuration
         self._make = make
         self._snapshot_every = snapshot_every
         self._publish_interval_ms = publish_interval_ms
 
     def open(self, runtime_context: RuntimeContext) -> None:
         use_one_thread()
+        warm_up(self._config)
         self._log = SnapshotLog(runtime_context, self._make, snapshot_every=self._snapshot_every)
         self._armed: set[Any] = set()
 
@@ -79,6 +90,7 @@ def learn_cooccurrence(configuration: Configuration) -> Learn:
     """CO-OCCURRENCE: the rows of one item shard."""
     item_cf, popularity = configuration.item_cf, configuration.popularity
     return Learn(
+        configuration,
         lambda: CooccurrenceTable(item_cf, popularity),
         snapshot_every=item_cf.snapshot_every,
         publish_interval_ms=item_cf.publish_interval_ms,
@@ -88,4 +100,9 @@ def learn_cooccurrence(configuration: Configuration) -> Learn:
 def learn_ranker(configuration: Configuration) -> Learn:
     """LEARNER: the network that re-ranks candidates."""
     learner, scorer = configuration.learner, configuration.scorer
-    return Learn(lambda: Learner(learner, scorer), snapshot_every=learner.snapshot_every, publish_interval_ms=0)
+    return Learn(
+        configuration,
+        lambda: Learner(learner, scorer),
+        snapshot_every=learner.snapshot_every,
+        publish_interval_ms=0,
+    )

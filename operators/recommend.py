@@ -34,6 +34,7 @@ from models.config import Configuration
 from models.events import UNKNOWN_WATERMARK_MS, DeadLetter, Event, EventCleaner, Refusal, Rejected
 from models.facts import Fact, event_fact, rejection_fact
 from models.identity import item_hash64
+from models.pipeline import warm_up
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.recommender import Observation, Recommender, User
 from models.topics import EVENTS, ITEMS, MODEL_UPDATES, Recommendation, Timings, topic_name
@@ -76,6 +77,7 @@ class Recommend(KeyedBroadcastProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         use_one_thread()
+        warm_up(self._config)
         prefix = self._config.kafka.topic_prefix
         self._events_topic = topic_name(prefix, EVENTS)
         self._items_topic = topic_name(prefix, ITEMS)
