@@ -115,7 +115,9 @@ class TopicReader:
             bootstrap_servers=kafka.bootstrap_servers.split(","),
             group_id=None,
             enable_auto_commit=False,
-            fetch_max_wait_ms=20,
+            # a fetch costs about a millisecond: better a few full ones than many for a record or two
+            fetch_min_bytes=65_536,
+            fetch_max_wait_ms=10,
             **kafka.client_properties,
         )
         partitions = []
@@ -234,7 +236,7 @@ class Loop:
         *,
         counts: Callable[[Event], bool],
         answers: Callable[[Event], bool],
-        in_flight: int = 64,
+        in_flight: int = 512,
         shift_ms: int = 0,
         events_per_s: float | None = None,
     ) -> None:

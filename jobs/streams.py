@@ -88,7 +88,7 @@ def update_source(t_env: StreamTableEnvironment, kafka: Kafka, topics: Iterable[
 def _source_options(kafka: Kafka, topic: str, *, idle_ms: int) -> dict[str, str]:
     startup = {"earliest": "earliest-offset", "latest": "latest-offset", "committed": "group-offsets"}
     properties = {f"properties.{name}": value for name, value in kafka.properties.items()}
-    return properties | {
+    return {"properties.fetch.min.bytes": "16384", "properties.fetch.max.wait.ms": "5"} | properties | {
         "connector": "kafka",
         "topic": topic,
         "properties.bootstrap.servers": kafka.bootstrap_servers,
