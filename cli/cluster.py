@@ -134,7 +134,7 @@ def _lay_out(home: Home, configuration: Configuration) -> Path:
         source = Path(package.__file__).parent
         shutil.copytree(source, home.deployment / source.name, ignore=shutil.ignore_patterns("__pycache__"))
     config_file = home.deployment / "config.yaml"
-    config_file.write_text(yaml.safe_dump(msgspec.to_builtins(configuration)), encoding="utf-8")
+    config_file.write_text(yaml.safe_dump(msgspec.json.decode(msgspec.json.encode(configuration))), encoding="utf-8")
     return config_file
 
 

@@ -42,6 +42,12 @@ def load_configuration(path: Path | None, overrides: dict[str, dict[str, Any]] |
         raise UserError(str(error)) from None
 
 
+def submitted_configuration() -> Path | None:
+    """The configuration of the job that was submitted last from this machine, None where there was none."""
+    path = Home.from_environment().deployment / "config.yaml"
+    return path if path.is_file() else None
+
+
 def _read(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8")) or {}

@@ -56,8 +56,8 @@ def evaluate(
 ) -> None:
     """Test every event against the recommendations that were there before it, then learn from it.
 
-    Events are taken in time order, ties in the order of the file. The first event of a user tests nothing. An event is a hit when
-    its item is in the slate of k items.
+    Events are taken in time order, ties in the order of the file. The first event of a user tests nothing.
+    An event is a hit when its item is in the slate of k items.
     """
     from cli.eventfiles import read_events, read_items
 

@@ -26,10 +26,21 @@ _POLL_RECORDS = 2_000
 _encode = msgspec.json.Encoder().encode
 
 
+class ShownReason(msgspec.Struct):
+    """What the loop reads of a reason."""
+
+    kind: str
+    item_id: str | None = None
+    contribution: float = 0.0
+
+
 class ShownItem(msgspec.Struct):
     """What the loop reads of a recommended item."""
 
     item_id: str
+    title: str | None = None
+    explored: bool = False
+    reasons: list[ShownReason] = []
 
 
 class AnswerTimings(msgspec.Struct):
@@ -44,12 +55,13 @@ class Answer(msgspec.Struct):
 
     user_id: str
     event_id: str
+    seq: int
     items: list[ShownItem]
     timings: AnswerTimings
     versions: dict[str, str] = {}
 
 
-_decode_answer = msgspec.json.Decoder(Answer).decode
+decode_answer = msgspec.json.Decoder(Answer).decode
 
 
 class EventSender:
@@ -143,6 +155,12 @@ class TopicReader:
             for record in records:
                 yield topic, record.value, record.timestamp
 
+    def is_at_end(self) -> bool:
+        """Whether everything that the topics hold now was read."""
+        partitions = list(self._consumer.assignment())
+        ends = self._consumer.end_offsets(partitions)
+        return all(self._consumer.position(partition) >= ends[partition] for partition in partitions)
+
     def close(self) -> None:
         """Close the connection."""
         self._consumer.close()
@@ -192,6 +210,7 @@ class Progress:
     compute_us : time RECOMMEND spent on each answer
     started_s, finished_s : monotonic time of the first event and of the latest answer
     last : the latest answer
+    watched : the latest answer to the user that the loop watches
     """
 
     sent: int = 0
@@ -202,12 +221,17 @@ class Progress:
     started_s: float = 0.0
     finished_s: float = 0.0
     last: Answer | None = None
+    watched: Answer | None = None
 
     @property
     def events_per_s(self) -> float:
         """Answered events a second."""
         elapsed_s = self.finished_s - self.started_s
         return self.answered / elapsed_s if elapsed_s > 0 else 0.0
+
+    def median_compute_us(self) -> float:
+        """Median of the time that RECOMMEND spent on an answer; 0 before the first."""
+        return float(np.median(self.compute_us)) if self.compute_us else 0.0
 
     def latency_ms(self, quantile: float, *, last: int | None = None) -> float:
         """Quantile of the latency, of all events or of the last ones; 0 before the first."""
@@ -227,6 +251,11 @@ class Loop:
     in_flight : how many events may be unanswered
     shift_ms : added to the event times
     events_per_s : pace, None for as fast as the job answers
+
+    Attributes
+    ----------
+    progress : how far it is
+    watched_user : whose latest answer `progress.watched` keeps
     """
 
     def __init__(
@@ -249,6 +278,7 @@ class Loop:
         self._sender = EventSender(kafka, shift_ms=shift_ms)
         self._unanswered: set[str] = set()
         self.progress = Progress()
+        self.watched_user: str | None = None
 
     @property
     def quality(self) -> PrequentialReport:
@@ -311,12 +341,14 @@ class Loop:
             if topic == DEAD_LETTER:
                 self._note_dead_letter(value)
                 continue
-            answer = _decode_answer(value)
+            answer = decode_answer(value)
             if answer.event_id not in self._unanswered:
                 continue
             self._unanswered.discard(answer.event_id)
             progress.answered += 1
             progress.last = answer
+            if answer.user_id == self.watched_user:
+                progress.watched = answer
             progress.compute_us.append(answer.timings.compute_us)
             if answer.timings.sent_at_ms is not None:
                 progress.latencies_ms.append(max(0, broker_ms - answer.timings.sent_at_ms))

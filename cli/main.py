@@ -14,7 +14,7 @@ from rich.console import Console
 from cli.errors import UserError
 
 # In the order in which a newcomer meets them.
-COMMANDS = ("setup", "up", "status", "demo", "submit", "replay", "watch", "evaluate", "down")
+COMMANDS = ("setup", "up", "status", "demo", "submit", "replay", "watch", "evaluate", "schemas", "down")
 
 app = typer.Typer(
     name="flinkrec",
@@ -32,14 +32,7 @@ app = typer.Typer(
 
 
 def _register(name: str) -> None:
-    module = f"cli.{name}"
-    try:
-        command = getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
-        return
-    app.command(name)(command)
+    app.command(name)(getattr(importlib.import_module(f"cli.{name}"), name))
 
 
 for _name in COMMANDS:

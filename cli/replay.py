@@ -26,20 +26,25 @@ def replay(
     speed: Annotated[str, SPEED] = "max",
     original_time: Annotated[bool, typer.Option(help="Keep the event times; otherwise they are shifted so that the last "
         "event happens now.")] = False,
-    in_flight: Annotated[int, typer.Option(min=1, help="How many events may wait for their answer at a time.")] = 64,
+    in_flight: Annotated[int, typer.Option(min=1, help="How many events may wait for their answer at a time.")] = 512,
     config: Annotated[Path | None, CONFIG] = None,
     bootstrap_servers: Annotated[str | None, BOOTSTRAP] = None,
 ) -> None:
-    """Send the events of a file, in time order, and follow the job's answers."""
+    """Send the events of a file, in time order, and follow the job's answers.
+
+    Without --config it uses the topics of the job that was submitted last.
+    """
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from cli.configuration import load_configuration
+    from cli.configuration import load_configuration, submitted_configuration
     from cli.eventfiles import read_events, read_items
     from cli.loop import EventSender, Loop
     from models.evaluation.prequential import PrequentialEvaluator
 
     console = Console(highlight=False)
-    configuration = load_configuration(config, {"kafka": {"bootstrap_servers": bootstrap_servers}})
+    configuration = load_configuration(
+        config or submitted_configuration(), {"kafka": {"bootstrap_servers": bootstrap_servers}}
+    )
     pace = parse_speed(speed)
     file = read_events(events)
     if items is not None:

@@ -113,12 +113,13 @@ def attach_sinks(t_env: StreamTableEnvironment, outputs: Outputs, configuration:
     kafka = configuration.kafka
     exactly_once = configuration.flink.recommendations_guarantee == "exactly_once"
     guarantee = DeliveryGuarantee.EXACTLY_ONCE if exactly_once else DeliveryGuarantee.AT_LEAST_ONCE
-    for stream, topic, delivery, group in (
-        (outputs.recommendations, RECOMMENDATIONS, guarantee, SERVE),
-        (outputs.dead_letters, DEAD_LETTER, DeliveryGuarantee.EXACTLY_ONCE, SERVE),
-        (outputs.model_updates, MODEL_UPDATES, DeliveryGuarantee.AT_LEAST_ONCE, LEARN),
+    for stream, topic, delivery, group, linger_ms in (
+        (outputs.recommendations, RECOMMENDATIONS, guarantee, SERVE, 2),
+        (outputs.dead_letters, DEAD_LETTER, DeliveryGuarantee.EXACTLY_ONCE, SERVE, 50),
+        (outputs.model_updates, MODEL_UPDATES, DeliveryGuarantee.AT_LEAST_ONCE, LEARN, 20),
     ):
-        sink = kafka_sink(kafka, topic_name(kafka.topic_prefix, topic), delivery, transactional_prefix=topic)
+        name = topic_name(kafka.topic_prefix, topic)
+        sink = kafka_sink(kafka, name, delivery, linger_ms=linger_ms, transactional_prefix=topic)
         stream.sink_to(sink).name(topic).uid(f"{topic}-sink").slot_sharing_group(group)
     attach_metrics(t_env, outputs.facts, configuration)
 

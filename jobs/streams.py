@@ -29,6 +29,7 @@ UPDATE_ROW = Types.ROW([Types.STRING(), Types.STRING(), BYTES])
 # drive the watermark, to the wall clock: events are given longer.
 EVENTS_IDLE_MS = 10_000
 UPDATES_IDLE_MS = 1_000
+_BATCH_BYTES = 262_144
 
 
 def event_source(t_env: StreamTableEnvironment, configuration: Configuration, topic: str) -> DataStream:
@@ -151,9 +152,15 @@ def side_output(stream: DataStream, tag: OutputTag) -> DataStream:
 
 
 def kafka_sink(
-    kafka: Kafka, topic: str, guarantee: DeliveryGuarantee, *, transactional_prefix: str | None = None
+    kafka: Kafka, topic: str, guarantee: DeliveryGuarantee, *, linger_ms: int, transactional_prefix: str
 ) -> KafkaSink:
-    """A sink for Row(key bytes, value bytes)."""
+    """A sink for Row(key bytes, value bytes).
+
+    Parameters
+    ----------
+    linger_ms : how long a record may wait for others; a request to the broker costs as much as many records
+    transactional_prefix : unique to this sink
+    """
     serializer = (
         KafkaRecordSerializationSchema.builder()
         .set_topic(topic)
@@ -167,7 +174,8 @@ def kafka_sink(
         .set_delivery_guarantee(guarantee)
         .set_record_serializer(serializer)
         .set_property("transaction.timeout.ms", str(kafka.transaction_timeout_ms))
-        .set_property("linger.ms", "2")
+        .set_property("linger.ms", str(linger_ms))
+        .set_property("batch.size", str(_BATCH_BYTES))
     )
     for name, value in kafka.properties.items():
         builder.set_property(name, value)

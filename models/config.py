@@ -131,7 +131,7 @@ class Popularity(Section, frozen=True, kw_only=True):
 
 class Scorer(Section, frozen=True, kw_only=True):
     name: Literal["mlp", "none"] = "mlp"
-    candidates: Annotated[int, Meta(ge=10, le=1000)] = 100
+    candidates: Annotated[int, Meta(ge=10, le=1000)] = 64
     hidden: tuple[PositiveInt, ...] = (64, 32)
 
 
