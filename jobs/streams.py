@@ -38,7 +38,7 @@ def event_source(t_env: StreamTableEnvironment, configuration: Configuration, to
     The watermark follows the Kafka time stamps, which producers set to the event time; one from the future is clipped
     to the clock before it can move the watermark.
     """
-    ahead_ms = configuration.events.max_future_ms
+    ahead_s = max(1, configuration.events.max_future_ms // 1000)
     kafka = configuration.kafka
     t_env.execute_sql(
         f"""
@@ -48,8 +48,7 @@ def event_source(t_env: StreamTableEnvironment, configuration: Configuration, to
             record_partition INT METADATA FROM 'partition' VIRTUAL,
             record_offset BIGINT METADATA FROM 'offset' VIRTUAL,
             record_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
-            event_time AS LEAST(
-                record_time, TIMESTAMPADD(SECOND, {max(1, ahead_ms // 1000)}, CAST(PROCTIME() AS TIMESTAMP_LTZ(3)))),
+            event_time AS LEAST(record_time, TIMESTAMPADD(SECOND, {ahead_s}, CURRENT_ROW_TIMESTAMP())),
             WATERMARK FOR event_time AS event_time
         ) WITH ({_options(_source_options(kafka, topic, idle_ms=EVENTS_IDLE_MS))})
         """
