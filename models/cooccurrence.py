@@ -212,7 +212,7 @@ def decode_row(raw: bytes) -> Row:
     row.ids = np.zeros(capacity, np.int64)
     row.weights = np.zeros((capacity, len(COLUMNS)), np.int64)
     row.ids[:n] = np.frombuffer(raw, "<i8", n, start)
-    row.weights[:n] = np.frombuffer(raw, "<u4", n * len(COLUMNS), start + 8 * n).reshape(n, -1)
+    row.weights[:n] = np.frombuffer(raw, "<u4", n * len(COLUMNS), start + 8 * n).reshape(n, len(COLUMNS))
     return row
 
 
@@ -241,7 +241,8 @@ def _add_pairs(ids, weights, n, bound, item, earlier, step_weights, sitting):  #
             weights[slot, :] = 0
         weights[slot, 0] += step_weights[0, d]
         weights[slot, 1] += step_weights[1, d]
-        if (sitting >> np.uint64(d)) & np.uint64(1):
+        # a shift by 64 or more would read the bit of another item
+        if d < 64 and (sitting >> np.uint64(d)) & np.uint64(1):
             weights[slot, 2] += step_weights[0, d]
     return n
 

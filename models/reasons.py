@@ -20,7 +20,7 @@ def item_cf_reasons(parts: np.ndarray, item_ids: Sequence[str], *, most: int) ->
     Parameters
     ----------
     parts : float64[k, m], what each of the user's m items adds to each of k scores
-    item_ids : ids of the user's items
+    item_ids : ids of the user's items, empty where the model does not know it yet: such an item is not named
     most : how many of them are named
 
     Returns
@@ -28,8 +28,9 @@ def item_cf_reasons(parts: np.ndarray, item_ids: Sequence[str], *, most: int) ->
     list of k lists of Reason
         The largest first; the contributions sum to the CF score. Empty for a score of 0.
     """
-    order = np.argsort(-parts, axis=1, kind="stable")[:, :most]
-    largest = np.take_along_axis(parts, order, axis=1)
+    named = parts * np.array([item_id != "" for item_id in item_ids])
+    order = np.argsort(-named, axis=1, kind="stable")[:, :most]
+    largest = np.take_along_axis(named, order, axis=1)
     rest = parts.sum(1) - largest.sum(1)
     return [
         [

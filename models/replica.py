@@ -222,7 +222,7 @@ class Replica:
     year : float32[items]
         Year of the catalogue entry, NaN where there is none.
     available : bool[items]
-        False for what was taken off the catalogue.
+        False for what was taken off the catalogue, and for what is only known as a neighbour so far.
     known_items : int
         Number of items with at least one event.
     """
@@ -259,7 +259,7 @@ class Replica:
         grown("lists", (capacity, 3), np.int64)
         grown("stats", (capacity, len(self.STATS)), np.float64)
         grown("categories", (capacity,), np.uint64)
-        grown("available", (capacity,), np.bool_, True)
+        grown("available", (capacity,), np.bool_)
         grown("year", (capacity,), np.float32, np.nan)
         grown("_before", (capacity,), np.int32)
         grown("_marks", (capacity + 1,), np.int64)
@@ -310,6 +310,11 @@ class Replica:
         self.titles.append(None)
         return index
 
+    def _name(self, index: int, item_id: str) -> None:
+        """An item is a candidate once its id is known: of the neighbours in a row only the hashes are."""
+        self.item_ids[index] = item_id
+        self.available[index] = True
+
     def apply_row(self, raw: bytes) -> None:
         """Apply one row record; applying it again changes nothing.
 
@@ -326,7 +331,7 @@ class Replica:
         n = int(head["neighbours"])
         index = self._index_for(int(head["item"]))
         if not self.item_ids[index]:
-            self.item_ids[index] = raw[start:ids_at].decode("utf-8", "surrogatepass")
+            self._name(index, raw[start:ids_at].decode("utf-8", "surrogatepass"))
         stats = self.stats[index]
         self.known_items += int(stats[1] == 0)
         stats[0] = head["count"] / SCALE
@@ -366,9 +371,8 @@ class Replica:
     ) -> None:
         """Apply one catalogue entry: what is shown of an item, and what content features read."""
         index = self._index_for(hash64(item_id))
-        self.item_ids[index] = item_id
+        self._name(index, item_id)
         self.titles[index] = title
-        self.available[index] = True
         bits = 0
         for category in categories:
             bits |= 1 << (hash64(category) % CATEGORY_BITS)
@@ -377,9 +381,9 @@ class Replica:
 
     def withdraw(self, item_id: str) -> None:
         """Take an item off the catalogue: it is no candidate any more; what was learned of it stays."""
-        index = self.index_of(hash64(item_id))
-        if index >= 0:
-            self.available[index] = False
+        index = self._index_for(hash64(item_id))
+        self._name(index, item_id)
+        self.available[index] = False
 
     def popular(self, size: int, *, refresh_every: int = 256) -> np.ndarray:
         """Dense indices of the `size` most popular items by slow popularity, recomputed every `refresh_every` rows.

@@ -11,34 +11,34 @@ from cli.movielens import movielens_100k
 from cli.stack import Home, Stack
 from models.evaluation.prequential import PrequentialEvaluator
 from models.pipeline import LocalPipeline
-from tests.e2e import jobs
+from tests.e2e import running
 
 SLICE = 20_000
 
 
 @pytest.fixture(scope="module")
-def stream() -> list[jobs.Event]:
+def stream() -> list[running.Event]:
     events_path, _ = movielens_100k(Path(Home.from_environment().data))
     return list(read_events(events_path).events())[:SLICE]
 
 
-def test_both_engines_learn_the_same_table_and_serve_alike(stack: Stack, stream: list[jobs.Event]) -> None:
-    config = jobs.configuration(stack)
-    jobs.submitted(config)
-    loop = jobs.loop(config)
+def test_both_engines_learn_the_same_table_and_serve_alike(stack: Stack, stream: list[running.Event]) -> None:
+    config = running.configuration(stack)
+    running.submitted(config)
+    loop = running.loop(config)
     for _ in loop.run(stream):
         pass
     loop.close()
-    learned = jobs.await_learned(config, len(stream))
+    learned = running.await_learned(config, len(stream))
     local, evaluator = served_locally(config, stream)
 
-    assert jobs.content(learned) == jobs.content({row.item_id: row for row in local.table})
+    assert running.content(learned) == running.content({row.item_id: row for row in local.table})
     assert loop.quality.evaluated == evaluator.report().evaluated
     assert loop.quality.hr_at_k == pytest.approx(evaluator.report().hr_at_k, abs=0.005)
 
 
 def served_locally(
-    config: jobs.Configuration, stream: list[jobs.Event]
+    config: running.Configuration, stream: list[running.Event]
 ) -> tuple[LocalPipeline, PrequentialEvaluator]:
     """What ``evaluate --engine local --slate served`` does."""
     pipeline = LocalPipeline(config)

@@ -11,23 +11,23 @@ from kafka import KafkaProducer
 from cli.stack import Stack
 from models.topics import DEAD_LETTER, EVENTS, METRICS, MODEL_UPDATES, RECOMMENDATIONS, topic_name
 from tests import synthetic
-from tests.e2e import jobs
+from tests.e2e import running
 
 EVENTS_SENT = 1_500
 WINDOW_S = 3_600
 
 
 @pytest.fixture(scope="module")
-def stream() -> list[jobs.Event]:
+def stream() -> list[running.Event]:
     return synthetic.events(EVENTS_SENT)
 
 
 @pytest.fixture(scope="module")
-def run(stack: Stack, stream: list[jobs.Event]) -> jobs.Configuration:
+def run(stack: Stack, stream: list[running.Event]) -> running.Configuration:
     """The job after it has answered the whole stream, dirty records between its events."""
-    config = jobs.configuration(stack, metrics={"window_s": WINDOW_S})
-    jobs.submitted(config)
-    loop = jobs.loop(config)
+    config = running.configuration(stack, metrics={"window_s": WINDOW_S})
+    running.submitted(config)
+    loop = running.loop(config)
     half = len(stream) // 2
     for _ in loop.run(stream[:half]):
         pass
@@ -49,32 +49,32 @@ DIRT = {
 }
 
 
-def send_dirt(config: jobs.Configuration, stream: list[jobs.Event]) -> None:
+def send_dirt(config: running.Configuration, stream: list[running.Event]) -> None:
     """One record of every kind of dirt, and a duplicate of the first user's last event so far."""
     producer = KafkaProducer(bootstrap_servers=config.kafka.bootstrap_servers)
     topic = topic_name(config.kafka.topic_prefix, EVENTS)
     half = stream[: len(stream) // 2]
     for value in DIRT.values():
         producer.send(topic, key=b"user-1", value=value, timestamp_ms=half[-1].event_time_ms)
-    again = jobs.msgspec.json.encode(half[-1])
+    again = running.msgspec.json.encode(half[-1])
     producer.send(topic, key=half[-1].user_id.encode(), value=again, timestamp_ms=half[-1].event_time_ms)
     producer.send(topic, key=b"user-1", value=None, timestamp_ms=half[-1].event_time_ms)
     producer.close()
 
 
 def test_every_event_is_answered_exactly_once_while_nothing_fails(
-    run: jobs.Configuration, stream: list[jobs.Event]
+    run: running.Configuration, stream: list[running.Event]
 ) -> None:
-    answered = Counter(slate["event_id"] for slate in jobs.values(run, RECOMMENDATIONS))
+    answered = Counter(slate["event_id"] for slate in running.values(run, RECOMMENDATIONS))
 
     assert answered == Counter(event.event_id for event in stream)
 
 
 def test_slates_name_items_the_user_has_not_had_and_explain_them(
-    run: jobs.Configuration, stream: list[jobs.Event]
+    run: running.Configuration, stream: list[running.Event]
 ) -> None:
     had: dict[str, set[str]] = {}
-    by_event = {slate["event_id"]: slate for slate in jobs.values(run, RECOMMENDATIONS)}
+    by_event = {slate["event_id"]: slate for slate in running.values(run, RECOMMENDATIONS)}
     for event in stream:
         history = had.setdefault(event.user_id, set())
         history.add(event.item_id)
@@ -87,10 +87,10 @@ def test_slates_name_items_the_user_has_not_had_and_explain_them(
                 assert total == pytest.approx(item["cf_score"], rel=1e-5)
 
 
-def test_each_bad_record_is_one_dead_letter_with_its_raw_bytes(run: jobs.Configuration) -> None:
+def test_each_bad_record_is_one_dead_letter_with_its_raw_bytes(run: running.Configuration) -> None:
     wanted = Counter([*DIRT, "duplicate", "empty"])
-    jobs.await_true(lambda: len(jobs.values(run, DEAD_LETTER)) >= wanted.total(), "dead letters are missing")
-    letters = jobs.values(run, DEAD_LETTER)
+    running.await_true(lambda: len(running.values(run, DEAD_LETTER)) >= wanted.total(), "dead letters are missing")
+    letters = running.values(run, DEAD_LETTER)
 
     assert Counter(letter["reason"] for letter in letters) == wanted
     for letter in letters:
@@ -100,19 +100,19 @@ def test_each_bad_record_is_one_dead_letter_with_its_raw_bytes(run: jobs.Configu
             assert letter["offset"] is not None
 
 
-def test_windows_count_what_was_sent_exactly_once(run: jobs.Configuration, stream: list[jobs.Event]) -> None:
+def test_windows_count_what_was_sent_exactly_once(run: running.Configuration, stream: list[running.Event]) -> None:
     # the last window is open until a later event closes it
     last_start = stream[-1].event_time_ms // (WINDOW_S * 1000) * WINDOW_S * 1000
     closed = [event for event in stream if event.event_time_ms < last_start]
 
     def counted() -> float:
-        metrics = jobs.values(run, METRICS)
+        metrics = running.values(run, METRICS)
         return sum(m["value"] for m in metrics if m["metric"] == "events" and m["slice"] == "all")
 
-    jobs.await_true(lambda: counted() >= len(closed), "the windows hold fewer events than were sent")
+    running.await_true(lambda: counted() >= len(closed), "the windows hold fewer events than were sent")
 
     assert counted() == len(closed)
-    metrics = jobs.values(run, METRICS)
+    metrics = running.values(run, METRICS)
     names = {m["metric"] for m in metrics}
     assert names >= {"hr_at_k", "ndcg_at_k", "precision_at_k", "recall_at_k", "f1_at_k", "coverage"}
     assert names >= {"avg_recommendations", "latency_p50_ms", "latency_p99_ms", "late", "duplicates", "dead_letters"}
@@ -120,29 +120,29 @@ def test_windows_count_what_was_sent_exactly_once(run: jobs.Configuration, strea
     assert duplicates == 1
 
 
-def test_a_network_is_trained_and_serves(run: jobs.Configuration) -> None:
-    jobs.await_true(
-        lambda: any(key == b"weights:ranker" for key, _ in jobs.records(run, MODEL_UPDATES, committed=False)),
+def test_a_network_is_trained_and_serves(run: running.Configuration) -> None:
+    running.await_true(
+        lambda: any(key == b"weights:ranker" for key, _ in running.records(run, MODEL_UPDATES, committed=False)),
         "no version was published",
     )
-    last = jobs.values(run, RECOMMENDATIONS)[-1]
+    last = running.values(run, RECOMMENDATIONS)[-1]
 
     assert last["versions"]["ranker"].startswith("0.")
     assert 0 < last["items"][0]["probability"] < 1
 
 
-def test_a_new_job_serves_what_an_earlier_one_learned(run: jobs.Configuration, stream: list[jobs.Event]) -> None:
-    jobs.await_learned(run, len(stream))
+def test_a_new_job_serves_what_an_earlier_one_learned(run: running.Configuration, stream: list[running.Event]) -> None:
+    running.await_learned(run, len(stream))
     # no state of the old job, but its published model: only new events are read
-    config = jobs.msgspec.structs.replace(run, kafka=jobs.msgspec.structs.replace(run.kafka, start_from="latest"))
-    jobs.submitted(config)
+    config = running.msgspec.structs.replace(run, kafka=running.msgspec.structs.replace(run.kafka, start_from="latest"))
+    running.submitted(config)
     known = stream[-1]
-    newcomer = jobs.msgspec.structs.replace(known, event_id="newcomer-1", user_id="newcomer")
-    loop = jobs.loop(config)
+    newcomer = running.msgspec.structs.replace(known, event_id="newcomer-1", user_id="newcomer")
+    loop = running.loop(config)
     for _ in loop.run([newcomer]):
         pass
     loop.close()
-    [slate] = [s for s in jobs.values(config, RECOMMENDATIONS) if s["user_id"] == "newcomer"]
+    [slate] = [s for s in running.values(config, RECOMMENDATIONS) if s["user_id"] == "newcomer"]
 
     assert len(slate["items"]) == config.slate.k
     assert slate["items"][0]["sources"] == ["item_cf"]

@@ -1,0 +1,249 @@
+"""The learn path's operator: whatever is killed when, what is learned and what is published is exact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+from pyflink.common import Row
+
+from models.config import Configuration, ItemCF, Learner, Scorer
+from models.cooccurrence import CooccurrenceTable, PairMessage, encode_pair_message
+from models.examples import encode_pending, label_pending
+from models.features import WIDTH
+from models.learner import Learner as RankerLearner
+from models.learner import weights_key
+from models.versions import decode_tensors, decode_version
+from operators.learn import learn_cooccurrence, learn_ranker
+from tests.operator.fakes import FakeBackend, Running
+
+SNAPSHOT_EVERY = 7
+PUBLISH_INTERVAL_MS = 200
+SHARD, OTHER_SHARD = 11, 12
+CONFIG = Configuration(
+    item_cf=ItemCF(neighbours=8, snapshot_every=SNAPSHOT_EVERY, publish_interval_ms=PUBLISH_INTERVAL_MS),
+    scorer=Scorer(hidden=(8,), candidates=10),
+    learner=Learner(batch_examples=4, snapshot_every=10, publish_every_steps=2, replay_batches=1),
+)
+
+
+def pair_messages(n: int, *, seed: int = 3) -> list[bytes]:
+    draw = np.random.default_rng(seed)
+    return [
+        encode_pair_message(
+            PairMessage(
+                item=int(item),
+                item_id=f"item-{item}",
+                event_time_ms=number * 1000,
+                weight=1.0,
+                value=float("nan"),
+                # the first events of users have no earlier items: their rows stay without neighbours
+                earlier=draw.integers(1, 20, size=draw.integers(0, 6)) if item > 3 else np.zeros(0, np.int64),
+                sitting=int(draw.integers(8)),
+            )
+        )
+        for number, item in enumerate(draw.integers(1, 12, size=n))
+    ]
+
+
+def examples(n: int, *, seed: int = 3) -> list[bytes]:
+    draw = np.random.default_rng(seed)
+    made = []
+    for _ in range(n):
+        items = np.arange(1, 11)
+        pending = encode_pending(draw.normal(size=(10, WIDTH)).astype(np.float16), items)
+        made.append(label_pending(pending, int(draw.integers(1, 11))))
+    return made
+
+
+def table_rows(messages: Iterable[bytes]) -> dict[bytes, bytes]:
+    """What a table that never stopped would publish for each row."""
+    table = CooccurrenceTable(CONFIG.item_cf, CONFIG.popularity)
+    for message in messages:
+        table.learn_one(message)
+    return {key.encode(): value for key, value in table.take_updates()}
+
+
+def newest(records: Iterable[Row]) -> dict[bytes, bytes]:
+    """What a reader of the compacted topic ends with."""
+    return {record[0]: record[1] for record in records}
+
+
+def running(backend: FakeBackend | None = None) -> Running:
+    return Running(learn_cooccurrence(CONFIG), backend)
+
+
+# ------------------------------------------------------------------------------------------------ CO-OCCURRENCE
+
+
+def test_changed_rows_are_published_together_when_the_interval_has_passed():
+    messages = pair_messages(5)
+    operator = running()
+    assert [operator.send(SHARD, message) for message in messages] == [[]] * 5
+    assert operator.fire_timers(PUBLISH_INTERVAL_MS - 1) == []
+    assert newest(operator.fire_timers(PUBLISH_INTERVAL_MS)) == table_rows(messages)
+
+
+def test_a_row_that_changed_several_times_is_one_record():
+    messages = pair_messages(6)
+    operator = running()
+    for message in messages:
+        operator.send(SHARD, message)
+    records = operator.fire_timers(PUBLISH_INTERVAL_MS)
+    assert len(records) == len(newest(records))
+
+
+def test_a_timer_is_armed_once_until_it_fires():
+    operator = running()
+    messages = pair_messages(6)
+    for now_ms, message in enumerate(messages[:3]):
+        operator.backend.now_ms = now_ms
+        operator.send(SHARD, message)
+    assert operator.backend.registrations == [(PUBLISH_INTERVAL_MS, SHARD)]
+    operator.fire_timers(PUBLISH_INTERVAL_MS)
+    for message in messages[3:]:
+        operator.send(SHARD, message)
+    assert operator.backend.registrations[1:] == [(2 * PUBLISH_INTERVAL_MS, SHARD)]
+
+
+def test_each_shard_has_a_timer_and_a_table_of_its_own():
+    mine, others = pair_messages(5), pair_messages(5, seed=4)
+    operator = running()
+    for one, other in zip(mine, others, strict=True):
+        operator.send(SHARD, one)
+        operator.send(OTHER_SHARD, other)
+    assert {key for _, key in operator.backend.registrations} == {SHARD, OTHER_SHARD}
+    operator.backend.timers.discard((PUBLISH_INTERVAL_MS, OTHER_SHARD))
+    assert newest(operator.fire_timers(PUBLISH_INTERVAL_MS)) == table_rows(mine)
+
+
+def test_a_timer_without_changes_publishes_nothing():
+    operator = running()
+    operator.send(SHARD, pair_messages(1)[0])
+    operator.fire_timers(PUBLISH_INTERVAL_MS)
+    operator.backend.timers.add((2 * PUBLISH_INTERVAL_MS, SHARD))
+    assert operator.fire_timers(2 * PUBLISH_INTERVAL_MS) == []
+
+
+def test_the_log_is_bounded_by_the_snapshot_and_what_is_saved_was_published_before():
+    messages = pair_messages(3 * SNAPSHOT_EVERY)
+    operator = running()
+    for number, message in enumerate(messages, start=1):
+        records = operator.send(SHARD, message)
+        assert len(operator.backend.cells.get(("log", SHARD), ())) == number % SNAPSHOT_EVERY
+        assert bool(records) == (number % SNAPSHOT_EVERY == 0)
+    saved = {key.encode(): value for key, value in operator.backend.cells["rows", SHARD].items()}
+    assert saved == table_rows(messages)
+
+
+@pytest.mark.parametrize("killed_after", [0, 1, 6, 7, 8, 13, 14, 15])  # around the snapshots at 7 and 14
+@pytest.mark.parametrize("published", [False, True], ids=["before publication", "after publication"])
+def test_killed_at_any_message_the_next_life_ends_with_the_exact_table_and_has_published_it(killed_after, published):
+    messages = pair_messages(3 * SNAPSHOT_EVERY + 2)
+    first = running()
+    records = [record for message in messages[:killed_after] for record in first.send(SHARD, message)]
+    if published:
+        records += first.fire_timers(PUBLISH_INTERVAL_MS)
+
+    second = running(first.backend.checkpoint())
+    for message in messages[killed_after:]:
+        records += second.send(SHARD, message)
+    records += second.fire_timers(10 * PUBLISH_INTERVAL_MS)
+
+    assert newest(records) == table_rows(messages)
+
+
+def test_what_a_crash_left_unpublished_is_published_by_the_restored_timer_without_a_new_message():
+    messages = pair_messages(SNAPSHOT_EVERY - 1)
+    first = running()
+    for message in messages:
+        assert first.send(SHARD, message) == []
+    restored = running(first.backend.checkpoint())
+    assert newest(restored.fire_timers(PUBLISH_INTERVAL_MS)) == table_rows(messages)
+
+
+def test_a_life_that_was_lost_after_the_checkpoint_leaves_no_trace():
+    messages = pair_messages(20)
+    first = running()
+    for message in messages[:9]:
+        first.send(SHARD, message)
+    checkpoint = first.backend.checkpoint()
+    for message in pair_messages(5, seed=8):
+        first.send(SHARD, message)
+    second = running(checkpoint)
+    records = [record for message in messages[9:] for record in second.send(SHARD, message)]
+    records += second.fire_timers(10 * PUBLISH_INTERVAL_MS)
+    wanted = table_rows(messages)
+    assert {key: wanted[key] for key in newest(records)} == newest(records)
+    assert second.backend.cells["log", SHARD] == messages[14:]
+
+
+def test_killed_twice_between_snapshots_the_table_is_exact():
+    messages = pair_messages(20)
+    operator, records = running(), []
+    for number, message in enumerate(messages):
+        if number in {3, 5, 12}:
+            operator = running(operator.backend.checkpoint())
+        records += operator.send(SHARD, message)
+    records += operator.fire_timers(10 * PUBLISH_INTERVAL_MS)
+    assert newest(records) == table_rows(messages)
+
+
+def test_bytes_that_are_no_message_stop_the_job():
+    with pytest.raises(ValueError, match="pair message of version 9"):
+        running().send(SHARD, b"\x09" + pair_messages(1)[0][1:])
+
+
+def test_a_snapshot_of_another_version_stops_the_job_instead_of_starting_afresh():
+    first = running()
+    for message in pair_messages(SNAPSHOT_EVERY):
+        first.send(SHARD, message)
+    checkpoint = first.backend.checkpoint()
+    rows = checkpoint.cells["rows", SHARD]
+    key = next(iter(rows))
+    rows[key] = b"\x09" + rows[key][1:]
+    with pytest.raises(ValueError, match="row of version 9"):
+        running(checkpoint).send(SHARD, pair_messages(1)[0])
+
+
+# ------------------------------------------------------------------------------------------------ LEARNER
+
+MODEL = 0
+
+
+def versions(records: Iterable[Row]) -> list[tuple[tuple[int, int], bytes]]:
+    """(epoch, number) and weights of each published version."""
+    assert all(record[0].decode() == weights_key("ranker") for record in records)
+    decoded = [decode_version(record[1]) for record in records]
+    return [((version.epoch, version.number), weights) for version, weights in decoded]
+
+
+def test_a_version_is_published_as_soon_as_enough_batches_were_learned():
+    operator = Running(learn_ranker(CONFIG))
+    published = [bool(operator.send(MODEL, example)) for example in examples(17)]
+    # 4 examples a batch, 2 batches a version; snapshots at 10 publish what is pending first
+    assert [number for number, any_ in enumerate(published, start=1) if any_] == [8, 16]
+    assert operator.backend.registrations == []
+
+
+@pytest.mark.parametrize("killed_after", [3, 9, 10, 13, 21])
+def test_killed_at_any_example_the_next_life_has_the_same_weights_and_its_versions_go_on_rising(killed_after):
+    stream = examples(40)  # the snapshot at 40 publishes what is pending
+    untouched = RankerLearner(CONFIG.learner, CONFIG.scorer)
+    for example in stream:
+        untouched.learn_one(example)
+    first = Running(learn_ranker(CONFIG))
+    records = [record for example in stream[:killed_after] for record in first.send(MODEL, example)]
+    second = Running(learn_ranker(CONFIG), first.backend.checkpoint())
+    records += [record for example in stream[killed_after:] for record in second.send(MODEL, example)]
+
+    published = versions(records)
+    numbers = [number for number, _ in published]
+    assert numbers == sorted(numbers)
+    assert len(set(published)) == len(set(numbers)), "one number, two contents"
+    assert numbers[-1][0] == (1 if killed_after >= 10 else 0)  # the first snapshot was taken at 10
+    last = decode_tensors(published[-1][1])
+    assert set(last) == set(untouched.network.state_dict())
+    for name, tensor in untouched.network.state_dict().items():
+        assert last[name].numpy().tobytes() == tensor.numpy().tobytes(), name

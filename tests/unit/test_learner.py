@@ -1,0 +1,182 @@
+"""The learner: a function of the examples in their order, whatever happens in between."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from models.config import Learner as LearnerConfig
+from models.config import Scorer
+from models.examples import encode_pending, label_pending
+from models.features import FEATURES, WIDTH
+from models.learner import Learner
+from models.versions import decode_tensors, decode_version
+
+SCORER = Scorer(hidden=(8,), candidates=16)
+CONFIG = LearnerConfig(batch_examples=8, replay_batches=2, publish_every_steps=2, learning_rate=0.01)
+LIKED = list(FEATURES).index("liked")
+
+
+def example_of(matrix, label):
+    raw = label_pending(encode_pending(matrix, np.arange(1, len(matrix) + 1)), label + 1)
+    assert raw is not None
+    return raw
+
+
+def examples(n, seed=1):
+    """Lists of 3 to 16 candidates; the one with the largest `liked` comes next."""
+    draw = np.random.default_rng(seed)
+    made = []
+    for _ in range(n):
+        matrix = draw.normal(size=(draw.integers(3, 17), WIDTH)).astype(np.float16)
+        made.append(example_of(matrix, int(matrix[:, LIKED].argmax())))
+    return made
+
+
+def learner(config=CONFIG, stream=()):
+    made = Learner(config, SCORER)
+    for raw in stream:
+        made.learn_one(raw)
+    return made
+
+
+def weights(made):
+    return {name: tensor.numpy().tobytes() for name, tensor in made.network.state_dict().items()}
+
+
+def test_the_same_examples_make_the_same_weights_to_the_last_bit():
+    stream = examples(100)
+    torch.manual_seed(1)
+    one = learner(stream=stream)
+    torch.manual_seed(2)
+    assert weights(learner(stream=stream)) == weights(one)
+    assert weights(one) != weights(learner())
+
+
+def test_another_order_of_the_examples_makes_other_weights():
+    stream = examples(32)
+    assert weights(learner(stream=stream[::-1])) != weights(learner(stream=stream))
+
+
+def test_making_a_learner_leaves_the_global_generator_alone():
+    torch.manual_seed(5)
+    state = torch.random.get_rng_state()
+    learner()
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("cut", [37, 64, 3], ids=["within a batch", "between batches", "before the first batch"])
+def test_a_restored_learner_goes_on_as_if_it_had_never_stopped(cut):
+    stream = examples(130)
+    saved = dict(learner(stream=stream[:cut]).take_snapshot())
+    second = learner()
+    second.load_snapshot(saved.items())
+    for raw in stream[cut:]:
+        second.learn_one(raw)
+    whole = learner(stream=stream)
+    assert weights(second) == weights(whole)
+    assert (second.examples, second.steps) == (whole.examples, whole.steps) == (130, 16 + 2 * 15)
+
+
+def test_snapshots_hold_only_new_batches_and_together_the_whole_state():
+    stream = examples(120)
+    config = LearnerConfig(batch_examples=8, replay_batches=2, learning_rate=0.01, replay_bytes=8 * 2 * WIDTH * 16 * 5)
+    first, saved = learner(config), {}
+    for start in range(0, 80, 20):
+        for raw in stream[start : start + 20]:
+            first.learn_one(raw)
+        rows = first.take_snapshot()
+        assert sum(key.startswith("batch:") for key, _ in rows) in (2, 3)
+        saved.update(rows)
+    assert sorted(key for key in saved if key.startswith("batch:")) == [f"batch:{slot}" for slot in range(5)]
+    second = learner(config)
+    second.load_snapshot(saved.items())
+    for raw in stream[80:]:
+        second.learn_one(raw)
+    assert weights(second) == weights(learner(config, stream))
+
+
+def test_the_replay_ring_keeps_to_its_bytes():
+    bound = 3 * 8 * 2 * WIDTH * 16
+    made = learner(LearnerConfig(batch_examples=8, replay_bytes=bound), examples(200))
+    batches = [raw for key, raw in made.take_snapshot() if key.startswith("batch:")]
+    assert len(batches) == 3
+    # beyond the features each example has a head of 6 bytes and a length of 4
+    assert sum(map(len, batches)) <= bound + 3 * 8 * 10
+
+
+def test_a_feature_that_decides_what_comes_next_is_learned():
+    made = learner(stream=examples(1_200))
+    record = made.take_updates()[0][1]
+    network = Learner(CONFIG, SCORER).network
+    fresh = np.random.default_rng(9)
+    lists = [fresh.normal(size=(16, WIDTH)).astype(np.float16) for _ in range(200)]
+
+    def right():
+        return np.mean([network.score(matrix)[0].argmax() == matrix[:, LIKED].argmax() for matrix in lists])
+
+    assert right() < 0.2
+    network.load(decode_tensors(decode_version(record)[1]))
+    assert right() > 0.6
+
+
+def test_predicted_probabilities_follow_the_share_of_candidates_that_come_next():
+    draw = np.random.default_rng(3)
+    stream = [
+        example_of(draw.normal(size=(10, WIDTH)).astype(np.float16), int(draw.integers(10))) for _ in range(1_600)
+    ]
+    network = learner(stream=stream).network
+    network.load(network.state_dict())
+    mean = np.mean([network.score(draw.normal(size=(10, WIDTH)).astype(np.float16))[1].mean() for _ in range(100)])
+    assert 0.07 < mean < 0.14
+
+
+def test_a_version_is_published_after_so_many_batches_and_taken_once():
+    made, stream = learner(), examples(16)
+    for raw in stream[:15]:
+        made.learn_one(raw)
+    assert not made.has_updates()
+    made.learn_one(stream[15])
+    assert made.has_updates()
+    ((key, raw),) = made.take_updates()
+    version, tensors = decode_version(raw)
+    assert (key, version.epoch, version.number) == ("weights:ranker", 0, 1)
+    assert {name: tensor.numpy().tobytes() for name, tensor in decode_tensors(tensors).items()} == weights(made)
+    assert not made.has_updates()
+    assert made.take_updates() == []
+
+
+def test_every_life_of_a_learner_publishes_newer_versions_than_the_one_before():
+    stream = examples(64)
+    first = learner(stream=stream[:32])
+    saved = first.take_snapshot()
+    for raw in stream[32:]:
+        first.learn_one(raw)
+    lost = decode_version(first.take_updates()[0][1])[0]
+    second = learner()
+    second.load_snapshot(saved)
+    assert not second.has_updates()
+    for raw in stream[32:]:
+        second.learn_one(raw)
+    again = decode_version(second.take_updates()[0][1])[0]
+    assert again > lost
+    assert again.content == lost.content
+
+
+def test_a_batch_whose_loss_is_not_finite_is_skipped():
+    poison = np.full((5, WIDTH), np.nan, np.float16)
+    made = learner(LearnerConfig(batch_examples=1, replay_batches=0), [example_of(poison, 0)])
+    assert made.steps == 0
+
+
+def test_a_snapshot_of_another_network_is_refused():
+    saved = learner(stream=examples(16)).take_snapshot()
+    with pytest.raises(ValueError, match="does not fit the configured one"):
+        Learner(CONFIG, Scorer(hidden=(9,), candidates=16)).load_snapshot(saved)
+
+
+def test_an_empty_snapshot_is_a_fresh_learner():
+    made = learner()
+    made.load_snapshot([])
+    assert weights(made) == weights(learner())
