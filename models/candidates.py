@@ -16,16 +16,17 @@ from models.sources.popularity import fill_with_popular
 
 # Of all candidates, the share that two other orders than the CF score may add: what it ranks too low.
 _SHARE_OF_OTHER_ORDERS = 0.13
+_FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
 @njit(cache=True)
-def _exclude(keys, slots, hashes, excluded):  # type: ignore[no-untyped-def]
-    """Bar items from being candidates; the entry 0 of `excluded` is the serial of this call."""
-    excluded[0] += 1
-    for h in hashes:
+def _start_slate(keys, slots, hidden, marks):  # type: ignore[no-untyped-def]
+    """Begin a new serial of `marks` (`models.sources.item_cf.gather`), with the hidden items barred."""
+    marks[0] += 1
+    for h in hidden:
         index = lookup(keys, slots, h)
         if index >= 0:
-            excluded[1 + index] = excluded[0]
+            marks[1 + index] = -marks[0]
 
 
 @njit(cache=True)
@@ -46,15 +47,31 @@ def _profile_indices(keys, slots, hashes, size):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _choose(popular, excluded, taken, sums, touched, found, by_cf, by_others, size):  # type: ignore[no-untyped-def]
+def _choose(popular, marks, taken, sums, touched, found, by_cf, by_others, size):  # type: ignore[no-untyped-def]
     out = np.empty(size, np.int32)
     taken[0] += 1
     serial = taken[0]
     n = best_by(sums, CF, touched, found, by_cf, taken, serial, out, 0)
     n = best_by(sums, FAST_FORWARD, touched, found, by_others, taken, serial, out, n)
     n = best_by(sums, CF_SHORT, touched, found, by_others, taken, serial, out, n)
-    n = fill_with_popular(popular, excluded, taken, serial, sums, size, out, n)
+    n = fill_with_popular(popular, marks, taken, serial, sums, size, out, n)
     return out[:n]
+
+
+@njit(cache=True)
+def _user_columns(events, times_ms, sittings, mean_value):  # type: ignore[no-untyped-def]
+    """Events, length of the current sitting, gap between the last two events in ms, mean value."""
+    out = np.zeros(4)
+    out[0] = events
+    n = len(sittings)
+    for p in range(n - 1, -1, -1):
+        if sittings[p] != sittings[n - 1]:
+            break
+        out[1] += 1
+    if n > 1:
+        out[2] = max(0, times_ms[n - 1] - times_ms[n - 2])
+    out[3] = mean_value
+    return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +82,7 @@ class Candidates:
     ----------
     items : int32[n], dense indices, the best by CF score first
     features : float16[n, WIDTH], the frozen matrix
-    cf_scores : float64[n], 0 for what item CF does not know of
+    cf_scores : float32[n], 0 for what item CF does not know of
     profile : int32[m], dense indices of the user's last items, the latest first
     places : int32[m], where in the user's items each of them stands
     """
@@ -101,11 +118,10 @@ class CandidateGenerator:
         if self._capacity == self._replica.capacity:
             return
         self._capacity = self._replica.capacity
-        self._sums = np.zeros((self._capacity, SUMS))
+        self._sums = np.zeros((self._capacity, SUMS), np.float32)
         self._touched = np.zeros(self._capacity, np.int32)
         self._places = np.zeros(self._capacity, np.int32)
-        self._excluded = np.zeros(self._capacity + 1, np.int64)
-        self._touched_marks = np.zeros(self._capacity + 1, np.int64)
+        self._marks = np.zeros(self._capacity + 1, np.int64)
         self._taken = np.zeros(self._capacity + 1, np.int64)
 
     def generate(self, state: UserState, seen: SeenItems) -> Candidates:
@@ -120,7 +136,7 @@ class CandidateGenerator:
         replica, item_cf = self._replica, self._item_cf
         keys, slots = replica.index_table
         hidden = seen.hashes[:0] if self._seen_too else seen.hashes
-        _exclude(keys, slots, hidden, self._excluded)
+        _start_slate(keys, slots, hidden, self._marks)
         history = np.ascontiguousarray(state.items["item"])
         profile, places = _profile_indices(keys, slots, history, item_cf.score_items)
         mean_value = state.value_sum / state.value_count if state.value_count else np.nan
@@ -132,20 +148,19 @@ class CandidateGenerator:
             replica.neighbour,
             replica.weights,
             replica.stats[:, 0],
-            self._excluded,
             replica.available,
             item_cf.score_decay,
             item_cf.reverse_weight,
             item_cf.shrinkage,
             self._sums,
             self._touched,
-            self._touched_marks,
+            self._marks,
         )
         # the popular items that this user has seen leave: ask for enough of them
         popular = replica.popular(self._pool + self._size)
         items = _choose(
             popular,
-            self._excluded,
+            self._marks,
             self._taken,
             self._sums,
             self._touched,
@@ -161,19 +176,15 @@ class CandidateGenerator:
             replica.categories,
             replica.year,
             profile,
-            self._user_columns(state, mean_value),
+            _user_columns(state.events, state.items["time_ms"], state.items["sitting"], mean_value),
             float(state.last_event_ms),
             replica.fast_half_life_ms,
             replica.slow_half_life_ms,
             item_cf.score_decay,
         )
-        return Candidates(items, features.astype(np.float16), self._sums[items, CF], profile, places)
-
-    def _user_columns(self, state: UserState, mean_value: float) -> np.ndarray:
-        times, sittings = state.items["time_ms"], state.items["sitting"]
-        in_sitting = int(np.count_nonzero(sittings == sittings[-1])) if len(sittings) else 0
-        gap_ms = float(max(0, times[-1] - times[-2])) if len(times) > 1 else 0.0
-        return np.array((state.events, in_sitting, gap_ms, mean_value))
+        # a value (dwell time in ms, a price) beyond float16 would become infinite, and the running means NaN for ever
+        frozen = np.clip(features, -_FLOAT16_MAX, _FLOAT16_MAX).astype(np.float16)
+        return Candidates(items, frozen, self._sums[items, CF], profile, places)
 
     def contributions(self, candidates: Candidates, items: np.ndarray) -> np.ndarray:
         """What each item of `candidates.profile` adds to the CF scores of some candidates.

@@ -41,6 +41,8 @@ _Position = Annotated[int | float, Meta(extra_json_schema={"type": "integer", "m
 _MS_A_DAY = 86_400_000
 _INT64_MAX = 2**63 - 1
 _POSITION_MAX = 2**31 - 1
+# Far beyond any price or dwell time, and far below where sums or the float32 of a pair message overflow.
+_VALUE_MAX = 1e15
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _AT = re.compile(r"^(?P<message>.*?)(?: - at `(?P<path>.*)`)?$", re.DOTALL)
 
@@ -106,7 +108,7 @@ class Event(Struct, frozen=True, gc=False):
     event_id, user_id, item_id : non-empty, without control characters, at most events.max_id_bytes of UTF-8
     type : one of the names in events.types
     event_time_ms : when it happened, milliseconds since 1970
-    value : rating, price or dwell time, whatever the type means by it; finite
+    value : rating, price or dwell time, whatever the type means by it; between -1e15 and 1e15
     session_id, slate_id : the shop's session; the slate that the user acted on
     position : 1-based place of the item in that slate
     sent_at_ms : when the producer sent it, for latency
@@ -222,6 +224,10 @@ class EventCleaner:
             position = _whole("position", position, least=1, most=_POSITION_MAX)
         if sent_at_ms is not None:
             sent_at_ms = _whole("sent_at_ms", sent_at_ms)
+        if record.value is not None and not -_VALUE_MAX <= record.value <= _VALUE_MAX:
+            raise Rejected(
+                Refusal.OUT_OF_BOUNDS, f"value: expected {-_VALUE_MAX:g} to {_VALUE_MAX:g}, got {record.value:g}"
+            )
         return Event(
             self._id("event_id", record.event_id),
             user_id,

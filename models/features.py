@@ -131,7 +131,7 @@ def candidate_features(  # type: ignore[no-untyped-def]
     Parameters
     ----------
     candidates : int32[n], dense item indices, ordered by CF score
-    sums : float64[items, SUMS], finished sums of `models.sources.item_cf`
+    sums : float32[items, SUMS], finished sums of `models.sources.item_cf`
     stats, categories, year : arrays of `models.replica.Replica`
     profile : int32[m], dense indices of the user's items, the latest first
     user : float64[4], events, sitting length, gap in ms, mean value (NaN: none)

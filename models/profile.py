@@ -72,7 +72,7 @@ class UserState:
     def remember_event(self, event_hash: int, *, capacity: int) -> None:
         """Write an event id hash into the ring."""
         if len(self.dedup) < capacity:
-            self.dedup = np.append(self.dedup, np.int64(event_hash))
+            self.dedup = _appended(self.dedup, event_hash)
             return
         self.dedup = self.dedup.copy()
         self.dedup[self.dedup_at] = event_hash
@@ -92,9 +92,11 @@ class UserState:
         if new_sitting:
             sitting = (sitting + 1) % 256
             self.sitting_start_ms = time_ms
-        entry = np.array([(item, time_ms, value, weight, sitting)], ITEM_DTYPE)
-        kept = self.items[-(config.items - 1) :] if config.items > 1 else self.items[:0]
-        self.items = np.concatenate((kept, entry))
+        kept = min(len(self.items), config.items - 1)
+        items = np.empty(kept + 1, ITEM_DTYPE)
+        items[:kept] = self.items[len(self.items) - kept :]
+        items[kept] = (item, time_ms, value, weight, sitting)
+        self.items = items
         self.events += 1
         self.last_event_ms = max(self.last_event_ms, time_ms)
         if value == value:
@@ -143,6 +145,13 @@ def decode_user_state(raw: bytes) -> UserState:
     )
 
 
+def _appended(hashes: np.ndarray, last: int) -> np.ndarray:
+    grown = np.empty(len(hashes) + 1, np.int64)
+    grown[:-1] = hashes
+    grown[-1] = last
+    return grown
+
+
 class SeenItems:
     """Hashes of the items a user touched, bounded, the oldest forgotten first.
 
@@ -164,7 +173,7 @@ class SeenItems:
     def add(self, item: int, *, capacity: int) -> None:
         """Remember an item."""
         if not (self.hashes == item).any():
-            self.hashes = np.append(self.hashes[-(capacity - 1) :], np.int64(item))
+            self.hashes = _appended(self.hashes[-(capacity - 1) :], item)
             self.changed = True
 
     def encode(self) -> bytes:

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from models.sources.item_cf import largest_parts
 from models.topics import Reason
 
 ITEM_CF = "item_cf"
 POPULARITY = "popularity"
-# What is left of a sum when all its parts are named.
-ROUNDING = 1e-12
 
 
 def item_cf_reasons(parts: np.ndarray, item_ids: Sequence[str], *, most: int) -> list[list[Reason]]:
@@ -28,16 +27,16 @@ def item_cf_reasons(parts: np.ndarray, item_ids: Sequence[str], *, most: int) ->
     list of k lists of Reason
         The largest first; the contributions sum to the CF score. Empty for a score of 0.
     """
-    named = parts * np.array([item_id != "" for item_id in item_ids])
-    order = np.argsort(-named, axis=1, kind="stable")[:, :most]
-    largest = np.take_along_axis(named, order, axis=1)
-    rest = parts.sum(1) - largest.sum(1)
-    return [
-        [
+    named = np.array([item_id != "" for item_id in item_ids], np.bool_)
+    columns, chosen, rest = largest_parts(parts, named, most)
+    reasons = []
+    for places, contributions, remainder in zip(columns.tolist(), chosen.tolist(), rest.tolist(), strict=True):
+        row = [
             Reason(kind=ITEM_CF, item_id=item_ids[d], contribution=part)
             for d, part in zip(places, contributions, strict=True)
-            if part > 0
+            if d >= 0
         ]
-        + ([Reason(kind=ITEM_CF, contribution=remainder)] if remainder > ROUNDING else [])
-        for places, contributions, remainder in zip(order.tolist(), largest.tolist(), rest.tolist(), strict=True)
-    ]
+        if remainder > 0:
+            row.append(Reason(kind=ITEM_CF, contribution=remainder))
+        reasons.append(row)
+    return reasons

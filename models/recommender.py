@@ -7,7 +7,7 @@ a plain loop: the same object, the same order of calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Protocol
@@ -147,8 +147,11 @@ class Recommender:
             item = _CATALOGUE.decode(value)
         except msgspec.ValidationError as error:
             raise Rejected(Refusal.WRONG_TYPE, str(error)) from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # UnicodeDecodeError and the digit limit of int() are ValueErrors, as is msgspec's own DecodeError.
+        except (msgspec.MsgspecError, ValueError, OverflowError) as error:
             raise Rejected(Refusal.NOT_JSON, str(error)) from None
+        except RecursionError:
+            raise Rejected(Refusal.NOT_JSON, "the record is nested too deeply") from None
         item_id = key or ("" if item.item_id is None else str(item.item_id))
         if not item_id:
             raise Rejected(Refusal.MISSING_FIELD, "item_id: expected it in the key or in the value")
@@ -257,7 +260,7 @@ class Recommender:
             user.pending = encode_pending(candidates.features, hashes[candidates.items])
         return Recommendation(
             slate_id=name,
-            revision=self._revision(items),
+            revision=self._revision(state.last_slate, slots),
             seq=state.seq,
             user_id=event.user_id,
             event_id=event.event_id,
@@ -282,10 +285,9 @@ class Recommender:
         row_of = {item: row for row, item in enumerate(candidates.items.tolist())}
         rows = [row_of[slot.item] for slot in slots]
         owners = [replica.item_ids[index] for index in candidates.profile.tolist()]
-        reasons = item_cf_reasons(
-            self._generator.contributions(candidates, candidates.items[rows]), owners, most=self._config.slate.reasons
-        )
-        cf_scores = candidates.cf_scores[rows].tolist()
+        parts = self._generator.contributions(candidates, candidates.items[rows])
+        reasons = item_cf_reasons(parts, owners, most=self._config.slate.reasons)
+        cf_scores = parts.sum(1).tolist()
         chances = [None] * len(rows) if probabilities is None else probabilities[rows].tolist()
         return [
             RecommendedItem(
@@ -303,7 +305,8 @@ class Recommender:
             for place, (slot, score) in enumerate(zip(slots, scores[rows].tolist(), strict=True))
         ]
 
-    def _revision(self, items: Iterable[RecommendedItem]) -> str:
-        shown = "\x1f".join(f"{item.item_id}\x1e{item.propensity!r}" for item in items)
-        versions = "\x1f".join(self._versions.values())
-        return blake2b(f"{shown}\x1d{versions}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    def _revision(self, shown: np.ndarray, slots: list[Slot]) -> str:
+        """Digest of the items, their propensities and the versions behind them."""
+        propensities = np.array([slot.propensity for slot in slots])
+        versions = "\x1f".join(self._versions.values()).encode()
+        return blake2b(shown.tobytes() + propensities.tobytes() + versions, digest_size=8).hexdigest()

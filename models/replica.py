@@ -371,6 +371,8 @@ class Replica:
     ) -> None:
         """Apply one catalogue entry: what is shown of an item, and what content features read."""
         index = self._index_for(hash64(item_id))
+        if not self.available[index]:
+            self._popular_at = -1
         self._name(index, item_id)
         self.titles[index] = title
         bits = 0
@@ -384,6 +386,7 @@ class Replica:
         index = self._index_for(hash64(item_id))
         self._name(index, item_id)
         self.available[index] = False
+        self._popular_at = -1
 
     def popular(self, size: int, *, refresh_every: int = 256) -> np.ndarray:
         """Dense indices of the `size` most popular items by slow popularity, recomputed every `refresh_every` rows.

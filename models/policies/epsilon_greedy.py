@@ -12,16 +12,14 @@ others show the list's item with propensity 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 
 from models.config import Policy
 from models.identity import uniform
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Struct, frozen=True, gc=False):
     """One place of a slate.
 
     Parameters

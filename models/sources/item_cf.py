@@ -54,7 +54,6 @@ def gather(  # type: ignore[no-untyped-def]
     neighbour,
     weights,
     counts,
-    excluded,
     available,
     decay,
     reverse_weight,
@@ -71,19 +70,18 @@ def gather(  # type: ignore[no-untyped-def]
     liked : float64[m], 1 where the item's value is at or above the user's mean, else 0
     lists, neighbour, weights : of `models.replica.Replica`
     counts : float64[items], events of each item
-    excluded : int64[1 + items], an item whose entry equals excluded[0] is no candidate
     available : bool[items], an item that is not is no candidate
-    sums : float64[items, SUMS], written for the touched items
-    touched : int32[items], scratch; marks : int64[1 + items], scratch like `excluded`
+    sums : float32[items, SUMS], written for the touched items
+    touched : int32[items], scratch
+    marks : int64[1 + items], marks[0] is the serial of this slate; an item at minus the serial is barred, one at the
+        serial is touched
 
     Returns
     -------
     int, how many entries of `touched` are valid
     """
     width = weights.shape[1] // 2
-    marks[0] += 1
     serial = marks[0]
-    barred = excluded[0]
     found = 0
     step, step_long, step_short = 1.0, 1.0, 1.0
     for d in range(len(profile)):
@@ -91,9 +89,13 @@ def gather(  # type: ignore[no-untyped-def]
         norm_j = 1.0 / np.sqrt(counts[j] + shrinkage)
         for s in range(lists[j, 0], lists[j, 0] + lists[j, 1]):
             x = neighbour[s]
-            if excluded[1 + x] == barred or not available[x]:
+            mark = marks[1 + x]
+            if mark == -serial:
                 continue
-            if marks[1 + x] != serial:
+            if mark != serial:
+                if not available[x]:
+                    marks[1 + x] = -serial
+                    continue
                 marks[1 + x] = serial
                 touched[found] = x
                 found += 1
@@ -133,30 +135,32 @@ def gather(  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def best_by(sums, column, touched, found, size, taken, serial, out, filled):  # type: ignore[no-untyped-def]
-    """Append the `size` best touched items by one sum to `out`, skipping what was taken; returns the new length."""
-    values = np.empty(found, np.float64)
-    for f in range(found):
-        x = touched[f]
-        values[f] = -1.0 if taken[1 + x] == serial else sums[x, column]
-    size = min(size, found)
+    """Append the `size` best touched items by one sum to `out`, skipping what was taken; returns the new length.
+
+    The best so far stay sorted while the touched items pass by: few of them are better than the last of the best.
+    """
+    size = min(size, len(out) - filled)
     if size <= 0:
         return filled
-    threshold = -1.0
-    if size < found:
-        threshold = np.partition(values, found - size)[found - size]
-    order = np.empty(found, np.int64)
+    values = np.zeros(size, np.float32)
     n = 0
     for f in range(found):
-        if values[f] >= threshold and values[f] > 0.0:
-            order[n] = f
+        x = touched[f]
+        value = sums[x, column]
+        if value <= 0 or (n == size and value <= values[n - 1]) or taken[1 + x] == serial:
+            continue
+        place = n if n < size else n - 1
+        while place > 0 and values[place - 1] < value:
+            values[place] = values[place - 1]
+            out[filled + place] = out[filled + place - 1]
+            place -= 1
+        values[place] = value
+        out[filled + place] = x
+        if n < size:
             n += 1
-    ranked = order[:n][np.argsort(-values[order[:n]], kind="mergesort")]
-    for r in range(min(size, n, len(out) - filled)):
-        x = touched[ranked[r]]
-        taken[1 + x] = serial
-        out[filled] = x
-        filled += 1
-    return filled
+    for r in range(filled, filled + n):
+        taken[1 + out[r]] = serial
+    return filled + n
 
 
 @njit(cache=True)
@@ -189,3 +193,42 @@ def contributions(  # type: ignore[no-untyped-def]
     for k in range(len(items)):
         places[items[k]] = 0
     return out
+
+
+@njit(cache=True)
+def largest_parts(parts, named, most):  # type: ignore[no-untyped-def]
+    """The largest parts of each row.
+
+    Parameters
+    ----------
+    parts : float64[k, m], not negative
+    named : bool[m], columns that may be chosen
+    most : how many are chosen of a row
+
+    Returns
+    -------
+    columns : int64[k, most], -1 behind the last positive part
+    chosen : float64[k, most], their parts, the largest first
+    rest : float64[k], the sum of all the others
+    """
+    k, m = parts.shape
+    columns = np.full((k, most), -1, np.int64)
+    chosen = np.zeros((k, most))
+    rest = np.zeros(k)
+    for row in range(k):
+        for d in range(m):
+            part = parts[row, d]
+            left_over = part
+            if named[d] and part > 0:
+                place = most
+                while place > 0 and part > chosen[row, place - 1]:
+                    place -= 1
+                if place < most:
+                    left_over = chosen[row, most - 1]
+                    for p in range(most - 1, place, -1):
+                        chosen[row, p] = chosen[row, p - 1]
+                        columns[row, p] = columns[row, p - 1]
+                    chosen[row, place] = part
+                    columns[row, place] = d
+            rest[row] += left_over
+    return columns, chosen, rest

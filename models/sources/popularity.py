@@ -6,24 +6,25 @@ from numba import njit
 
 
 @njit(cache=True)
-def fill_with_popular(popular, excluded, taken, serial, sums, size, out, filled):  # type: ignore[no-untyped-def]
+def fill_with_popular(popular, marks, taken, serial, sums, size, out, filled):  # type: ignore[no-untyped-def]
     """Append popular items to `out` until it holds `size` items; returns the new length.
 
     Parameters
     ----------
     popular : int32[m], dense indices, the most popular first
-    excluded : int64[1 + items], an item whose entry equals excluded[0] is no candidate
+    marks : of `models.sources.item_cf.gather`: barred items are no candidates, touched ones have finished sums
     taken : int64[1 + items], an item whose entry equals `serial` is in `out` already
-    sums : float64[items, SUMS] of `models.sources.item_cf`; set to 0 for the items that are appended
+    sums : float32[items, SUMS] of `models.sources.item_cf`; set to 0 for appended items that it did not touch
     """
     for p in range(len(popular)):
         if filled >= size:
             break
         x = popular[p]
-        if excluded[1 + x] == excluded[0] or taken[1 + x] == serial:
+        if marks[1 + x] == -marks[0] or taken[1 + x] == serial:
             continue
         taken[1 + x] = serial
-        sums[x, :] = 0.0
+        if marks[1 + x] != marks[0]:
+            sums[x, :] = 0.0
         out[filled] = x
         filled += 1
     return filled

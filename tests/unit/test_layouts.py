@@ -1,0 +1,109 @@
+"""Layouts that were released stay readable: the bytes in `tests/fixtures/layouts` are never written again.
+
+They were made with `struct` from the documented layouts, not by the codecs under test. A new version of a layout gets
+new files beside the old ones; a test that has to change here means that state or a topic became unreadable.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from models.cooccurrence import decode_pair_message, decode_row, encode_pair_message, encode_row
+from models.examples import decode_example, label_pending
+from models.profile import SeenItems, decode_user_state, encode_user_state
+from models.replica import Replica
+from models.versions import Version, decode_tensors, decode_version
+
+LAYOUTS = Path(__file__).parent.parent / "fixtures" / "layouts"
+ITEM_ID = "naïve ☃"
+
+
+def released(name: str) -> bytes:
+    return (LAYOUTS / name).read_bytes()
+
+
+def test_a_row_of_version_1_is_read():
+    row = decode_row(released("row-v1.bin"))
+    assert (row.item, row.item_id, row.count, row.events) == (-42, ITEM_ID, 3 * 4096 + 5, 4)
+    assert (row.pop_fast, row.pop_slow, row.value_sum, row.value_count) == (1.25, 2.5, 7.5, 2)
+    assert row.first_seen_ms == 1_600_000_000_000
+    assert row.last_seen_ms == 1_700_000_000_000
+    assert row.landmark_ms == 1_650_000_000_000
+    assert row.neighbours() == {11: (4096, 2048, 0), -(2**63): (2**32 - 1, 3, 1)}
+
+
+def test_a_row_of_version_1_is_published_to_replicas():
+    replica = Replica(max_neighbours=8, fast_half_life_ms=1.0, slow_half_life_ms=1.0)
+    replica.apply_row(released("row-v1.bin"))
+    index = replica.index_of(-42)
+    assert replica.item_ids[index] == ITEM_ID
+    assert replica.stats[index].tolist() == [3 + 5 / 4096, 4, 1.25, 2.5, 1.6e12, 1.7e12, 7.5, 2]
+    assert int(replica.lists[index, 1]) == 2
+
+
+def test_a_pair_message_of_version_1_is_read():
+    message = decode_pair_message(released("pair-message-v1.bin"))
+    assert (message.item, message.item_id, message.event_time_ms) == (-42, ITEM_ID, 1_700_000_000_000)
+    assert (message.weight, message.value, message.sitting) == (1.5, 4.5, 2**63 + 5)
+    assert message.earlier.tolist() == [7, -8, 2**63 - 1]
+
+
+def test_a_user_state_of_version_1_is_read():
+    state = decode_user_state(released("user-state-v1.bin"))
+    assert state.items["item"].tolist() == [5, -6]
+    assert state.items["time_ms"].tolist() == [1_700_000_000_000, 1_700_000_001_000]
+    assert state.items["value"][0] == 4.0
+    assert math.isnan(state.items["value"][1])
+    assert state.items["weight"].tolist() == [1.0, 2.0]
+    assert state.items["sitting"].tolist() == [255, 0]
+    assert (state.dedup.tolist(), state.dedup_at) == ([100, -101], 1)
+    assert state.last_slate.tolist() == [1, -2, 3]
+    assert (state.seq, state.events) == (17, 20)
+    assert (state.last_event_ms, state.sitting_start_ms) == (1_700_000_001_000, 1_700_000_000_500)
+    assert (state.value_sum, state.value_count) == (9.5, 3)
+    assert (state.minute, state.minute_events) == (28_333_333, 4)
+
+
+def test_seen_items_of_version_1_are_read():
+    assert SeenItems.decode(released("seen-items-v1.bin")).hashes.tolist() == [5, -6, 2**63 - 1]
+
+
+def test_an_example_of_version_1_is_read():
+    example = decode_example(released("example-v1.bin"))
+    assert example.features.tolist() == [[0.5, -1.0], [2.0, 65504.0], [0.0, 0.25]]
+    assert example.label == 1
+
+
+def test_a_pending_example_of_version_1_is_labelled():
+    assert label_pending(released("pending-v1.bin"), -10) == released("example-v1.bin")
+    assert label_pending(released("pending-v1.bin"), 12) is None
+
+
+def test_weights_of_version_1_are_read():
+    version, weights = decode_version(released("weights-v1.bin"))
+    assert version == Version(3, 77, "e4709d44d19c6328")
+    assert {name: tensor.tolist() for name, tensor in decode_tensors(weights).items()} == {
+        "mean": [0.5, -1.5],
+        "rank.weight": [[2.0]],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "rewritten"),
+    [
+        ("row-v1.bin", lambda raw: encode_row(decode_row(raw))),
+        ("pair-message-v1.bin", lambda raw: encode_pair_message(decode_pair_message(raw))),
+        ("user-state-v1.bin", lambda raw: encode_user_state(decode_user_state(raw))),
+        ("seen-items-v1.bin", lambda raw: SeenItems.decode(raw).encode()),
+    ],
+)
+def test_this_release_still_writes_version_1_to_the_byte(name, rewritten):
+    assert rewritten(released(name)) == released(name)
+
+
+def test_every_released_layout_is_read_by_a_test():
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert [path.name for path in sorted(LAYOUTS.iterdir()) if f'"{path.name}"' not in source] == []

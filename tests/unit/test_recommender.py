@@ -1,0 +1,240 @@
+"""The recommender: what it refuses, what it learns, and that the same past gives the same slates."""
+
+from __future__ import annotations
+
+import copy
+
+import msgspec
+import numpy as np
+import pytest
+
+from models.config import parse_configuration
+from models.cooccurrence import decode_pair_message
+from models.events import Event, Refusal, Rejected
+from models.examples import decode_example
+from models.identity import hash64
+from models.pipeline import LocalPipeline
+from models.profile import encode_user_state
+from models.topics import Timings
+from tests.synthetic import events
+
+STREAM = events(220, users=10, items=50)
+SMALL = {
+    "scorer": {"hidden": [8]},
+    "learner": {"batch_examples": 8, "publish_every_steps": 1},
+    "policy": {"epsilon": 0.3},
+}
+HOUR_MS = 3_600_000
+
+
+def pipeline_of(stream=(), **sections):
+    pipeline = LocalPipeline(parse_configuration(SMALL | sections, "test.yaml"), publish_every=1)
+    for event in stream:
+        answer(pipeline, event)
+    return pipeline
+
+
+def answer(pipeline, event):
+    pipeline.learn(event)
+    return pipeline.recommend(event)
+
+
+def view(number, *, user="u", item="i", time_ms=1_000, kind="view"):
+    return Event(f"e{number}", user, f"{item}{number}", kind, time_ms)
+
+
+def taken_version(stream):
+    """The record of the last version that a stream led to."""
+    learner = {"batch_examples": 8, "publish_every_steps": 10_000}
+    ((key, raw),) = pipeline_of(stream, learner=learner).learner.take_updates()
+    return key, raw
+
+
+def packed(user):
+    return encode_user_state(user.state), user.seen.encode(), user.pending
+
+
+def test_a_duplicate_is_rejected_and_changes_nothing():
+    pipeline = pipeline_of(STREAM[:100])
+    event = STREAM[99]
+    user = pipeline.user(event.user_id)
+    before = packed(user), pipeline.table.row(hash64(event.item_id)).events, pipeline.learner.examples
+    with pytest.raises(Rejected) as caught:
+        pipeline.learn(event)
+    assert caught.value.reason == Refusal.DUPLICATE
+    assert (packed(user), pipeline.table.row(hash64(event.item_id)).events, pipeline.learner.examples) == before
+
+
+def test_the_same_event_id_of_another_user_is_no_duplicate():
+    pipeline = pipeline_of([view(1)])
+    pipeline.learn(view(1, user="somebody else"))
+    assert pipeline.table.row(hash64("i1")).events == 2
+
+
+def test_an_event_id_is_forgotten_after_as_many_others_as_the_ring_holds():
+    pipeline = pipeline_of([view(number) for number in range(4)], profile={"dedup_events": 4})
+    with pytest.raises(Rejected):
+        pipeline.learn(view(0))
+    pipeline.learn(view(4))
+    pipeline.learn(view(0))
+
+
+def test_one_event_too_many_in_a_minute_is_rejected_and_the_next_minute_begins_anew():
+    pipeline = pipeline_of(events={"max_events_per_minute": 3})
+    for number in range(3):
+        pipeline.learn(view(number, time_ms=60_000 + number))
+    with pytest.raises(Rejected) as caught:
+        pipeline.learn(view(3, time_ms=119_999))
+    assert caught.value.reason == Refusal.TOO_MANY
+    assert pipeline.user("u").state.events == 3
+    pipeline.learn(view(4, user="somebody else", time_ms=119_999))
+    pipeline.learn(view(3, time_ms=120_000))
+    assert pipeline.user("u").state.events == 4
+
+
+def test_a_type_of_weight_zero_teaches_nothing():
+    pipeline = pipeline_of(STREAM[:100])
+    user = pipeline.user(STREAM[99].user_id)
+    # the id and the minute are counted, nothing else
+    names = ("seq", "events", "last_event_ms", "value_sum", "value_count")
+    before = [getattr(user.state, name) for name in names]
+    kept = (user.state.items.tobytes(), user.state.last_slate.tobytes(), user.seen.encode(), user.pending)
+    rows = len(pipeline.table)
+    seen = view(1, user=STREAM[99].user_id, kind="impression", time_ms=STREAM[99].event_time_ms + 5)
+    observation = pipeline.learn(seen)
+    assert (observation.pair, observation.example, observation.evaluated) == (None, None, False)
+    assert [getattr(user.state, name) for name in names] == before
+    assert (user.state.items.tobytes(), user.state.last_slate.tobytes(), user.seen.encode(), user.pending) == kept
+    assert len(pipeline.table) == rows
+    assert not pipeline.table.has_updates()
+
+
+def test_an_event_teaches_the_pairs_with_the_items_before_it():
+    pipeline = pipeline_of([view(1, time_ms=0), view(2, time_ms=2 * HOUR_MS), view(3, time_ms=2 * HOUR_MS + 1)])
+    raw = pipeline.learn(Event("e4", "u", "i4", "purchase", 2 * HOUR_MS + 2, value=9.5)).pair
+    message = decode_pair_message(raw)
+    assert message.earlier.tolist() == [hash64(f"i{number}") for number in (3, 2, 1)]
+    assert (message.item, message.item_id, message.weight, message.value) == (hash64("i4"), "i4", 3.0, 9.5)
+    assert (message.event_time_ms, message.sitting) == (2 * HOUR_MS + 2, 0b011)
+    after_a_pause = decode_pair_message(pipeline.learn(view(5, time_ms=9 * HOUR_MS)).pair)
+    assert after_a_pause.sitting == 0
+
+
+def test_no_more_pairs_are_taught_than_configured():
+    pipeline = pipeline_of([view(number) for number in range(10)], item_cf={"pair_items": 4})
+    earlier = decode_pair_message(pipeline.learn(view(10)).pair).earlier.tolist()
+    assert earlier == [hash64(f"i{number}") for number in (9, 8, 7, 6)]
+
+
+def test_the_next_event_judges_the_last_slate_and_labels_its_candidates():
+    pipeline, hits, labelled = pipeline_of(), 0, 0
+    shown: dict[str, list[str]] = {}
+    for event in STREAM:
+        last = shown.get(event.user_id)
+        observation = pipeline.learn(event)
+        assert observation.evaluated == (last is not None)
+        expected = last.index(event.item_id) + 1 if last and event.item_id in last else 0
+        assert (observation.position, observation.shown) == (expected, len(last or ()))
+        hits += expected > 0
+        # what was shown was a candidate
+        assert not expected or observation.example is not None
+        if observation.example is not None:
+            labelled += 1
+            assert decode_example(observation.example).label < 64
+        shown[event.user_id] = [item.item_id for item in pipeline.recommend(event).items]
+    assert hits > 20
+    assert labelled > hits
+
+
+def test_a_slate_makes_one_example_at_most():
+    pipeline = pipeline_of(STREAM[:180])
+    event = STREAM[179]
+    candidate = pipeline.recommend(event).items[0].item_id
+    again = Event("again", event.user_id, candidate, "view", event.event_time_ms + 1)
+    assert pipeline.learn(again).example is not None
+    assert pipeline.learn(msgspec.structs.replace(again, event_id="once more")).example is None
+
+
+@pytest.mark.parametrize(("rate", "low", "high"), [(0.0, 0, 0), (0.5, 0.3, 0.7)])
+def test_only_a_sample_of_the_examples_is_learned_where_the_configuration_says_so(rate, low, high):
+    every = pipeline_of(STREAM, scorer={"hidden": [8]}).learner.examples
+    learner = SMALL["learner"] | {"sample_rate": rate}
+    assert low * every <= pipeline_of(STREAM, learner=learner).learner.examples <= high * every
+    assert every > 25
+
+
+def test_the_same_state_model_and_event_give_the_same_slate_and_revision():
+    pipeline = pipeline_of(STREAM[:180])
+    user, event = pipeline.user(STREAM[180].user_id), STREAM[180]
+    twin = copy.deepcopy(user)
+    stamp = Timings(received_at_ms=1, emitted_at_ms=2, compute_us=3)
+    first = pipeline.recommender.recommend(user, event, lambda: stamp)
+    second = pipeline.recommender.recommend(twin, event, lambda: stamp)
+    assert first == second
+    assert first.items
+    assert packed(user) == packed(twin)
+    other = pipeline.recommender.recommend(user, msgspec.structs.replace(event, event_id="other"), lambda: stamp)
+    assert other.slate_id != first.slate_id
+    assert other.seq == first.seq + 1
+
+
+def test_a_revision_changes_with_what_is_shown_and_by_which_version():
+    revisions, shown = set(), set()
+    pipeline = pipeline_of()
+    for event in STREAM[:150]:
+        slate = answer(pipeline, event)
+        revisions.add(slate.revision)
+        shown.add((tuple((i.item_id, i.propensity) for i in slate.items), tuple(slate.versions.values())))
+    assert len(revisions) == len(shown) > 100
+
+
+def test_timings_are_no_part_of_the_revision():
+    pipeline = pipeline_of(STREAM[:100])
+    user, twin = pipeline.user("user-1"), copy.deepcopy(pipeline.user("user-1"))
+    one = pipeline.recommender.recommend(
+        user, STREAM[100], lambda: Timings(received_at_ms=1, emitted_at_ms=2, compute_us=3)
+    )
+    two = pipeline.recommender.recommend(
+        twin, STREAM[100], lambda: Timings(received_at_ms=4, emitted_at_ms=5, compute_us=6)
+    )
+    assert one.revision == two.revision
+    assert one.timings != two.timings
+
+
+@pytest.mark.parametrize("cut", [50, 150])
+def test_no_slate_depends_on_the_future(cut):
+    past, future = STREAM[:cut], STREAM[cut:]
+    order = np.random.default_rng(cut).permutation(len(future))
+    pipelines = pipeline_of(), pipeline_of()
+    slates = [
+        [answer(pipeline, event) for event in stream]
+        for pipeline, stream in zip(pipelines, (STREAM, past + [future[place] for place in order]), strict=True)
+    ]
+    assert slates[0][:cut] == slates[1][:cut]
+    assert slates[0][cut:] != slates[1][cut:]
+
+
+def test_explored_items_come_from_outside_the_list_with_the_propensity_of_the_policy():
+    pipeline, explored = pipeline_of(), 0
+    for event in STREAM:
+        slate = answer(pipeline, event)
+        for item in slate.items:
+            explored += item.explored
+            assert 0 < item.propensity <= 1
+            assert item.explored == (item.propensity <= 0.3)
+        assert slate.action_probability == 1.0
+    assert explored > 150
+
+
+def test_the_weights_of_an_older_version_do_not_replace_newer_ones():
+    pipeline = pipeline_of(STREAM[:150])
+    key, old = taken_version(STREAM[:120])
+    for event in STREAM[150:]:
+        answer(pipeline, event)
+    version, event = pipeline.recommender.version, STREAM[-1]
+    twin = copy.deepcopy(pipeline.user(event.user_id))
+    stamp = Timings(received_at_ms=1, emitted_at_ms=2, compute_us=3)
+    before = pipeline.recommender.recommend(copy.deepcopy(twin), event, lambda: stamp)
+    pipeline.recommender.apply_update(key, old)
+    assert pipeline.recommender.version == version
+    assert pipeline.recommender.recommend(twin, event, lambda: stamp) == before
