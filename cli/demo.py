@@ -1,10 +1,16 @@
-"""`flinkrec demo`: the whole system at work on this machine, from nothing to recommendations."""
+"""`flinkrec demo`: the whole system at work on this machine, from nothing to recommendations.
+
+Each run has topics of its own, `demo-NUMBER-events` and so on, with the time of its start as the number: on the topics
+of an earlier run its events would be duplicates. They stay until the next run, which deletes them.
+"""
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +19,6 @@ from rich.console import Console
 
 from cli.errors import UserError
 from cli.replay import SPEED, parse_speed, shift_to_now_ms
-from cli.submit import CONFIG
 
 if TYPE_CHECKING:
     from cli.eventfiles import EventFile
@@ -21,212 +26,345 @@ if TYPE_CHECKING:
     from cli.panel import Figures
     from cli.stack import Home, Stack
     from models.config import Configuration
-    from models.topics import CatalogueItem
+    from models.topics import CatalogueItem, Metric
 
-PREFIX = "demo-"
 # Long enough to read a slate, short enough to see several users.
 USER_SHOWN_S = 6.0
+PANEL_EVERY_S = 0.4
 LINE_EVERY_S = 5.0
+INTERRUPTED = 130
+
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of the demo, as far as it has come.
+
+    Attributes
+    ----------
+    file, titles : what is replayed, and titles by item id
+    configuration : with the run's own topics, on the local stack
+    job_id : of the submitted job
+    began_s, first_s : monotonic time of the start of the command and of the first recommendation
+    """
+
+    file: EventFile
+    titles: Mapping[str, str]
+    configuration: Configuration
+    job_id: str
+    began_s: float
+    first_s: float | None = None
 
 
 def demo(
     *,
     events: Annotated[Path | None, typer.Option(help="Events to replay; without it MovieLens 100K is fetched.")] = None,
     items: Annotated[Path | None, typer.Option(help="Items of these events, for titles and categories.")] = None,
-    config: Annotated[Path | None, CONFIG] = None,
-    user: Annotated[str | None, typer.Option(help="Show the slates of this user; otherwise of one after the other.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML file of the configuration; without it conf/demo.yaml. "
+            "Kafka and Flink are those of the local stack."
+        ),
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option(help="Show the slates of this user; otherwise of one after the other.")
+    ] = None,
     speed: Annotated[str, SPEED] = "max",
     stop: Annotated[bool, typer.Option("--stop", help="End the stack afterwards.")] = False,
 ) -> None:
     """Start everything, replay events through it, and show what it recommends.
 
-    Starts Kafka and Flink, submits the job, and replays 100,000 film ratings in time order, each answered with
-    recommendations. The stack is left running unless --stop is given.
+    Starts Kafka and Flink unless they are up, submits the job in place of one that runs there, and replays 100,000 film
+    ratings in time order, each answered with recommendations. The stack is left running unless --stop is given.
     """
-    from cli.cluster import submit_job
-    from cli.eventfiles import read_events, read_items
-    from cli.loop import EventSender, Loop
-    from cli.movielens import movielens_100k
     from cli.stack import Home, Stack
-    from cli.stack.preflight import require_for_run
-    from cli.topics import create_topics
-    from models.evaluation.prequential import PrequentialEvaluator
 
-    began_s = time.monotonic()
-    console = Console(highlight=False)
+    if items is not None and events is None:
+        raise UserError("--items needs --events: without it both are those of MovieLens 100K")
+    # What is printed holds titles, ids and paths: never markup.
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     home = Home.from_environment()
     pace = parse_speed(speed)
+    try:
+        run = _prepare(console, home, events=events, items=items, config=config, user=user)
+        loop = _loop(run, pace)
+        try:
+            _replay(console, loop, run, user=user)
+        finally:
+            loop.close()
+        _print_summary(console, loop, run)
+        if not stop:
+            _print_whereabouts(console, loop, run, home)
+    except KeyboardInterrupt:
+        if not stop:
+            console.print(f"\nInterrupted. {_still_running(home)}")
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        if stop:
+            _stop(console, Stack.find(home))
+
+
+# ------------------------------------------------------------------------------------------------ from nothing to a job
+
+
+def _prepare(
+    console: Console, home: Home, *, events: Path | None, items: Path | None, config: Path | None, user: str | None
+) -> Run:
+    """Everything until the job runs; whatever a person has to mend is found before anything is started."""
+    from cli.cluster import submit_job
+    from cli.configuration import load_configuration
+    from cli.eventfiles import read_events, read_items
+    from cli.loop import EventSender
+    from cli.movielens import movielens_100k
+    from cli.stack import Stack
+    from cli.stack.preflight import require_for_run
+    from cli.topics import create_topics
+
+    began_s = time.monotonic()
     if Stack.find(home) is None:
         require_for_run(str(home.root))
+    configuration = load_configuration(config or _demo_yaml())
     with console.status("getting the events") as spinner:
-        say = spinner.update if console.is_terminal else console.print
+        say: Say = spinner.update if console.is_terminal else console.print
         if events is None:
-            say("getting MovieLens 100K")
+            say(f"getting MovieLens 100K into {home.data}")
             events, items = movielens_100k(home.data)
         file = read_events(events)
+        if user is not None and user not in file.user_ids:
+            raise UserError(f"--user: no event of {events} is of user {user!r}")
         catalogue = {} if items is None else read_items(items)
         stack = Stack.start(home, progress=say)
-        configuration = _fresh_topics(config, say)
+        configuration = _own_topics(configuration, stack, say)
         create_topics(configuration.kafka)
         sender = EventSender(configuration.kafka)
         sender.send_items(catalogue)
         sender.close()
         job_id = submit_job(configuration, progress=say)
-    types = configuration.events.types
-    loop = Loop(
-        configuration.kafka,
-        PrequentialEvaluator(configuration.slate.k),
-        counts=lambda event: event.type in types and types[event.type].weight > 0,
-        answers=lambda event: event.type not in types or types[event.type].makes_slate,
-        shift_ms=shift_to_now_ms(file),
-        events_per_s=pace,
-    )
     console.print(f"Job {job_id} runs after {time.monotonic() - began_s:.0f} s; replaying {len(file):,} events.")
-    loop.watched_user = user
-    try:
-        _replay(console, loop, file, configuration, _titles(catalogue), began_s=began_s, keep_user=user is not None)
-    except KeyboardInterrupt:
-        console.print("\nInterrupted; the stack and the job still run. End them with: flinkrec down")
-        raise typer.Exit(130) from None
-    finally:
-        loop.close()
-    _print_summary(console, loop, len(file), configuration, stack)
-    if stop:
-        stack.stop()
-        console.print("The stack is down; topics, checkpoints and logs stay.")
-    else:
-        _print_whereabouts(console, configuration, home, loop)
+    return Run(file, _titles(catalogue), configuration, job_id, began_s)
 
 
-def _fresh_topics(config: Path | None, say: object) -> Configuration:
-    """The configuration on topics of this run's own, those of the last run deleted: its events would be duplicates."""
+def _demo_yaml() -> Path:
+    import conf
+
+    assert conf.__file__ is not None
+    return Path(conf.__file__).parent / "demo.yaml"
+
+
+def _own_topics(configuration: Configuration, stack: Stack, say: Say) -> Configuration:
+    """The configuration on the local stack and on topics of its own; job and topics of the last run are removed."""
     import msgspec
     from kafka import KafkaAdminClient
 
-    import conf
     from cli.cluster import Cluster
-    from cli.configuration import load_configuration
+    from cli.topics import JOB_TOPICS
 
-    assert conf.__file__ is not None
-    path = config or Path(conf.__file__).parent / "demo.yaml"
-    configuration = load_configuration(path)
-    cluster = Cluster(configuration.flink.jobmanager)
+    cluster = Cluster(stack.jobmanager)
     for job_id in cluster.running_jobs(configuration.flink.job_name):
+        say("ending the job that runs")
         cluster.cancel(job_id)
-    admin = KafkaAdminClient(bootstrap_servers=configuration.kafka.bootstrap_servers.split(","))
+    # nothing but what an earlier run has made: `demo-shop-events` is somebody's own
+    ours = re.compile(rf"demo-\d+-({'|'.join(JOB_TOPICS)})")
+    admin = KafkaAdminClient(bootstrap_servers=stack.bootstrap_servers)
     try:
-        old = [topic for topic in admin.list_topics() if topic.startswith(PREFIX)]
+        old = [topic for topic in admin.list_topics() if ours.fullmatch(topic)]
         if old:
+            say("deleting the topics of the last run")
             admin.delete_topics(old)
     finally:
         admin.close()
-    kafka = msgspec.structs.replace(configuration.kafka, topic_prefix=f"{PREFIX}{int(time.time())}-")
-    return msgspec.structs.replace(configuration, kafka=kafka)
+    kafka = msgspec.structs.replace(
+        configuration.kafka,
+        bootstrap_servers=stack.bootstrap_servers,
+        topic_prefix=f"demo-{time.time_ns() // 1_000_000_000}-",
+    )
+    flink = msgspec.structs.replace(configuration.flink, jobmanager=stack.jobmanager)
+    return msgspec.structs.replace(configuration, kafka=kafka, flink=flink)
 
 
 def _titles(catalogue: Mapping[str, CatalogueItem]) -> dict[str, str]:
     return {item_id: item.title for item_id, item in catalogue.items() if item.title}
 
 
-def _replay(
-    console: Console,
-    loop: Loop,
-    file: EventFile,
-    configuration: Configuration,
-    titles: dict[str, str],
-    *,
-    began_s: float,
-    keep_user: bool,
-) -> None:
+# ------------------------------------------------------------------------------------------------ the replay
+
+
+def _loop(run: Run, pace: float | None) -> Loop:
+    from cli.loop import Loop
+    from models.evaluation.prequential import PrequentialEvaluator
+
+    types = run.configuration.events.types
+    return Loop(
+        run.configuration.kafka,
+        PrequentialEvaluator(run.configuration.slate.k),
+        counts=lambda event: event.type in types and types[event.type].weight > 0,
+        answers=lambda event: event.type not in types or types[event.type].makes_slate,
+        shift_ms=shift_to_now_ms(run.file),
+        events_per_s=pace,
+    )
+
+
+def _replay(console: Console, loop: Loop, run: Run, *, user: str | None) -> None:
     """Run the loop, showing it several times a second on a terminal, or a line every few seconds elsewhere."""
     from cli.panel import Figures
 
-    shown_s = 0.0
-    user_since_s = 0.0
-    first = True
-    with _display(console, titles) as show:
-        for progress in loop.run(file.events(configuration.events.default_type)):
+    loop.watched_user = user
+    shown_s = user_since_s = 0.0
+    with _display(console, run.titles, user) as show:
+        for progress in loop.run(run.file.events(run.configuration.events.default_type)):
             now_s = time.monotonic()
-            if first and progress.answered:
-                first = False
-                console.print(f"First recommendation {now_s - began_s:.0f} s after the start.")
-            if not keep_user and progress.last is not None and now_s - user_since_s > USER_SHOWN_S:
+            if run.first_s is None and progress.last is not None:
+                run.first_s = now_s
+                console.print(f"First recommendation {now_s - run.began_s:.0f} s after the start.")
+            if user is None and progress.last is not None and now_s - user_since_s > USER_SHOWN_S:
                 user_since_s = now_s
                 loop.watched_user = progress.last.user_id
                 progress.watched = progress.last
-            if now_s - shown_s > (0.4 if console.is_terminal else LINE_EVERY_S):
+            if now_s - shown_s > (PANEL_EVERY_S if console.is_terminal else LINE_EVERY_S):
                 shown_s = now_s
-                show(Figures(len(file), progress, loop.quality, configuration.slate.k))
+                show(Figures(len(run.file), progress, loop.quality, run.configuration.slate.k))
+        show(Figures(len(run.file), loop.progress, loop.quality, run.configuration.slate.k))
 
 
 @contextmanager
-def _display(console: Console, titles: dict[str, str]) -> Iterator[object]:
+def _display(console: Console, titles: Mapping[str, str], user: str | None) -> Iterator[Callable[[Figures], object]]:
     from rich.live import Live
 
     from cli.panel import progress_panel, quality_line
 
     if not console.is_terminal:
-        yield lambda figures: console.print(quality_line(figures), soft_wrap=True)
+        yield lambda figures: console.print(quality_line(figures))
         return
     with Live(console=console, auto_refresh=False) as live:
-        yield lambda figures: live.update(progress_panel(figures, titles), refresh=True)
+        yield lambda figures: live.update(progress_panel(figures, titles, user=user), refresh=True)
 
 
-def _print_summary(console: Console, loop: Loop, total: int, configuration: Configuration, stack: Stack) -> None:
-    from cli.panel import Figures, quality_line
+# ------------------------------------------------------------------------------------------------ the end
 
-    figures = Figures(total, loop.progress, loop.quality, configuration.slate.k)
-    quality, progress, k = loop.quality, loop.progress, configuration.slate.k
+
+def _print_summary(console: Console, loop: Loop, run: Run) -> None:
+    from cli.panel import slate_table
+
+    quality, progress, k = loop.quality, loop.progress, run.configuration.slate.k
+    seconds = progress.finished_s - progress.started_s
     console.rule("summary")
+    if progress.watched is not None:
+        console.print(slate_table(progress.watched, run.titles))
+        console.print()
     console.print(
-        f"{progress.sent:,} events sent, {progress.answered:,} answered, {progress.dead_letters:,} dead letters, "
-        f"at {progress.events_per_s:,.0f} events/s.\n"
-        f"HR@{k} {quality.hr_at_k:.4f}   NDCG@{k} {quality.ndcg_at_k:.4f}   precision@{k} {quality.precision_at_k:.4f}   "
-        f"recall@{k} {quality.recall_at_k:.4f}   F1@{k} {quality.f1_at_k:.4f}\n"
-        f"coverage {quality.coverage:.4f}   average number of recommendations {quality.avg_recommendations:.2f}\n"
-        f"event to recommendation, under this load: p50 {progress.latency_ms(0.5):.0f} ms, "
-        f"p99 {progress.latency_ms(0.99):.0f} ms; RECOMMEND itself: {progress.median_compute_us():.0f} us an event",
-        soft_wrap=True,
+        f"{progress.sent:,} events sent, {progress.answered:,} answered, {progress.dead_letters:,} dead letters, in "
+        f"{seconds:,.0f} s: {progress.events_per_s:,.0f} events/s.\n"
+        f"{quality.evaluated:,} of them tested the slate that their user had been given before:\n"
+        f"  HR@{k} {quality.hr_at_k:.4f}   NDCG@{k} {quality.ndcg_at_k:.4f}   coverage {quality.coverage:.4f}\n"
+        f"  precision@{k} {quality.precision_at_k:.4f}   recall@{k} {quality.recall_at_k:.4f}   "
+        f"F1@{k} {quality.f1_at_k:.4f}\n"
+        f"  average number of recommendations {quality.avg_recommendations:.2f}\n"
+        f"Event to recommendation under this load: p50 {progress.latency_ms(0.5):,.0f} ms, "
+        f"p99 {progress.latency_ms(0.99):,.0f} ms;\n"
+        f"  RECOMMEND itself took {progress.median_compute_us():,.0f} us an event (median)."
     )
-    windows, hit_rate = _own_metrics(configuration)
-    console.print(
-        f"The job's own metrics: {windows:,} closed windows, HR@{k} {hit_rate:.4f} over them.", soft_wrap=True
-    )
+    if run.first_s is not None:
+        console.print(f"First recommendation: {run.first_s - run.began_s:.0f} s after the start of this command.")
+    with console.status("waiting for the checkpoint that commits the job's metrics"):
+        metrics = _committed_metrics(run, shift_ms=loop.shift_ms)
+    console.print(_own_figures(metrics, run))
 
 
-def _own_metrics(configuration: Configuration) -> tuple[int, float]:
-    """How many windows the job has closed, and the hit rate over all of them."""
+def _committed_metrics(run: Run, *, shift_ms: int) -> list[Metric]:
+    """What the job has written to `metrics`, once the last window that these events close is there.
+
+    A window is written when the watermark has passed it, and can be read after the checkpoint that follows.
+    """
     import msgspec
 
-    from models.topics import METRICS, Metric, topic_name
-    from operators.bootstrap import read_to_end
+    from cli.loop import TopicReader
+    from models.topics import METRICS, Metric
 
-    kafka = configuration.kafka
-    name = topic_name(kafka.topic_prefix, METRICS)
-    committed = {"isolation_level": "read_committed"}
-    records = [value for _, _, value in read_to_end((name,), kafka.bootstrap_servers, committed) if value is not None]
-    metrics = [msgspec.json.decode(value, type=Metric) for value in records]
-    rates = [metric for metric in metrics if metric.metric == "hr_at_k" and metric.value is not None]
-    evaluated = sum(metric.n for metric in rates)
-    hits = sum((metric.value or 0.0) * metric.n for metric in rates)
-    return len({metric.window_start_ms for metric in metrics}), hits / evaluated if evaluated else 0.0
+    config = run.configuration
+    window_ms = config.metrics.window_s * 1000
+    times_ms = run.file.event_time_ms + shift_ms
+    ends_ms = (times_ms // window_ms + 1) * window_ms
+    closed_ms = ends_ms[ends_ms <= times_ms[-1]]
+    committed = config.kafka.client_properties | {"isolation_level": "read_committed"}
+    reader = TopicReader(
+        msgspec.structs.replace(config.kafka, client_properties=committed), (METRICS,), from_beginning=True
+    )
+    metrics: list[Metric] = []
+    deadline = time.monotonic() + 2 * config.flink.checkpoint_interval_ms / 1000 + 10
+    try:
+        while len(closed_ms) and time.monotonic() < deadline:
+            metrics += [msgspec.json.decode(value, type=Metric) for _, value, _ in reader.poll(500)]
+            if any(metric.window_end_ms == closed_ms[-1] for metric in metrics) and reader.is_at_end():
+                break
+    finally:
+        reader.close()
+    return metrics
 
 
-def _print_whereabouts(console: Console, configuration: Configuration, home: Home, loop: Loop) -> None:
-    from models.topics import RECOMMENDATIONS, topic_name
+def _own_figures(metrics: list[Metric], run: Run) -> str:
+    """The job's own metrics over all windows together, weighted by what each was computed from."""
+    from models.topics import METRICS, topic_name
 
-    kafka = configuration.kafka
-    user = loop.progress.last.user_id if loop.progress.last else "ID"
+    config = run.configuration
+    topic = topic_name(config.kafka.topic_prefix, METRICS)
+    everything = [metric for metric in metrics if metric.slice == "all" and metric.value is not None]
+    if not everything:
+        return f"The job's own metrics: no window of {config.metrics.window_s} s is closed yet (topic {topic})."
+    windows = {metric.window_start_ms for metric in everything}
+    events = sum(metric.value or 0.0 for metric in everything if metric.metric == "events")
+    said = (
+        f"The job's own metrics: {len(windows):,} closed windows of {config.metrics.window_s} s with "
+        f"{events:,.0f} events"
+    )
+    for name, label in (("hr_at_k", "HR"), ("ndcg_at_k", "NDCG")):
+        rates = [metric for metric in everything if metric.metric == name]
+        evaluated = sum(metric.n for metric in rates)
+        if evaluated:
+            mean = sum((metric.value or 0.0) * metric.n for metric in rates) / evaluated
+            said += f", {label}@{config.slate.k} {mean:.4f}"
+    return f"{said} (topic {topic})."
+
+
+def _print_whereabouts(console: Console, loop: Loop, run: Run, home: Home) -> None:
+    from cli.topics import JOB_TOPICS
+
+    kafka = run.configuration.kafka
+    user = loop.watched_user or (loop.progress.last.user_id if loop.progress.last else "ID")
+    names = ", ".join(JOB_TOPICS)
     console.print(
         f"\nStill running:\n"
-        f"  Flink          http://{configuration.flink.jobmanager}\n"
-        f"  Kafka          {kafka.bootstrap_servers}, topics {topic_name(kafka.topic_prefix, RECOMMENDATIONS)}, ...\n"
-        f"  logs           {home.logs}\n"
+        f"  Flink          http://{run.configuration.flink.jobmanager}, job {run.job_id}\n"
+        f"  Kafka          {kafka.bootstrap_servers}\n"
+        f"  topics         {kafka.topic_prefix}NAME: {names}; the next demo deletes them\n"
+        f"  configuration  {home.deployment / 'config.yaml'}\n"
         f"  checkpoints    {home.checkpoints}\n"
+        f"  logs           {home.logs}\n"
         f"Next:\n"
         f"  flinkrec watch --user {user}      the slates of a user, as they change\n"
-        f"  flinkrec replay --events FILE    send events of your own\n"
+        f"  flinkrec replay --events FILE    send events of your own to this job\n"
         f"  flinkrec status                  what runs\n"
-        f"  flinkrec down                    end all of it",
-        soft_wrap=True,
+        f"  flinkrec down                    end all of it"
     )
+
+
+def _still_running(home: Home) -> str:
+    from cli.cluster import Cluster
+    from cli.stack import Stack
+
+    stack = Stack.find(home)
+    if stack is None:
+        return "Nothing is running."
+    try:
+        jobs = Cluster(stack.jobmanager).running_jobs()
+    except UserError:
+        jobs = []
+    what = f"the stack and job {', '.join(jobs)} still run" if jobs else "the stack still runs"
+    return f"{what[0].upper()}{what[1:]}, on http://{stack.jobmanager}; end them with: flinkrec down"
+
+
+def _stop(console: Console, stack: Stack | None) -> None:
+    if stack is not None:
+        stack.stop()
+    console.print("Nothing is running any more; topics, checkpoints and logs stay.")

@@ -211,11 +211,9 @@ def _lists(table: _Table, name: str) -> list[list[str]]:
     if name not in table.columns:
         return [[]] * table.rows
     column = table.columns[name]
-    if not pa.types.is_list(column.type):
-        column = [text.split(table.list_separator) for text in column.to_pylist()]
-    else:
-        column = column.to_pylist()
-    return [[part.strip() for part in parts or [] if part and part.strip()] for parts in column]
+    is_list = pa.types.is_list(column.type)
+    values = column.to_pylist() if is_list else [text.split(table.list_separator) for text in column.to_pylist()]
+    return [[part.strip() for part in parts or [] if part and part.strip()] for parts in values]
 
 
 def _times(table: _Table) -> tuple[npt.NDArray[np.int64], str]:

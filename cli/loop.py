@@ -206,6 +206,7 @@ class Progress:
     Attributes
     ----------
     sent, answered, dead_letters : events so far
+    waiting : of the sent events, those that wait for their answer
     latencies_ms : from sending an event to its recommendation in Kafka, by the broker's clock
     compute_us : time RECOMMEND spent on each answer
     started_s, finished_s : monotonic time of the first event and of the latest answer
@@ -216,6 +217,7 @@ class Progress:
     sent: int = 0
     answered: int = 0
     dead_letters: int = 0
+    waiting: int = 0
     latencies_ms: list[int] = field(default_factory=list)
     compute_us: list[int] = field(default_factory=list)
     started_s: float = 0.0
@@ -255,6 +257,7 @@ class Loop:
     Attributes
     ----------
     progress : how far it is
+    shift_ms : as given
     watched_user : whose latest answer `progress.watched` keeps
     """
 
@@ -276,6 +279,7 @@ class Loop:
         self._pace = events_per_s
         self._reader = TopicReader(kafka, (RECOMMENDATIONS, DEAD_LETTER))
         self._sender = EventSender(kafka, shift_ms=shift_ms)
+        self.shift_ms = shift_ms
         self._unanswered: set[str] = set()
         self.progress = Progress()
         self.watched_user: str | None = None
@@ -301,6 +305,7 @@ class Loop:
             exhausted = exhausted or self._send_some(source)
             before = progress.answered + progress.dead_letters
             self._listen(5 if self._unanswered else 0)
+            progress.waiting = len(self._unanswered)
             now_s = time.monotonic()
             if progress.answered + progress.dead_letters > before or not self._unanswered:
                 heard_s = now_s

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pyflink.common import Types, TypeInformation
+from pyflink.common import TypeInformation, Types
+from pyflink.common.serialization import RowFieldExtractorSchema
 from pyflink.datastream import DataStream, KeyedStream, OutputTag
 from pyflink.datastream.connectors.kafka import (
     DeliveryGuarantee,
     KafkaRecordSerializationSchema,
     KafkaSink,
 )
-from pyflink.common.serialization import RowFieldExtractorSchema
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 

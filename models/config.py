@@ -114,7 +114,7 @@ class ItemCF(Section, frozen=True, kw_only=True):
     reverse_weight: UnitFloat = 0.6
     score_items: Annotated[int, Meta(ge=1, le=200)] = 20
     score_decay: UnitFloat = 0.9
-    shrinkage: NonNegativeFloat = 10.0
+    shrinkage: PositiveFloat = 10.0
     neighbours: Annotated[int, Meta(ge=8, le=4096)] = 400
     served_neighbours: Annotated[int, Meta(ge=8, le=4096)] = 400
     half_life_days: PositiveFloat | None = None

@@ -270,6 +270,8 @@ class Replica:
     categories: np.ndarray
     available: np.ndarray
     year: np.ndarray
+    neighbour: np.ndarray
+    weights: np.ndarray
     _before: np.ndarray
     _marks: np.ndarray
 

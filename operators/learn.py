@@ -31,7 +31,7 @@ from operators.snapshot_log import SnapshotLog, SnapshotModel
 from operators.threads import use_one_thread
 
 
-class Learn(KeyedProcessFunction):
+class Learn(KeyedProcessFunction):  # type: ignore[misc]
     """Learns messages and publishes what changed.
 
     Parameters

@@ -37,7 +37,7 @@ from models.identity import item_hash64
 from models.pipeline import warm_up
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.recommender import Observation, Recommender, User
-from models.topics import EVENTS, ITEMS, MODEL_UPDATES, Recommendation, Timings, topic_name
+from models.topics import EVENTS, ITEMS, MODEL_UPDATES, Timings, topic_name
 from operators.bootstrap import read_to_end
 from operators.threads import use_one_thread
 
@@ -56,7 +56,7 @@ DEAD_LETTERS = OutputTag("dead-letters", RECORD)
 _encode = msgspec.json.Encoder().encode
 
 
-class Recommend(KeyedBroadcastProcessFunction):
+class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     """The adapter of `models.recommender.Recommender`.
 
     Parameters

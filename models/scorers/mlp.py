@@ -13,6 +13,7 @@ how a candidate differs from the others), 2 * WIDTH inputs in all. Two heads sha
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -71,7 +72,7 @@ class MLP(nn.Module):
         self.body = nn.Sequential(
             *(
                 layer
-                for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True)
+                for inputs, outputs in pairwise(sizes)
                 for layer in (nn.Linear(inputs, outputs), nn.ReLU())
             )
         )

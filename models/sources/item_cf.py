@@ -113,8 +113,7 @@ def gather(  # type: ignore[no-untyped-def]
             total[FAST_BACKWARD] += step_short * weights[s, 1] * norm_j
             total[SITTING] += step * (weights[s, width + 2] + reverse_weight * weights[s, 2]) * norm_j
             total[LIKED] += part * liked[d]
-            if part > total[BEST]:
-                total[BEST] = part
+            total[BEST] = max(total[BEST], part)
             if d == 0:
                 total[FORWARD_LAST] = forward
                 total[BACKWARD_LAST] = backward

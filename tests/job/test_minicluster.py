@@ -1,0 +1,294 @@
+"""The whole job on Flink's embedded MiniCluster: what `build` wires, without Kafka.
+
+The stream of updates ticks on until the test has read what it waits for: at the end of a bounded job Flink drops the
+timers that publish. It ends by itself after a minute, so that a test whose records never come fails instead of hanging.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from pyflink.common import Row, Types
+from pyflink.datastream import DataStream, FlatMapFunction, StreamExecutionEnvironment
+from pyflink.java_gateway import get_gateway
+from pyflink.table import StreamTableEnvironment
+
+from jobs.recommend import MAX_PARALLELISM, Inputs, build, environment
+from jobs.streams import EVENT_ROW, UPDATE_ROW, shard_keys, typed
+from models.config import Configuration, Flink, ItemCF, Learner, Scorer, Slate
+from models.cooccurrence import encode_row
+from models.events import Event
+from models.identity import slate_id
+from models.pipeline import LocalPipeline
+from tests import synthetic
+
+ROOT = Path(__file__).resolve().parents[2]
+TICKS_A_SECOND = 50
+SECONDS = 60
+BAD_EVENT = b'{"event_id": "bad"'
+BAD_ITEM = b'{"title": 3}'
+
+
+def configuration(**options: str) -> Configuration:
+    always = {
+        "taskmanager.numberOfTaskSlots": "8",
+        "python.pythonpath": f"{sysconfig.get_path('purelib')}:{ROOT}",
+    }
+    return Configuration(
+        flink=Flink(checkpoint_interval_ms=200, options=always | options),
+        # some rows are published with a snapshot, some by a timer
+        item_cf=ItemCF(shards=4, snapshot_every=13, publish_interval_ms=50),
+        scorer=Scorer(candidates=10, hidden=(8,)),
+        learner=Learner(batch_examples=8),
+        slate=Slate(k=3),
+    )
+
+
+def record(event: Event) -> bytes:
+    given = {name: value for name, value in msgspec.structs.asdict(event).items() if value is not None}
+    return msgspec.json.encode(given)
+
+
+def event_row(key: str, value: bytes, offset: int) -> Row:
+    return Row(key, Row(value, 0, offset))
+
+
+def start(config: Configuration) -> tuple[StreamExecutionEnvironment, StreamTableEnvironment]:
+    env = environment(config)
+    return env, StreamTableEnvironment.create(env)
+
+
+def ticks(t_env: StreamTableEnvironment, name: str, *, a_second: int, rows: int) -> str:
+    """A table of the numbers from 0 on, at a pace; its position is part of a checkpoint."""
+    t_env.execute_sql(
+        f"""
+        CREATE TEMPORARY TABLE {name} (n BIGINT) WITH (
+            'connector' = 'datagen', 'rows-per-second' = '{a_second}', 'fields.n.kind' = 'sequence',
+            'fields.n.start' = '0', 'fields.n.end' = '{rows - 1}'
+        )
+        """
+    )
+    return name
+
+
+def idle_updates(t_env: StreamTableEnvironment) -> DataStream:
+    """Records of `model-updates` that say nothing."""
+    name = ticks(t_env, "update_ticks", a_second=TICKS_A_SECOND, rows=SECONDS * TICKS_A_SECOND)
+    table = t_env.sql_query(f"SELECT 'model-updates', CAST(NULL AS STRING), CAST(NULL AS BYTES) FROM {name}")
+    return typed(t_env.to_data_stream(table), UPDATE_ROW)
+
+
+class Collected:
+    """One output stream, read as it comes."""
+
+    def __init__(self, stream: DataStream) -> None:
+        self._iterator = stream._j_data_stream.collectAsync()
+        self.rows: list[tuple[Any, ...]] = []
+        self.ended = False
+
+    def until(self, enough: Callable[[list[tuple[Any, ...]]], bool]) -> None:
+        """Read until it is enough, or until the job has ended."""
+        while not enough(self.rows):
+            if not self._iterator.hasNext():
+                self.ended = True
+                return
+            row = self._iterator.next()
+            self.rows.append(tuple(row.getField(place) for place in range(row.getArity())))
+
+
+class Running:
+    """The outputs of a running job."""
+
+    def __init__(self, env: StreamExecutionEnvironment, inputs: Inputs, config: Configuration) -> None:
+        outputs = build(inputs, config, bootstrap=False)
+        self.recommendations = Collected(outputs.recommendations)
+        self.model_updates = Collected(outputs.model_updates)
+        self.dead_letters = Collected(outputs.dead_letters)
+        self.facts = Collected(outputs.facts)
+        self._env = env
+
+    @contextmanager
+    def job(self) -> Iterator[Running]:
+        client = self._env.execute_async("test")
+        collected = (self.recommendations, self.model_updates, self.dead_letters, self.facts)
+        for one in collected:
+            one._iterator.setJobClient(client._j_job_client)
+        try:
+            yield self
+        finally:
+            if not any(one.ended for one in collected):
+                client.cancel().result()
+
+
+def learned(events: Iterable[Event], config: Configuration) -> dict[bytes, bytes]:
+    """The table of the local pipeline, as it would be published."""
+    local = LocalPipeline(config, publish_every=1)
+    for event in events:
+        local.learn(event)
+        local.recommend(event)
+    return {f"row:{row.item & 0xFFFFFFFFFFFFFFFF:016x}".encode(): encode_row(row) for row in local.table}
+
+
+def newest_rows(records: Iterable[tuple[Any, ...]]) -> dict[bytes, bytes]:
+    """What a reader of the compacted topic ends with."""
+    return {key: value for key, value in records if key.startswith(b"row:")}
+
+
+# ------------------------------------------------------------------------------------------------ the job
+
+EVENTS = synthetic.events(150, users=6, items=40)
+
+
+@pytest.fixture(scope="module")
+def finished() -> Running:
+    """The outputs of a job that has answered and learned all events, among them a bad record."""
+    config = configuration()
+    env, t_env = start(config)
+    rows = [event_row(event.user_id, record(event), number) for number, event in enumerate(EVENTS)]
+    rows.insert(70, event_row("user-1", BAD_EVENT, 1_000))
+    catalogue = [
+        Row("items", "item-1", BAD_ITEM),
+        Row("items", "item-2", b'{"title": "Two"}'),
+        Row("items", "item-2", None),
+    ]
+    updates = env.from_collection(catalogue, UPDATE_ROW).union(idle_updates(t_env))
+    running = Running(env, Inputs(env.from_collection(rows, EVENT_ROW), updates), config)
+    wanted = learned(EVENTS, config)
+    with running.job():
+        running.facts.until(lambda rows: len(rows) >= len(EVENTS) + 1)
+        running.recommendations.until(lambda rows: len(rows) >= len(EVENTS))
+        running.dead_letters.until(lambda rows: len(rows) >= 2)
+        running.model_updates.until(lambda rows: newest_rows(rows) == wanted)
+    return running
+
+
+def test_every_event_is_answered_once_and_each_user_in_order(finished):
+    slates = [json.loads(value) for _, value in finished.recommendations.rows]
+    assert [slate["slate_id"] for slate in slates] == [slate_id(event.event_id, event.user_id) for event in EVENTS]
+    for user in {event.user_id for event in EVENTS}:
+        answers = [slate["seq"] for slate in slates if slate["user_id"] == user]
+        assert answers == list(range(1, len(answers) + 1))
+    assert [key.decode() for key, _ in finished.recommendations.rows] == [event.user_id for event in EVENTS]
+
+
+def test_the_published_table_is_that_of_the_local_pipeline(finished):
+    assert newest_rows(finished.model_updates.rows) == learned(EVENTS, configuration())
+
+
+def test_a_bad_event_and_a_bad_catalogue_entry_are_one_dead_letter_each(finished):
+    letters = {key: json.loads(value) for key, value in finished.dead_letters.rows}
+    assert len(finished.dead_letters.rows) == 2
+    places = {key: (letter["topic"], letter["offset"], letter["key"]) for key, letter in letters.items()}
+    assert places == {b"not_json": ("events", 1_000, "user-1"), b"wrong_type": ("items", None, "item-1")}
+    raw = {key: base64.b64decode(letter["raw_base64"]) for key, letter in letters.items()}
+    assert raw == {b"not_json": BAD_EVENT, b"wrong_type": BAD_ITEM}
+
+
+def test_every_record_is_one_fact(finished):
+    kinds = [(fact[1], fact[2]) for fact in finished.facts.rows]
+    assert kinds.count(("event", "rating")) == len(EVENTS)
+    assert kinds.count(("rejected", "not_json")) == 1
+    assert len(kinds) == len(EVENTS) + 1
+
+
+# ------------------------------------------------------------------------------------------------ failure and restore
+
+
+SAFE = 75
+FAILS_AT = 110
+
+
+class FailingOnce(FlatMapFunction):
+    """The events, paced by ticks, with a pause until checkpoints surely hold the first `SAFE`, and one failure later.
+
+    It leaves traces: the first tick of every life, the tick at which the pause ended, and that it has failed. Tick n
+    gives the same event in both lives, as a source with positions would.
+    """
+
+    def __init__(self, checkpoints: Path, traces: Path) -> None:
+        self._checkpoints, self._traces = str(checkpoints), str(traces)
+        self._begun = False
+        self._paused_at: int | None = None
+
+    def flat_map(self, tick: Row) -> Iterator[Row]:
+        n = tick[0]
+        if not self._begun:
+            self._begun = True
+            with (Path(self._traces) / "first ticks").open("a") as lives:
+                lives.write(f"{n}\n")
+        index = n if n < SAFE else self._after_pause(n)
+        if index == FAILS_AT and not (Path(self._traces) / "failed").exists():
+            (Path(self._traces) / "failed").touch()
+            raise RuntimeError("a failure on purpose")
+        if index is not None and index < len(EVENTS):
+            yield event_row(EVENTS[index].user_id, record(EVENTS[index]), index)
+
+    def _after_pause(self, n: int) -> int | None:
+        resumed = Path(self._traces) / "resumed"
+        if not resumed.exists():
+            done = [int(path.parent.name[4:]) for path in Path(self._checkpoints).glob("*/chk-*/_metadata")]
+            newest = max(done, default=0)
+            if self._paused_at is None:
+                self._paused_at = newest
+            # one checkpoint may have begun before the pause; the second has all that came before it
+            if newest < self._paused_at + 2:
+                return None
+            resumed.write_text(str(n))
+        since = n - int(resumed.read_text())
+        return SAFE + since if since >= 0 else None
+
+
+def test_after_a_failure_the_job_goes_on_from_its_checkpoint_and_the_table_is_exact(tmp_path):
+    checkpoints = tmp_path / "checkpoints"
+    config = configuration(
+        **{
+            "execution.checkpointing.dir": checkpoints.as_uri(),
+            "restart-strategy.type": "fixed-delay",
+            "restart-strategy.fixed-delay.attempts": "1",
+            "restart-strategy.fixed-delay.delay": "0 s",
+        }
+    )
+    env, t_env = start(config)
+    numbers = ticks(t_env, "event_ticks", a_second=50, rows=50 * SECONDS)
+    paced = typed(t_env.to_data_stream(t_env.sql_query(f"SELECT n FROM {numbers}")), Types.ROW([Types.LONG()]))
+    events = paced.flat_map(FailingOnce(checkpoints, tmp_path), EVENT_ROW)
+    running = Running(env, Inputs(events, idle_updates(t_env)), config)
+    wanted = learned(EVENTS, config)
+    with running.job():
+        running.facts.until(lambda rows: len(rows) >= len(EVENTS))
+        running.model_updates.until(lambda rows: newest_rows(rows) == wanted)
+
+    assert (tmp_path / "failed").exists()
+    first, second = map(int, (tmp_path / "first ticks").read_text().split())
+    assert first == 0
+    assert second > SAFE, "the second life goes on from a checkpoint, not from the beginning"
+    assert newest_rows(running.model_updates.rows) == wanted
+    assert [fact[0] for fact in running.facts.rows] == [event.event_time_ms for event in EVENTS]
+    assert all(fact[1] == "event" for fact in running.facts.rows), "nothing came twice"
+
+
+# ------------------------------------------------------------------------------------------------ shards
+
+
+@pytest.mark.parametrize("shards", [1, 3, 4, 16, 128])
+def test_the_shards_lie_evenly_over_flinks_key_groups(shards):
+    jvm = get_gateway().jvm
+    assignment = jvm.org.apache.flink.runtime.state.KeyGroupRangeAssignment
+    selector = jvm.KeyByKeySelector()
+    groups = []
+    for key in shard_keys(shards, MAX_PARALLELISM):
+        message = jvm.org.apache.flink.types.Row(2)
+        message.setField(0, jvm.java.lang.Long.valueOf(key))
+        groups.append(assignment.assignToKeyGroup(selector.getKey(message), MAX_PARALLELISM))
+    assert groups == [shard * MAX_PARALLELISM // shards for shard in range(shards)]
+    for parallelism in (p for p in (2, 4, 8) if shards % p == 0):
+        subtasks = [assignment.computeOperatorIndexForKeyGroup(MAX_PARALLELISM, parallelism, group) for group in groups]
+        assert [subtasks.count(subtask) for subtask in range(parallelism)] == [shards // parallelism] * parallelism
