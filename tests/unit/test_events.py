@@ -254,7 +254,7 @@ def test_a_dead_letter_says_why_and_where_and_keeps_the_bytes():
     raw = b'{"not": \xff'
     rejected = refusal(raw)
     letter = DeadLetter.of(
-        rejected, raw, topic="events", partition=3, offset=17, key="u1", kafka_time_ms=5, rejected_at_ms=NOW_MS
+        rejected, raw, topic="events", partition=3, offset=17, key="u1", rejected_at_ms=NOW_MS
     )
     assert json.loads(letter.encode()) == {
         "reason": "not_json",
@@ -265,7 +265,6 @@ def test_a_dead_letter_says_why_and_where_and_keeps_the_bytes():
         "partition": 3,
         "offset": 17,
         "key": "u1",
-        "kafka_time_ms": 5,
         "rejected_at_ms": NOW_MS,
     }
     assert letter.raw == raw
