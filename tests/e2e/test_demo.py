@@ -176,7 +176,7 @@ def test_an_interrupted_second_run_has_replaced_the_first_and_says_what_still_ru
         stderr=subprocess.STDOUT,
         text=True,
         # a shell that put the tests into the background has made them, and their children, deaf to it
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (no threads here)
     )
     assert process.stdout is not None
     said = []
