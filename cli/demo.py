@@ -37,6 +37,23 @@ INTERRUPTED = 130
 Say = Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a run begins with.
+
+    Attributes
+    ----------
+    file, catalogue : what is replayed
+    configuration : as given, without the run's own topics
+    began_s : monotonic time of the start of the command
+    """
+
+    file: EventFile
+    catalogue: dict[str, CatalogueItem]
+    configuration: Configuration
+    began_s: float
+
+
 @dataclass(slots=True)
 class Run:
     """One run of the demo, as far as it has come.
@@ -63,14 +80,9 @@ def demo(
     items: Annotated[Path | None, typer.Option(help="Items of these events, for titles and categories.")] = None,
     config: Annotated[
         Path | None,
-        typer.Option(
-            help="YAML file of the configuration; without it conf/demo.yaml. "
-            "Kafka and Flink are those of the local stack."
-        ),
+        typer.Option(help="YAML file of the configuration; without it conf/demo.yaml. Kafka and Flink are those of the local stack."),
     ] = None,
-    user: Annotated[
-        str | None, typer.Option(help="Show the slates of this user; otherwise of one after the other.")
-    ] = None,
+    user: Annotated[str | None, typer.Option(help="Show the slates of this user; otherwise of one after the other.")] = None,
     speed: Annotated[str, SPEED] = "max",
     stop: Annotated[bool, typer.Option("--stop", help="End the stack afterwards.")] = False,
 ) -> None:
@@ -79,7 +91,7 @@ def demo(
     Starts Kafka and Flink unless they are up, submits the job in place of one that runs there, and replays 100,000 film
     ratings in time order, each answered with recommendations. The stack is left running unless --stop is given.
     """
-    from cli.stack import Home, Stack
+    from cli.stack import Home
 
     if items is not None and events is None:
         raise UserError("--items needs --events: without it both are those of MovieLens 100K")
@@ -88,62 +100,69 @@ def demo(
     home = Home.from_environment()
     pace = parse_speed(speed)
     try:
-        run = _prepare(console, home, events=events, items=items, config=config, user=user)
-        loop = _loop(run, pace)
+        inputs = _inputs(console, home, events=events, items=items, config=config, user=user)
         try:
-            _replay(console, loop, run, user=user)
+            run = _start(console, home, inputs)
+            loop = _loop(run, pace)
+            try:
+                _replay(console, loop, run, user=user)
+            finally:
+                loop.close()
+            _print_summary(console, loop, run)
+            if not stop:
+                _print_whereabouts(console, loop, run, home)
         finally:
-            loop.close()
-        _print_summary(console, loop, run)
-        if not stop:
-            _print_whereabouts(console, loop, run, home)
+            if stop:
+                _stop(console, home)
     except KeyboardInterrupt:
-        if not stop:
-            console.print(f"\nInterrupted. {_still_running(home)}")
+        console.print(f"\nInterrupted. {_still_running(home)}")
         raise typer.Exit(INTERRUPTED) from None
-    finally:
-        if stop:
-            _stop(console, Stack.find(home))
 
 
 # ------------------------------------------------------------------------------------------------ from nothing to a job
 
 
-def _prepare(
-    console: Console, home: Home, *, events: Path | None, items: Path | None, config: Path | None, user: str | None
-) -> Run:
-    """Everything until the job runs; whatever a person has to mend is found before anything is started."""
-    from cli.cluster import submit_job
+def _inputs(console: Console, home: Home, *, events: Path | None, items: Path | None, config: Path | None, user: str | None) -> Inputs:
+    """Check and read everything that a person may have to mend, before anything is started."""
     from cli.configuration import load_configuration
     from cli.eventfiles import read_events, read_items
-    from cli.loop import EventSender
     from cli.movielens import movielens_100k
     from cli.stack import Stack
     from cli.stack.preflight import require_for_run
-    from cli.topics import create_topics
 
     began_s = time.monotonic()
     if Stack.find(home) is None:
         require_for_run(str(home.root))
     configuration = load_configuration(config or _demo_yaml())
-    with console.status("getting the events") as spinner:
-        say: Say = spinner.update if console.is_terminal else console.print
-        if events is None:
-            say(f"getting MovieLens 100K into {home.data}")
+    if events is None:
+        with console.status("getting MovieLens 100K"):
             events, items = movielens_100k(home.data)
-        file = read_events(events)
-        if user is not None and user not in file.user_ids:
-            raise UserError(f"--user: no event of {events} is of user {user!r}")
-        catalogue = {} if items is None else read_items(items)
+        console.print(f"MovieLens 100K is in {home.data}.")
+    file = read_events(events)
+    if user is not None and user not in file.user_ids:
+        raise UserError(f"--user: no event of {events} is of user {user!r}")
+    return Inputs(file, {} if items is None else read_items(items), configuration, began_s)
+
+
+def _start(console: Console, home: Home, inputs: Inputs) -> Run:
+    """Everything until the job runs: the stack, topics of this run's own, the items in their topic, the job."""
+    from cli.cluster import submit_job
+    from cli.loop import EventSender
+    from cli.stack import Stack
+    from cli.topics import create_topics
+
+    with console.status("starting the local stack") as spinner:
+        say: Say = spinner.update if console.is_terminal else console.print
         stack = Stack.start(home, progress=say)
-        configuration = _own_topics(configuration, stack, say)
+        configuration = _own_topics(inputs.configuration, stack, say)
         create_topics(configuration.kafka)
         sender = EventSender(configuration.kafka)
-        sender.send_items(catalogue)
+        sender.send_items(inputs.catalogue)
         sender.close()
         job_id = submit_job(configuration, progress=say)
+    file, began_s = inputs.file, inputs.began_s
     console.print(f"Job {job_id} runs after {time.monotonic() - began_s:.0f} s; replaying {len(file):,} events.")
-    return Run(file, _titles(catalogue), configuration, job_id, began_s)
+    return Run(file, _titles(inputs.catalogue), configuration, job_id, began_s)
 
 
 def _demo_yaml() -> Path:
@@ -250,7 +269,8 @@ def _print_summary(console: Console, loop: Loop, run: Run) -> None:
     quality, progress, k = loop.quality, loop.progress, run.configuration.slate.k
     seconds = progress.finished_s - progress.started_s
     console.rule("summary")
-    if progress.watched is not None:
+    # on a terminal it is still there, in the panel above
+    if progress.watched is not None and not console.is_terminal:
         console.print(slate_table(progress.watched, run.titles))
         console.print()
     console.print(
@@ -288,11 +308,9 @@ def _committed_metrics(run: Run, *, shift_ms: int) -> list[Metric]:
     ends_ms = (times_ms // window_ms + 1) * window_ms
     closed_ms = ends_ms[ends_ms <= times_ms[-1]]
     committed = config.kafka.client_properties | {"isolation_level": "read_committed"}
-    reader = TopicReader(
-        msgspec.structs.replace(config.kafka, client_properties=committed), (METRICS,), from_beginning=True
-    )
+    reader = TopicReader(msgspec.structs.replace(config.kafka, client_properties=committed), (METRICS,), from_beginning=True)
     metrics: list[Metric] = []
-    deadline = time.monotonic() + 2 * config.flink.checkpoint_interval_ms / 1000 + 10
+    deadline = time.monotonic() + 2 * config.flink.checkpoint_interval_ms / 1000 + 30
     try:
         while len(closed_ms) and time.monotonic() < deadline:
             metrics += [msgspec.json.decode(value, type=Metric) for _, value, _ in reader.poll(500)]
@@ -311,12 +329,12 @@ def _own_figures(metrics: list[Metric], run: Run) -> str:
     topic = topic_name(config.kafka.topic_prefix, METRICS)
     everything = [metric for metric in metrics if metric.slice == "all" and metric.value is not None]
     if not everything:
-        return f"The job's own metrics: no window of {config.metrics.window_s} s is closed yet (topic {topic})."
+        return f"The job's own metrics (topic {topic}):\n  no window of {config.metrics.window_s} s is closed yet."
     windows = {metric.window_start_ms for metric in everything}
     events = sum(metric.value or 0.0 for metric in everything if metric.metric == "events")
     said = (
-        f"The job's own metrics: {len(windows):,} closed windows of {config.metrics.window_s} s with "
-        f"{events:,.0f} events"
+        f"The job's own metrics (topic {topic}):\n"
+        f"  {len(windows):,} closed windows of {config.metrics.window_s} s with {events:,.0f} events"
     )
     for name, label in (("hr_at_k", "HR"), ("ndcg_at_k", "NDCG")):
         rates = [metric for metric in everything if metric.metric == name]
@@ -324,7 +342,7 @@ def _own_figures(metrics: list[Metric], run: Run) -> str:
         if evaluated:
             mean = sum((metric.value or 0.0) * metric.n for metric in rates) / evaluated
             said += f", {label}@{config.slate.k} {mean:.4f}"
-    return f"{said} (topic {topic})."
+    return f"{said}."
 
 
 def _print_whereabouts(console: Console, loop: Loop, run: Run, home: Home) -> None:
@@ -337,15 +355,16 @@ def _print_whereabouts(console: Console, loop: Loop, run: Run, home: Home) -> No
         f"\nStill running:\n"
         f"  Flink          http://{run.configuration.flink.jobmanager}, job {run.job_id}\n"
         f"  Kafka          {kafka.bootstrap_servers}\n"
-        f"  topics         {kafka.topic_prefix}NAME: {names}; the next demo deletes them\n"
+        f"  topics         {kafka.topic_prefix}NAME, which the next demo deletes; NAME is one of\n"
+        f"                 {names}\n"
         f"  configuration  {home.deployment / 'config.yaml'}\n"
         f"  checkpoints    {home.checkpoints}\n"
         f"  logs           {home.logs}\n"
         f"Next:\n"
-        f"  flinkrec watch --user {user}      the slates of a user, as they change\n"
-        f"  flinkrec replay --events FILE    send events of your own to this job\n"
-        f"  flinkrec status                  what runs\n"
-        f"  flinkrec down                    end all of it"
+        f"  flinkrec {f'watch --user {user}':<24} the slates of a user, as they change\n"
+        f"  flinkrec replay --events FILE     send events of your own to this job\n"
+        f"  flinkrec status                   what runs\n"
+        f"  flinkrec down                     end all of it"
     )
 
 
@@ -364,7 +383,11 @@ def _still_running(home: Home) -> str:
     return f"{what[0].upper()}{what[1:]}, on http://{stack.jobmanager}; end them with: flinkrec down"
 
 
-def _stop(console: Console, stack: Stack | None) -> None:
+def _stop(console: Console, home: Home) -> None:
+    from cli.stack import Stack
+
+    stack = Stack.find(home)
     if stack is not None:
-        stack.stop()
-    console.print("Nothing is running any more; topics, checkpoints and logs stay.")
+        with console.status("ending the stack"):
+            stack.stop()
+        console.print(f"The stack is down; topics, checkpoints and logs stay in {home.root}.")

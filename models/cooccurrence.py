@@ -219,7 +219,8 @@ def decode_row(raw: bytes) -> Row:
 @njit(cache=True)
 def _add_pairs(ids, weights, n, bound, item, earlier, step_weights, sitting):  # type: ignore[no-untyped-def]
     """Add one event's pairs to a row in place; returns the new number of neighbours."""
-    for d in range(earlier.shape[0]):
+    # a message that is learned again after pair_items was lowered names more items than there are weights
+    for d in range(min(earlier.shape[0], step_weights.shape[1])):
         j = earlier[d]
         if j == item:
             continue

@@ -98,19 +98,27 @@ class Learner:
 
     def _learn_batch(self, batch: list[bytes]) -> None:
         examples = [decode_example(raw) for raw in batch]
-        self._normalise(examples)
+        if not self._normalise(examples):
+            self._meta.skipped_steps += 1
+            return
         self._step(examples)
-        for draw in range(self._config.replay_batches if self._ring else 0):
-            slot = int(uniform(self._meta.batches, self._config.seed, draw) * len(self._ring))
+        slots = sorted(self._ring)
+        for draw in range(self._config.replay_batches if slots else 0):
+            slot = slots[int(uniform(self._meta.batches, self._config.seed, draw) * len(slots))]
             self._step([decode_example(raw) for raw in self._ring[slot]])
         slot = self._meta.batches % self._ring_slots
         self._ring[slot] = batch
         self._unsaved_slots.add(slot)
         self._meta.batches += 1
 
-    def _normalise(self, examples: list[Example]) -> None:
-        """Follow the mean and variance of the features, and hand them to the network."""
+    def _normalise(self, examples: list[Example]) -> bool:
+        """Follow the mean and variance of the features, and hand them to the network.
+
+        False, and nothing changes, for features that are not finite: the running means would never be finite again.
+        """
         rows = np.concatenate([example.features for example in examples]).astype(np.float32)
+        if not np.isfinite(rows).all():
+            return False
         count = min(self._meta.normal_count, _NORMAL_MEMORY)
         share = len(rows) / (count + len(rows))
         self._mean += share * (rows.mean(0, dtype=np.float64) - self._mean)
@@ -119,6 +127,7 @@ class Learner:
         deviation = np.sqrt(np.maximum(self._square - np.square(self._mean), _VARIANCE_FLOOR))
         self.network.mean.copy_(torch.from_numpy(self._mean))
         self.network.inverse_deviation.copy_(torch.from_numpy(1.0 / deviation))
+        return True
 
     def _step(self, examples: list[Example]) -> None:
         longest = max(len(example.features) for example in examples)
@@ -190,7 +199,9 @@ class Learner:
         self._meta.epoch += 1
         self._steps_published = self._meta.batches
         self._waiting = _unpack(saved["waiting"])
-        self._ring = {int(key[6:]): _unpack(raw) for key, raw in saved.items() if key.startswith("batch:")}
+        ring = {int(key[6:]): raw for key, raw in saved.items() if key.startswith("batch:")}
+        # a smaller replay_bytes than before leaves rows in the state that are not used any more
+        self._ring = {slot: _unpack(raw) for slot, raw in ring.items() if slot < self._ring_slots}
         tensors = decode_tensors(saved["network"])
         self._mean = tensors.pop("normal.mean").numpy().copy()
         self._square = tensors.pop("normal.square").numpy().copy()

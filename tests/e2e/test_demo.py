@@ -19,6 +19,7 @@ import pytest
 import cli
 from cli.cluster import Cluster
 from cli.stack import Stack
+from models.events import Event
 from models.topics import EVENTS, RECOMMENDATIONS
 from operators.bootstrap import read_to_end
 from tests import synthetic
@@ -26,6 +27,12 @@ from tests import synthetic
 EVENTS_SENT = 1_500
 WINDOW_S = 3_600
 COMMAND = [sys.executable, "-m", "cli.main"]
+# A shell that puts the tests into the background makes them, and whatever they start, deaf to Ctrl-C.
+HEARING = [
+    sys.executable,
+    "-c",
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from cli.main import main; main()",
+]
 REPOSITORY = Path(next(iter(cli.__path__))).parent
 CONFIGURATION = f"""\
 kafka: {{partitions: 2}}
@@ -37,12 +44,12 @@ metrics: {{window_s: {WINDOW_S}}}
 
 
 @pytest.fixture(scope="module")
-def stream() -> list[synthetic.Event]:
+def stream() -> list[Event]:
     return synthetic.events(EVENTS_SENT)
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory, stream: list[synthetic.Event]) -> tuple[Path, Path]:
+def files(tmp_path_factory: pytest.TempPathFactory, stream: list[Event]) -> tuple[Path, Path]:
     """The events and their items, in the form a person brings them."""
     directory = tmp_path_factory.mktemp("demo")
     events, items = directory / "events.csv", directory / "items.csv"
@@ -102,7 +109,7 @@ def values(stack: Stack, topic: str) -> list[Any]:
     return [msgspec.json.decode(value) for _, _, value in records if value is not None]
 
 
-def test_every_event_is_answered_and_the_last_one_is_of_now(stack: Stack, shown: str, stream: list[synthetic.Event]) -> None:
+def test_every_event_is_answered_and_the_last_one_is_of_now(stack: Stack, shown: str, stream: list[Event]) -> None:
     events = values(stack, prefix_in(shown) + EVENTS)
     answered = [slate["event_id"] for slate in values(stack, prefix_in(shown) + RECOMMENDATIONS)]
 
@@ -150,7 +157,7 @@ def test_watch_once_shows_the_newest_slate_of_a_user_with_titles_and_reasons(sta
     [line] = [line for line in done.stdout.splitlines() if line.split()[:1] == ["1"]]
     strongest = first["reasons"][0]
     share = strongest["contribution"] / sum(reason["contribution"] for reason in first["reasons"])
-    assert line.split("  ")[1:] and title_of(first["item_id"]) in line
+    assert title_of(first["item_id"]) in line
     assert f"{title_of(strongest['item_id'])} {share:.0%}" in line
     assert len(done.stdout.splitlines()) == 2 + len(newest["items"])
 
@@ -169,14 +176,12 @@ def test_an_interrupted_second_run_has_replaced_the_first_and_says_what_still_ru
 ) -> None:
     events, items = files
     process = subprocess.Popen(
-        [*COMMAND, "demo", "--events", str(events), "--items", str(items), "--speed", "20"],
+        [*HEARING, "demo", "--events", str(events), "--items", str(items), "--speed", "20"],
         env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # a shell that put the tests into the background has made them, and their children, deaf to it
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (no threads here)
     )
     assert process.stdout is not None
     said = []

@@ -165,6 +165,48 @@ def test_a_row_never_holds_more_neighbours_than_its_bound():
     assert all(len(row.neighbours()) == row.n for row in table)
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 3),
+            st.lists(st.integers(1, 14), max_size=12),
+            st.sampled_from([0.5, 1.0, 3.0]),
+            st.integers(0, 2**12 - 1),
+        ),
+        max_size=25,
+    )
+)
+@settings(deadline=None)
+def test_a_table_that_evicts_equals_the_definition_computed_with_lists(events):
+    truth: dict[int, list[list[int]]] = {}
+    for item, earlier, weight, sitting in events:
+        row = truth.setdefault(item, [])
+        for d, j in enumerate(earlier):
+            if j == item:
+                continue
+            cell = next((cell for cell in row if cell[0] == j), None)
+            if cell is None:
+                cell = [j, 0, 0, 0]
+                if len(row) < 8:
+                    row.append(cell)
+                else:
+                    row[min(range(8), key=lambda place: row[place][1])] = cell
+            slow = round(4096 * weight * 0.94**d)
+            cell[1] += slow
+            cell[2] += round(4096 * weight * 0.5**d)
+            cell[3] += slow if sitting >> d & 1 else 0
+    messages = [pair(item, earlier, weight=weight, sitting=sitting) for item, earlier, weight, sitting in events]
+    table = learned(messages, item_cf=ItemCF(neighbours=8))
+    assert {row.item: row.neighbours() for row in table} == {
+        item: {cell[0]: tuple(cell[1:]) for cell in row} for item, row in truth.items()
+    }
+
+
+def test_a_message_with_more_items_than_pair_items_teaches_the_latest_of_them():
+    row = learned([pair(9, range(100, 120))], item_cf=ItemCF(pair_items=3)).row(9)
+    assert row.neighbours() == {100: (4096, 4096, 0), 101: (3850, 2048, 0), 102: (3619, 1024, 0)}
+
+
 def test_a_row_grows_to_a_bound_beyond_its_first_allocation():
     table = learned([pair(9, [j]) for j in range(100, 400)], item_cf=ItemCF(neighbours=250))
     assert len(table.row(9).neighbours()) == 250
@@ -217,6 +259,17 @@ def test_a_row_without_neighbours_comes_back_and_learns_on():
     raw = encode_row(learned([pair(9, [])]).row(9))
     assert decode_row(raw).neighbours() == {}
     assert encode_row(decode_row(raw)) == raw
+
+
+def test_a_row_without_neighbours_comes_back_too():
+    back = decode_row(encode_row(learned([pair(9, [])]).row(9)))
+    assert (back.item, back.events, back.n, back.neighbours()) == (9, 1, 0, {})
+
+
+def test_a_row_that_rests_for_hundreds_of_half_lives_starts_anew():
+    row = learned([pair(9, [1]), pair(9, [2], time_ms=200 * DAY_MS)], item_cf=ItemCF(half_life_days=1.0)).row(9)
+    assert row.neighbours() == {1: (0, 0, 0), 2: (4096, 4096, 0)}
+    assert row.count == 4096
 
 
 def test_a_weight_beyond_32_bits_is_saturated_and_does_not_wrap():

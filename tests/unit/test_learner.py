@@ -170,6 +170,33 @@ def test_a_batch_whose_loss_is_not_finite_is_skipped():
     assert made.steps == 0
 
 
+def test_a_batch_with_features_that_are_not_finite_leaves_nothing_behind():
+    poison = np.full((5, WIDTH), 1.0, np.float16)
+    poison[2, LIKED] = np.inf
+    stream = examples(40)
+    made = learner(stream=[example_of(poison, 0)] * 8 + stream)
+    assert made.steps == 5 + 2 * 4
+    assert all(torch.isfinite(tensor).all() for tensor in made.network.state_dict().values())
+    saved = dict(made.take_snapshot())
+    assert sorted(key for key in saved if key.startswith("batch:")) == [f"batch:{slot}" for slot in range(5)]
+
+
+@pytest.mark.parametrize(("before", "after"), [(3, 50), (20, 3)], ids=["larger", "smaller"])
+def test_the_replay_ring_may_change_its_size_at_a_restore(before, after):
+    def sized(batches):
+        return LearnerConfig(batch_examples=8, replay_bytes=batches * 8 * 2 * WIDTH * 16)
+
+    saved = learner(sized(before), examples(8 * 25)).take_snapshot()
+    made = learner(sized(after))
+    made.load_snapshot(saved)
+    for raw in examples(8 * 30, seed=5):
+        made.learn_one(raw)
+    slots = [int(key[6:]) for key, _ in made.take_snapshot() if key.startswith("batch:")]
+    # slot = number of the batch modulo the size: 25 to 54
+    assert sorted(slots) == sorted({batch % after for batch in range(25, 55)})
+    assert max(made._ring) < after
+
+
 def test_a_snapshot_of_another_network_is_refused():
     saved = learner(stream=examples(16)).take_snapshot()
     with pytest.raises(ValueError, match="does not fit the configured one"):
