@@ -310,7 +310,7 @@ def _committed_metrics(run: Run, *, shift_ms: int) -> list[Metric]:
     committed = config.kafka.client_properties | {"isolation_level": "read_committed"}
     reader = TopicReader(msgspec.structs.replace(config.kafka, client_properties=committed), (METRICS,), from_beginning=True)
     metrics: list[Metric] = []
-    deadline = time.monotonic() + 2 * config.flink.checkpoint_interval_ms / 1000 + 30
+    deadline = time.monotonic() + 2 * config.flink.checkpoint_interval_ms / 1000 + 10
     try:
         while len(closed_ms) and time.monotonic() < deadline:
             metrics += [msgspec.json.decode(value, type=Metric) for _, value, _ in reader.poll(500)]

@@ -5,8 +5,8 @@ replica gives every item a dense index, turns the in-lists into symmetric neighb
 ``outward`` weight of j towards x), and keeps the item-side columns as arrays that the ranking kernels read.
 
 Neighbour lists live in slabs of power-of-two capacity inside one pool, so that an item with five neighbours costs five
-slots and not four hundred. Memory: about ``100 bytes * items + 28 bytes * slots``, where the slots of an item are its
-neighbours rounded up to a power of two, at most `max_neighbours` (the weakest gives way).
+slots and not four hundred. Memory: about ``300 bytes * items + 28 bytes * slots + 4 bytes * neighbours of the rows``, where
+the slots of an item are its neighbours rounded up to a power of two, at most `max_neighbours` (the weakest gives way).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from models.identity import hash64
 WIDTH = len(COLUMNS)
 SMALLEST_SLAB = 8
 CATEGORY_BITS = 64
+_NOBODY = np.zeros(0, np.int32)
 
 
 @njit(cache=True)
@@ -150,9 +151,12 @@ def _set_weights(lists, free, pool_used, neighbour, weights, bound, item, other,
 
 
 @njit(cache=True)
-def _apply_in_list(lists, free, pool_used, neighbour, weights, bound, item, others, fixed, scale, before, marks):  # type: ignore[no-untyped-def]
+def _apply_in_list(  # type: ignore[no-untyped-def]
+    lists, free, pool_used, neighbour, weights, bound, item, previous, others, fixed, scale, before, marks
+):
     """Replace the in-list of `item`, and mirror what changed into the lists of the others.
 
+    `previous` is its last in-list: where the symmetric list of `item` was cut, a pair may be in the other's list alone.
     `before` and `marks` are scratch (one slot an item): the index in the new list of each neighbour, and the serial of
     the call that wrote it. Returns False when the pool is exhausted: grow it and call again, nothing is lost.
     """
@@ -164,16 +168,10 @@ def _apply_in_list(lists, free, pool_used, neighbour, weights, bound, item, othe
         marks[1 + others[k]] = serial
         before[others[k]] = k
     # what left the in-list
-    s = lists[item, 0]
-    while s < lists[item, 0] + lists[item, 1]:
-        other = neighbour[s]
-        if weights[s, 0] > 0 and marks[1 + other] != serial:
-            length = lists[item, 1]
+    for other in previous:
+        if marks[1 + other] != serial:
             _set_weights(lists, free, pool_used, neighbour, weights, bound, item, other, True, values)
             _set_weights(lists, free, pool_used, neighbour, weights, bound, other, item, False, values)
-            if lists[item, 1] < length:
-                continue
-        s += 1
     # what is unchanged is marked done (before = -1): most of the list, for one event
     for s in range(lists[item, 0], lists[item, 0] + lists[item, 1]):
         other = neighbour[s]
@@ -237,6 +235,7 @@ class Replica:
         self.titles: list[str | None] = []
         self.rows_applied = 0
         self.known_items = 0
+        self._in_lists: dict[int, np.ndarray] = {}
         self._popular = np.zeros(0, np.int32)
         self._popular_at = -1
         self._allocate_items(1024)
@@ -360,6 +359,7 @@ class Replica:
             self.weights,
             self.max_neighbours,
             index,
+            self._in_lists.get(index, _NOBODY),
             neighbours,
             fixed,
             float(SCALE),
@@ -367,6 +367,7 @@ class Replica:
             self._marks,
         ):
             self._allocate_pool(2 * len(self.neighbour))
+        self._in_lists[index] = neighbours
 
     def apply_catalogue_item(
         self, item_id: str, *, title: str | None, categories: tuple[str, ...], year: float | None

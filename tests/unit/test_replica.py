@@ -151,6 +151,19 @@ def test_the_symmetric_list_of_an_item_is_cut_at_its_bound_and_keeps_the_stronge
     assert set(held(replica)[hash64("i0")]) == {hash64(f"i{number}") for number in range(13, 21)}
 
 
+def test_what_a_cut_list_holds_is_in_the_rows_and_nothing_that_left_them():
+    table, replica = CooccurrenceTable(ItemCF(neighbours=8), Popularity()), new_replica(max_neighbours=8)
+    learn_randomly(table, replica, seed=6, events=500, items=40)
+    true, nothing = inverted(table), (0.0, 0.0, 0.0)
+    assert max(map(len, true.values())) > 8
+    for item, others in held(replica).items():
+        for other, weights in others.items():
+            assert other in true[item]
+            # a direction that came while the list was full of stronger ones may be missing; none may be outdated
+            assert weights[:3] in (true[item][other][:3], nothing)
+            assert weights[3:] in (true[item][other][3:], nothing)
+
+
 def test_the_columns_of_an_item_are_those_of_its_latest_row():
     table, replica = CooccurrenceTable(ItemCF(), Popularity()), new_replica()
     learn_randomly(table, replica, seed=6, events=200, items=20)
