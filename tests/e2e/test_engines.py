@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,10 @@ from models.pipeline import LocalPipeline
 from tests.e2e import running
 
 SLICE = 20_000
+
+pytestmark = pytest.mark.skipif(
+    "FLINKREC_SLOW" not in os.environ, reason="takes minutes on a busy machine: set FLINKREC_SLOW=1"
+)
 
 
 @pytest.fixture(scope="module")
