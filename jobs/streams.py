@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pyflink.common import TypeInformation, Types
+from pyflink.common import Duration, TypeInformation, Types, WatermarkStrategy
 from pyflink.common.serialization import RowFieldExtractorSchema
 from pyflink.datastream import DataStream, KeyedStream, OutputTag
 from pyflink.datastream.connectors.kafka import (
@@ -82,7 +82,9 @@ def update_source(t_env: StreamTableEnvironment, kafka: Kafka, topics: Iterable[
         """
     )
     table = t_env.sql_query("SELECT record_topic, k, v FROM updates_source")
-    return typed(t_env.to_data_stream(table), UPDATE_ROW)
+    # never a watermark, idle for ever: the clock of updates is the wall's, and would make the events of a replay late
+    timeless = WatermarkStrategy.no_watermarks().with_idleness(Duration.of_millis(UPDATES_IDLE_MS))
+    return typed(t_env.to_data_stream(table), UPDATE_ROW).assign_timestamps_and_watermarks(timeless)
 
 
 def _source_options(kafka: Kafka, topic: str, *, idle_ms: int) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -34,7 +35,7 @@ HEARING = [
 ]
 REPOSITORY = Path(next(iter(cli.__path__))).parent
 CONFIGURATION = f"""\
-kafka: {{partitions: 1}}
+kafka: {{partitions: 2}}
 flink: {{checkpoint_interval_ms: 1000}}
 policy: {{epsilon: 0.0, epsilon_min: 0.0}}
 events: {{max_events_per_minute: 1000000}}
@@ -135,6 +136,14 @@ def test_the_summary_says_how_good_and_fast_it_was_and_where_everything_is(stack
         assert place in shown
 
 
+def test_the_jobs_own_windows_hold_what_was_replayed(shown: str, stack: Stack) -> None:
+    times_ms = sorted(event["event_time_ms"] for event in values(stack, prefix_in(shown) + EVENTS))
+    last_start_ms = times_ms[-1] // (WINDOW_S * 1000) * WINDOW_S * 1000
+    closed = [time_ms for time_ms in times_ms if time_ms < last_start_ms]
+
+    assert f"closed windows of {WINDOW_S} s with {len(closed):,} events, HR@10 0." in shown
+
+
 def test_watch_once_shows_the_newest_slate_of_a_user_with_titles_and_reasons(stack: Stack, shown: str) -> None:
     slates = values(stack, prefix_in(shown) + RECOMMENDATIONS)
     newest = max((slate for slate in slates if slate["user_id"] == "user-3"), key=lambda slate: slate["seq"])
@@ -160,3 +169,30 @@ def test_watch_once_of_a_user_without_a_slate_ends_with_one_sentence(shown: str)
     assert done.stdout == ""
     assert "there is no slate for user 'nobody'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_interrupted_second_run_has_replaced_the_first_and_says_what_still_runs(
+    stack: Stack, shown: str, files: tuple[Path, Path]
+) -> None:
+    events, items = files
+    process = subprocess.Popen(
+        [*HEARING, "demo", "--events", str(events), "--items", str(items), "--speed", "20"],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if "First recommendation" in line:
+            process.send_signal(signal.SIGINT)
+    output = "".join(said)
+
+    assert process.wait() == 130, output
+    assert "Traceback" not in output
+    [job_id] = re.findall(r"The stack and job (\w+) still run", output)
+    assert Cluster(stack.jobmanager).running_jobs() == [job_id]
+    assert values(stack, prefix_in(shown) + EVENTS) == []
