@@ -278,6 +278,12 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
         len(set(lowered)) == len(lowered), "events.types", "names that differ in more than case", list(c.events.types)
     )
     require(
+        any(kind.weight > 0 for kind in c.events.types.values()),
+        "events.types",
+        "at least one type with a weight above 0",
+        list(c.events.types),
+    )
+    require(
         c.slate.k <= c.scorer.candidates, "slate.k", f"at most scorer.candidates = {c.scorer.candidates}", c.slate.k
     )
     require(

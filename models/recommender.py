@@ -117,7 +117,7 @@ class Recommender:
         Raises
         ------
         ValueError
-            When the record is of a version that this release cannot read.
+            When the record is of a version that this release cannot read, or of a network of another shape.
         """
         if value is None:
             return
@@ -126,7 +126,10 @@ class Recommender:
         elif key == weights_key("ranker") and self._network is not None:
             version, weights = decode_version(value)
             if self._version is None or version > self._version:
-                self._network.load(decode_tensors(weights))
+                try:
+                    self._network.load(decode_tensors(weights))
+                except RuntimeError as error:
+                    raise ValueError(f"network {version} does not fit the configured scorer.hidden: {error}") from error
                 self._version = version
                 self._versions = {"ranker": str(version)}
 

@@ -11,23 +11,29 @@ import json
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from pyflink.common import Row, Types
-from pyflink.datastream import DataStream, FlatMapFunction, StreamExecutionEnvironment
+from pyflink.datastream import DataStream, FlatMapFunction, RuntimeContext, StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
 from jobs.recommend import MAX_PARALLELISM, Inputs, build, environment
 from jobs.streams import EVENT_ROW, UPDATE_ROW, shard_keys, typed
-from models.config import Configuration, Flink, ItemCF, Learner, Scorer, Slate
+from models.config import Configuration, Flink, ItemCF, Learner, Policy, Scorer, Slate
+from models.cooccurrence import Row as CooccurrenceRow
 from models.cooccurrence import encode_row
 from models.events import Event
 from models.identity import slate_id
+from models.learner import weights_key
 from models.pipeline import LocalPipeline
+from models.versions import encode_version
+from operators.recommend import Recommend
+from operators.threads import use_one_thread
 from tests import synthetic
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +53,8 @@ def configuration(**options: str) -> Configuration:
         # some rows are published with a snapshot, some by a timer
         item_cf=ItemCF(shards=4, snapshot_every=13, publish_interval_ms=50),
         scorer=Scorer(candidates=10, hidden=(8,)),
-        learner=Learner(batch_examples=8),
+        learner=Learner(batch_examples=8, publish_every_steps=2),
+        policy=Policy(epsilon=0.3),
         slate=Slate(k=3),
     )
 
@@ -104,6 +111,19 @@ class Collected:
             self.rows.append(tuple(row.getField(place) for place in range(row.getArity())))
 
 
+class Preloaded(Recommend):
+    """RECOMMEND whose replica holds a model when it opens, as it does after reading Kafka."""
+
+    def __init__(self, *arguments: Any, updates: list[tuple[str, bytes]], **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._preloaded = updates
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        super().open(runtime_context)
+        for key, value in self._preloaded:
+            self._apply("model-updates", key, value)
+
+
 class Running:
     """The outputs of a running job."""
 
@@ -128,13 +148,18 @@ class Running:
                 client.cancel().result()
 
 
+def published(table: Iterable[CooccurrenceRow]) -> dict[str, bytes]:
+    """The rows of a table, as they are published."""
+    return {f"row:{row.item & 0xFFFFFFFFFFFFFFFF:016x}": encode_row(row) for row in table}
+
+
 def learned(events: Iterable[Event], config: Configuration) -> dict[bytes, bytes]:
     """The table of the local pipeline, as it would be published."""
     local = LocalPipeline(config, publish_every=1)
     for event in events:
         local.learn(event)
         local.recommend(event)
-    return {f"row:{row.item & 0xFFFFFFFFFFFFFFFF:016x}".encode(): encode_row(row) for row in local.table}
+    return {key.encode(): row for key, row in published(local.table).items()}
 
 
 def newest_rows(records: Iterable[tuple[Any, ...]]) -> dict[bytes, bytes]:
@@ -147,6 +172,35 @@ def newest_rows(records: Iterable[tuple[Any, ...]]) -> dict[bytes, bytes]:
 EVENTS = synthetic.events(150, users=6, items=40)
 
 
+def earlier_model(config: Configuration) -> list[tuple[str, bytes]]:
+    """What an earlier life of the learn path published: rows, and a version of the network."""
+    teacher = LocalPipeline(config, publish_every=1)
+    for event in synthetic.events(400, seed=8, users=20, items=40):
+        teacher.learn(event)
+        teacher.recommend(event)
+    version = encode_version(0, 1, teacher.learner.network.state_dict())
+    return [*published(teacher.table).items(), (weights_key("ranker"), version)]
+
+
+def served(config: Configuration) -> tuple[list[dict[str, Any]], list[tuple[str, bytes]]]:
+    """The slates of the local pipeline with that model, and the versions of the network that its examples make."""
+    use_one_thread()
+    local = LocalPipeline(config, publish_every=len(EVENTS) + 1)
+    for key, value in earlier_model(config):
+        local.recommender.apply_update(key, value)
+    slates, versions = [], []
+    for event in EVENTS:
+        local.learn(event)
+        if local.learner.has_updates():
+            versions += local.learner.take_updates()
+        slates.append(without_timings(msgspec.json.encode(local.recommend(event))))
+    return slates, versions
+
+
+def without_timings(slate: bytes) -> dict[str, Any]:
+    return {name: value for name, value in json.loads(slate).items() if name != "timings"}
+
+
 @pytest.fixture(scope="module")
 def finished() -> Running:
     """The outputs of a job that has answered and learned all events, among them a bad record."""
@@ -156,17 +210,24 @@ def finished() -> Running:
     rows.insert(70, event_row("user-1", BAD_EVENT, 1_000))
     catalogue = [
         Row("items", "item-1", BAD_ITEM),
-        Row("items", "item-2", b'{"title": "Two"}'),
-        Row("items", "item-2", None),
+        Row("items", "of the catalogue only", b'{"title": "Two"}'),
+        Row("items", "of the catalogue only", None),
     ]
     updates = env.from_collection(catalogue, UPDATE_ROW).union(idle_updates(t_env))
-    running = Running(env, Inputs(env.from_collection(rows, EVENT_ROW), updates), config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jobs.recommend.Recommend", partial(Preloaded, updates=earlier_model(config)))
+        running = Running(env, Inputs(env.from_collection(rows, EVENT_ROW), updates), config)
     wanted = learned(EVENTS, config)
     with running.job():
         running.facts.until(lambda rows: len(rows) >= len(EVENTS) + 1)
         running.recommendations.until(lambda rows: len(rows) >= len(EVENTS))
         running.dead_letters.until(lambda rows: len(rows) >= 2)
-        running.model_updates.until(lambda rows: newest_rows(rows) == wanted)
+        versions = len(served(config)[1])
+        running.model_updates.until(
+            lambda rows: (
+                newest_rows(rows) == wanted and sum(key.startswith(b"weights:") for key, _ in rows) >= versions
+            )
+        )
     return running
 
 
@@ -177,6 +238,20 @@ def test_every_event_is_answered_once_and_each_user_in_order(finished):
         answers = [slate["seq"] for slate in slates if slate["user_id"] == user]
         assert answers == list(range(1, len(answers) + 1))
     assert [key.decode() for key, _ in finished.recommendations.rows] == [event.user_id for event in EVENTS]
+
+
+def test_every_slate_is_that_of_the_local_pipeline_to_the_last_propensity(finished):
+    slates, _ = served(configuration())
+    assert [without_timings(value) for _, value in finished.recommendations.rows] == slates
+    assert all(len(slate["items"]) == 3 for slate in slates)
+    assert any(item["explored"] for slate in slates for item in slate["items"])
+
+
+def test_the_published_networks_are_those_of_the_local_pipeline_to_the_last_bit(finished):
+    _, versions = served(configuration())
+    assert len(versions) >= 2
+    given = [(key.decode(), value) for key, value in finished.model_updates.rows if key.startswith(b"weights:")]
+    assert given == versions
 
 
 def test_the_published_table_is_that_of_the_local_pipeline(finished):

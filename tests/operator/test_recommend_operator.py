@@ -144,6 +144,12 @@ def test_an_event_gives_a_slate_a_pair_message_and_a_fact(recommend):
     assert yielded.letters == yielded.examples == []
 
 
+def test_the_item_alone_says_which_shard_learns_an_event(recommend):
+    for number in range(20):
+        [pair] = recommend.event(view(number, user=f"u{number % 3}")).pairs
+        assert pair[0] == SHARD_KEYS[hash64(f"item-{number}") % len(SHARD_KEYS)]
+
+
 def test_the_next_event_of_a_user_names_the_earlier_items_and_other_users_do_not(recommend):
     for number in (1, 2):
         recommend.event(view(number))

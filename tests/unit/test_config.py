@@ -67,6 +67,12 @@ def test_what_a_file_says_replaces_the_default_and_nothing_else():
         ({"item_cf": {"half_life_days": 0}}, "item_cf.half_life_days", "float > 0.0", "0"),
         ({"scorer": {"hidden": [64, 0]}}, "scorer.hidden[1]", "int >= 1", "0"),
         ({"events": {"default_type": "levitate"}}, "events.default_type", "one of events.types", "'levitate'"),
+        (
+            {"events": {"types": {"view": {"weight": 0}}}},
+            "events.types",
+            "at least one type with a weight above 0",
+            "['view']",
+        ),
         ({"scorer": {"candidates": 50}, "slate": {"k": 60}}, "slate.k", "at most scorer.candidates = 50", "60"),
         (
             {"profile": {"items": 10}},

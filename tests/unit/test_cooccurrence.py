@@ -261,11 +261,6 @@ def test_a_row_without_neighbours_comes_back_and_learns_on():
     assert encode_row(decode_row(raw)) == raw
 
 
-def test_a_row_without_neighbours_comes_back_too():
-    back = decode_row(encode_row(learned([pair(9, [])]).row(9)))
-    assert (back.item, back.events, back.n, back.neighbours()) == (9, 1, 0, {})
-
-
 def test_a_row_that_rests_for_hundreds_of_half_lives_starts_anew():
     row = learned([pair(9, [1]), pair(9, [2], time_ms=200 * DAY_MS)], item_cf=ItemCF(half_life_days=1.0)).row(9)
     assert row.neighbours() == {1: (0, 0, 0), 2: (4096, 4096, 0)}

@@ -11,7 +11,7 @@ from models.config import Policy
 from models.identity import hash64
 from models.policies.epsilon_greedy import EpsilonGreedy
 
-SLATES = 100_000
+SLATES = 200_000
 
 
 def simulate(policy: EpsilonGreedy, ranked: np.ndarray, pool: np.ndarray) -> list[Counter[int]]:

@@ -1,7 +1,8 @@
 """Layouts that were released stay readable: the bytes in `tests/fixtures/layouts` are never written again.
 
-They were made with `struct` from the documented layouts, not by the codecs under test. A new version of a layout gets
-new files beside the old ones; a test that has to change here means that state or a topic became unreadable.
+They were made by `tests/fixtures/make_layouts.py` from the documented layouts, not by the codecs under test. A new
+version of a layout gets new files beside the old ones; a test that has to change here means that state or a topic
+became unreadable.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from models.examples import decode_example, label_pending
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.replica import Replica
 from models.versions import Version, decode_tensors, decode_version
+from tests.fixtures.make_layouts import RELEASED
 
 LAYOUTS = Path(__file__).parent.parent / "fixtures" / "layouts"
 ITEM_ID = "naïve ☃"
@@ -102,6 +104,11 @@ def test_weights_of_version_1_are_read():
 )
 def test_this_release_still_writes_version_1_to_the_byte(name, rewritten):
     assert rewritten(released(name)) == released(name)
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_the_released_bytes_are_those_of_the_documented_layout(name):
+    assert released(name) == RELEASED[name]()
 
 
 def test_every_released_layout_is_read_by_a_test():

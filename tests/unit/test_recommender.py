@@ -226,6 +226,19 @@ def test_explored_items_come_from_outside_the_list_with_the_propensity_of_the_po
     assert explored > 150
 
 
+def test_a_network_of_another_shape_is_refused():
+    key, raw = taken_version(STREAM[:150])
+    other = pipeline_of(scorer={"hidden": [9]}).recommender
+    with pytest.raises(ValueError, match=r"network 0\.1-\w+ does not fit the configured scorer\.hidden"):
+        other.apply_update(key, raw)
+
+
+def test_each_slate_explores_slots_of_its_own():
+    pipeline = pipeline_of()
+    explored = {tuple(item.explored for item in answer(pipeline, event).items) for event in STREAM}
+    assert len(explored) > 50
+
+
 def test_the_weights_of_an_older_version_do_not_replace_newer_ones():
     pipeline = pipeline_of(STREAM[:150])
     key, old = taken_version(STREAM[:120])
