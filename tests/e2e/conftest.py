@@ -1,4 +1,4 @@
-"""One real stack for all end-to-end tests: Kafka and Flink processes in a temporary home, on ports of their own.
+"""Real stacks for the end-to-end tests: Kafka and Flink processes in a temporary home, on ports of their own.
 
 The jars are those of the ordinary home (or of FLINKREC_JARS), fetched by `make setup`.
 """
@@ -6,6 +6,7 @@ The jars are those of the ordinary home (or of FLINKREC_JARS), fetched by `make 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -14,6 +15,20 @@ from cli.stack import Home, Stack, free_ports
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One running stack for all tests of the job: submissions restart its TaskManagers."""
+    with running_stack(tmp_path_factory) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def fresh_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack that nothing was submitted to, for the tests of the stack itself."""
+    with running_stack(tmp_path_factory) as running:
+        yield running
+
+
+@contextmanager
+def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A running stack with a spare TaskManager; a running stack of the developer is left alone."""
     jars = Home.from_environment().jars
     home = Home(tmp_path_factory.mktemp("home"), jars)

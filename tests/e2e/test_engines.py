@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,6 @@ from models.pipeline import LocalPipeline
 from tests.e2e import running
 
 SLICE = 20_000
-
-pytestmark = pytest.mark.skipif(
-    "FLINKREC_SLOW" not in os.environ, reason="takes minutes on a busy machine: set FLINKREC_SLOW=1"
-)
-
 
 @pytest.fixture(scope="module")
 def stream() -> list[running.Event]:
