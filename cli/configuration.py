@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 from cli.errors import UserError
@@ -40,6 +41,15 @@ def load_configuration(path: Path | None, overrides: dict[str, dict[str, Any]] |
         return parse_configuration(mapping, name)
     except ConfigurationError as error:
         raise UserError(str(error)) from None
+
+
+def on_own_topics(configuration: Configuration, stack: Stack, *, prefix: str) -> Configuration:
+    """The same configuration on a local stack, and on topics under a prefix that nobody else uses."""
+    kafka = msgspec.structs.replace(
+        configuration.kafka, bootstrap_servers=stack.bootstrap_servers, topic_prefix=prefix
+    )
+    flink = msgspec.structs.replace(configuration.flink, jobmanager=stack.jobmanager)
+    return msgspec.structs.replace(configuration, kafka=kafka, flink=flink)
 
 
 def submitted_configuration() -> Path | None:

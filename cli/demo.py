@@ -174,10 +174,10 @@ def _demo_yaml() -> Path:
 
 def _own_topics(configuration: Configuration, stack: Stack, say: Say) -> Configuration:
     """The configuration on the local stack and on topics of its own; job and topics of the last run are removed."""
-    import msgspec
     from kafka import KafkaAdminClient
 
     from cli.cluster import Cluster
+    from cli.configuration import on_own_topics
     from cli.topics import JOB_TOPICS
 
     cluster = Cluster(stack.jobmanager)
@@ -194,13 +194,7 @@ def _own_topics(configuration: Configuration, stack: Stack, say: Say) -> Configu
             admin.delete_topics(old)
     finally:
         admin.close()
-    kafka = msgspec.structs.replace(
-        configuration.kafka,
-        bootstrap_servers=stack.bootstrap_servers,
-        topic_prefix=f"demo-{time.time_ns() // 1_000_000_000}-",
-    )
-    flink = msgspec.structs.replace(configuration.flink, jobmanager=stack.jobmanager)
-    return msgspec.structs.replace(configuration, kafka=kafka, flink=flink)
+    return on_own_topics(configuration, stack, prefix=f"demo-{time.time_ns() // 1_000_000_000}-")
 
 
 def _titles(catalogue: Mapping[str, CatalogueItem]) -> dict[str, str]:
@@ -212,17 +206,8 @@ def _titles(catalogue: Mapping[str, CatalogueItem]) -> dict[str, str]:
 
 def _loop(run: Run, pace: float | None) -> Loop:
     from cli.loop import Loop
-    from models.evaluation.prequential import PrequentialEvaluator
 
-    types = run.configuration.events.types
-    return Loop(
-        run.configuration.kafka,
-        PrequentialEvaluator(run.configuration.slate.k),
-        counts=lambda event: event.type in types and types[event.type].weight > 0,
-        answers=lambda event: event.type not in types or types[event.type].makes_slate,
-        shift_ms=shift_to_now_ms(run.file),
-        events_per_s=pace,
-    )
+    return Loop(run.configuration, shift_ms=shift_to_now_ms(run.file), events_per_s=pace)
 
 
 def _replay(console: Console, loop: Loop, run: Run, *, user: str | None) -> None:

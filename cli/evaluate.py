@@ -168,10 +168,10 @@ def _run_flink(
     from rich.progress import Progress as Bar
 
     from cli.cluster import Cluster, submit_job
+    from cli.configuration import on_own_topics
     from cli.loop import EventSender, Loop
     from cli.stack import Home, Stack
     from cli.topics import create_topics, delete_topics
-    from models.evaluation.prequential import PrequentialEvaluator
     from models.evaluation.report import EvaluationReport, LatencyMs
 
     home = Home.from_environment()
@@ -179,19 +179,13 @@ def _run_flink(
     with console.status("starting the local stack") as spinner:
         say = spinner.update if console.is_terminal else console.print
         stack = Stack.start(home, progress=say)
-        configuration = _of_its_own(configuration, stack)
+        configuration = on_own_topics(configuration, stack, prefix=f"evaluate-{time.time_ns() // 1_000_000}-")
         create_topics(configuration.kafka)
         sender = EventSender(configuration.kafka)
         sender.send_items(catalogue)
         sender.close()
         job_id = submit_job(configuration, progress=say)
-    types = configuration.events.types
-    loop = Loop(
-        configuration.kafka,
-        PrequentialEvaluator(configuration.slate.k, every=every),
-        counts=lambda event: types[event.type].weight > 0,
-        answers=lambda event: types[event.type].makes_slate,
-    )
+    loop = Loop(configuration, every=every)
     versions: dict[str, str] = {}
     with Bar(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("evaluating", total=len(file))
@@ -210,22 +204,6 @@ def _run_flink(
         config=msgspec.to_builtins(configuration),
         versions=_versions() | versions,
     )
-
-
-def _of_its_own(configuration: Configuration, stack: object) -> Configuration:
-    """The same configuration on topics that nobody else uses."""
-    import msgspec
-
-    from cli.stack import Stack
-
-    assert isinstance(stack, Stack)
-    kafka = msgspec.structs.replace(
-        configuration.kafka,
-        bootstrap_servers=stack.bootstrap_servers,
-        topic_prefix=f"evaluate-{time.time_ns() // 1_000_000}-",
-    )
-    flink = msgspec.structs.replace(configuration.flink, jobmanager=stack.jobmanager)
-    return msgspec.structs.replace(configuration, kafka=kafka, flink=flink)
 
 
 def _versions() -> dict[str, str]:

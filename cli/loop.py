@@ -17,7 +17,7 @@ import numpy as np
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from cli.errors import UserError
-from models.config import Kafka
+from models.config import Configuration, Kafka
 from models.evaluation.prequential import PrequentialEvaluator, PrequentialReport
 from models.events import Event
 from models.topics import DEAD_LETTER, EVENTS, ITEMS, RECOMMENDATIONS, CatalogueItem, topic_name
@@ -246,10 +246,9 @@ class Loop:
 
     Parameters
     ----------
-    kafka : section of the configuration
-    evaluator : judges the served slates
-    counts : whether an event tests a slate
-    answers : whether an event is answered with a slate
+    configuration : of the job; its event types say which events test a slate, and which are answered with one (a type that
+        is not among them becomes a dead letter, which is an answer too)
+    every : only each N-th event that could test a slate does
     in_flight : how many events may be unanswered
     shift_ms : added to the event times
     events_per_s : pace, None for as fast as the job answers
@@ -263,22 +262,20 @@ class Loop:
 
     def __init__(
         self,
-        kafka: Kafka,
-        evaluator: PrequentialEvaluator,
+        configuration: Configuration,
         *,
-        counts: Callable[[Event], bool],
-        answers: Callable[[Event], bool],
+        every: int = 1,
         in_flight: int = 512,
         shift_ms: int = 0,
         events_per_s: float | None = None,
     ) -> None:
-        self._evaluator = evaluator
-        self._judge = ServedJudge(evaluator, counts)
-        self._answers = answers
+        self._types = configuration.events.types
+        self._evaluator = PrequentialEvaluator(configuration.slate.k, every=every)
+        self._judge = ServedJudge(self._evaluator, self._tests_a_slate)
         self._in_flight = in_flight
         self._pace = events_per_s
-        self._reader = TopicReader(kafka, (RECOMMENDATIONS, DEAD_LETTER))
-        self._sender = EventSender(kafka, shift_ms=shift_ms)
+        self._reader = TopicReader(configuration.kafka, (RECOMMENDATIONS, DEAD_LETTER))
+        self._sender = EventSender(configuration.kafka, shift_ms=shift_ms)
         self.shift_ms = shift_ms
         self._unanswered: set[str] = set()
         self.progress = Progress()
@@ -288,6 +285,12 @@ class Loop:
     def quality(self) -> PrequentialReport:
         """The figures so far."""
         return self._evaluator.report()
+
+    def _tests_a_slate(self, event: Event) -> bool:
+        return event.type in self._types and self._types[event.type].weight > 0
+
+    def _is_answered(self, event: Event) -> bool:
+        return event.type not in self._types or self._types[event.type].makes_slate
 
     def run(self, events: Iterable[Event], *, patience_s: float = 120.0) -> Iterator[Progress]:
         """Send all events and wait for all answers, yielding the progress several times a second.
@@ -334,7 +337,7 @@ class Loop:
                 self._sender.flush()
                 return True
             self._judge.sent(event)
-            if self._answers(event):
+            if self._is_answered(event):
                 self._unanswered.add(event.event_id)
             self._sender.send(event)
             progress.sent += 1

@@ -39,7 +39,6 @@ def replay(
     from cli.configuration import load_configuration, submitted_configuration
     from cli.eventfiles import read_events, read_items
     from cli.loop import EventSender, Loop
-    from models.evaluation.prequential import PrequentialEvaluator
 
     console = Console(highlight=False)
     configuration = load_configuration(
@@ -51,12 +50,8 @@ def replay(
         sender = EventSender(configuration.kafka)
         sender.send_items(read_items(items))
         sender.close()
-    types = configuration.events.types
     loop = Loop(
-        configuration.kafka,
-        PrequentialEvaluator(configuration.slate.k),
-        counts=lambda event: event.type in types and types[event.type].weight > 0,
-        answers=lambda event: event.type not in types or types[event.type].makes_slate,
+        configuration,
         in_flight=in_flight,
         shift_ms=0 if original_time else shift_to_now_ms(file),
         events_per_s=pace,

@@ -25,8 +25,7 @@ BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 EVENT = Types.ROW([BYTES, Types.LONG(), Types.LONG()])
 EVENT_ROW = Types.ROW([Types.STRING(), EVENT])
 UPDATE_ROW = Types.ROW([Types.STRING(), Types.STRING(), BYTES])
-# Partitions without events must not hold up the others; but when all of them pause, the broadcast topics alone would
-# drive the watermark, to the wall clock: events are given longer.
+# Partitions without events must not hold up the others.
 EVENTS_IDLE_MS = 10_000
 UPDATES_IDLE_MS = 1_000
 _BATCH_BYTES = 262_144
@@ -39,7 +38,7 @@ def event_source(t_env: StreamTableEnvironment, configuration: Configuration, to
     to the clock before it can move the watermark.
     """
     ahead_s = max(1, configuration.events.max_future_ms // 1000)
-    kafka = configuration.kafka
+    options = _source_options(configuration.kafka, topic) | {"scan.watermark.idle-timeout": f"{EVENTS_IDLE_MS} ms"}
     t_env.execute_sql(
         f"""
         CREATE TEMPORARY TABLE events_source (
@@ -50,7 +49,7 @@ def event_source(t_env: StreamTableEnvironment, configuration: Configuration, to
             record_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
             event_time AS LEAST(record_time, TIMESTAMPADD(SECOND, {ahead_s}, CURRENT_ROW_TIMESTAMP())),
             WATERMARK FOR event_time AS event_time
-        ) WITH ({_options(_source_options(kafka, topic, idle_ms=EVENTS_IDLE_MS))})
+        ) WITH ({_options(options)})
         """
     )
     table = t_env.sql_query(
@@ -66,7 +65,7 @@ def event_source(t_env: StreamTableEnvironment, configuration: Configuration, to
 
 def update_source(t_env: StreamTableEnvironment, kafka: Kafka, topics: Iterable[str], *, from_ms: int) -> DataStream:
     """The compacted topics from a point of time on, as `UPDATE_ROW` of topic, key and value (None: a tombstone)."""
-    options = _source_options(kafka, ";".join(topics), idle_ms=UPDATES_IDLE_MS) | {
+    options = _source_options(kafka, ";".join(topics)) | {
         "scan.startup.mode": "timestamp",
         "scan.startup.timestamp-millis": str(from_ms),
     }
@@ -75,9 +74,7 @@ def update_source(t_env: StreamTableEnvironment, kafka: Kafka, topics: Iterable[
         CREATE TEMPORARY TABLE updates_source (
             k STRING,
             v BYTES,
-            record_topic STRING METADATA FROM 'topic' VIRTUAL,
-            record_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
-            WATERMARK FOR record_time AS record_time
+            record_topic STRING METADATA FROM 'topic' VIRTUAL
         ) WITH ({_options(options)})
         """
     )
@@ -87,7 +84,7 @@ def update_source(t_env: StreamTableEnvironment, kafka: Kafka, topics: Iterable[
     return typed(t_env.to_data_stream(table), UPDATE_ROW).assign_timestamps_and_watermarks(timeless)
 
 
-def _source_options(kafka: Kafka, topic: str, *, idle_ms: int) -> dict[str, str]:
+def _source_options(kafka: Kafka, topic: str) -> dict[str, str]:
     startup = {"earliest": "earliest-offset", "latest": "latest-offset", "committed": "group-offsets"}
     properties = {f"properties.{name}": value for name, value in kafka.properties.items()}
     return {"properties.fetch.min.bytes": "16384", "properties.fetch.max.wait.ms": "5"} | properties | {
@@ -97,7 +94,6 @@ def _source_options(kafka: Kafka, topic: str, *, idle_ms: int) -> dict[str, str]
         "properties.group.id": kafka.topic_prefix + kafka.consumer_group,
         "properties.auto.offset.reset": "earliest",
         "scan.startup.mode": startup[kafka.start_from],
-        "scan.watermark.idle-timeout": f"{idle_ms} ms",
         "key.format": "raw",
         "key.fields": "k",
         "value.format": "raw",

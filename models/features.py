@@ -142,7 +142,7 @@ def candidate_features(  # type: ignore[no-untyped-def]
     float32[n, WIDTH], columns in the order of `FEATURES`
     """
     n = len(candidates)
-    out = np.zeros((n, 29), np.float32)
+    out = np.zeros((n, WIDTH), np.float32)
     vector = np.zeros(64, np.float32)
     norm = category_vector(profile, categories, decay, vector)
     middle_year = profile_year(profile, year, decay)

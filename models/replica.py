@@ -70,7 +70,7 @@ def lookup_all(keys, slots, hashes, out):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def _slab_class(capacity):  # type: ignore[no-untyped-def]
     size_class = 0
-    while (8 << size_class) < capacity:
+    while (SMALLEST_SLAB << size_class) < capacity:
         size_class += 1
     return size_class
 
@@ -88,7 +88,7 @@ def _release(free, offset, capacity):  # type: ignore[no-untyped-def]
 def _grow_slab(lists, free, pool_used, neighbour, weights, item):  # type: ignore[no-untyped-def]
     """Move an item's list into a slab of twice the capacity; False when the pool is exhausted."""
     offset, length, capacity = lists[item, 0], lists[item, 1], lists[item, 2]
-    wanted = max(8, 2 * capacity)
+    wanted = max(SMALLEST_SLAB, 2 * capacity)
     size_class = _slab_class(wanted)
     if free[size_class, 0] > 0:
         target = free[size_class, free[size_class, 0]]

@@ -15,7 +15,6 @@ from cli.stack import Stack
 from cli.topics import create_topics
 from models.config import Configuration, parse_configuration
 from models.cooccurrence import Row, decode_row
-from models.evaluation.prequential import PrequentialEvaluator
 from models.events import Event
 from models.pipeline import LocalPipeline
 from models.topics import MODEL_UPDATES, topic_name
@@ -45,13 +44,7 @@ def submitted(config: Configuration) -> str:
 
 def loop(config: Configuration, *, in_flight: int = 64) -> Loop:
     """A loop around the job in which every event is answered and judged."""
-    return Loop(
-        config.kafka,
-        PrequentialEvaluator(config.slate.k),
-        counts=lambda event: True,
-        answers=lambda event: True,
-        in_flight=in_flight,
-    )
+    return Loop(config, in_flight=in_flight)
 
 
 def records(config: Configuration, topic: str, *, committed: bool = True) -> list[tuple[bytes | None, bytes | None]]:
