@@ -75,7 +75,7 @@ class EventSender:
 
     def __init__(self, kafka: Kafka, *, shift_ms: int = 0) -> None:
         self._producer = KafkaProducer(
-            bootstrap_servers=kafka.bootstrap_servers.split(","), linger_ms=1, **kafka.client_properties
+            bootstrap_servers=kafka.bootstrap_servers.split(","), linger_ms=5, **kafka.client_properties
         )
         self._events = topic_name(kafka.topic_prefix, EVENTS)
         self._items = topic_name(kafka.topic_prefix, ITEMS)
@@ -129,7 +129,7 @@ class TopicReader:
             enable_auto_commit=False,
             # a fetch costs about a millisecond: better a few full ones than many for a record or two
             fetch_min_bytes=65_536,
-            fetch_max_wait_ms=10,
+            fetch_max_wait_ms=20,
             **kafka.client_properties,
         )
         partitions = []
@@ -307,7 +307,7 @@ class Loop:
         while not exhausted or self._unanswered:
             exhausted = exhausted or self._send_some(source)
             before = progress.answered + progress.dead_letters
-            self._listen(5 if self._unanswered else 0)
+            self._listen(20 if self._is_full() else 5 if self._unanswered else 0)
             progress.waiting = len(self._unanswered)
             now_s = time.monotonic()
             if progress.answered + progress.dead_letters > before or not self._unanswered:
@@ -322,10 +322,13 @@ class Loop:
                 yield progress
         yield progress
 
+    def _is_full(self) -> bool:
+        return len(self._unanswered) >= self._in_flight
+
     def _send_some(self, source: Iterator[Event]) -> bool:
         """Send until enough events are unanswered or the pace is met; True when there are no more events."""
         progress = self.progress
-        while len(self._unanswered) < self._in_flight:
+        while not self._is_full():
             if self._pace is not None:
                 ahead_s = progress.sent / self._pace - (time.monotonic() - progress.started_s)
                 if ahead_s > 0:

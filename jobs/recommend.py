@@ -27,6 +27,8 @@ from jobs.metrics import attach_metrics
 from jobs.streams import (
     BYTES,
     EVENT,
+    LEARN_PATH_DELAY_MS,
+    SERVE_PATH_DELAY_MS,
     event_source,
     kafka_sink,
     keyed_in_jvm,
@@ -84,6 +86,7 @@ def build(inputs: Inputs, configuration: Configuration, *, bootstrap: bool = Tru
         .name("RECOMMEND")
         .uid("recommend")
         .slot_sharing_group(SERVE)
+        .set_buffer_timeout(LEARN_PATH_DELAY_MS)
     )
     put_in_slot_group(inputs.events, SERVE)
     put_in_slot_group(inputs.updates, SERVE)
@@ -104,7 +107,12 @@ def build(inputs: Inputs, configuration: Configuration, *, bootstrap: bool = Tru
 
 def _learn(messages: DataStream, operator: object, name: str, uid: str) -> DataStream:
     return (
-        keyed_in_jvm(messages, Types.LONG(), BYTES).process(operator, RECORD).name(name).uid(uid).slot_sharing_group(LEARN)
+        keyed_in_jvm(messages, Types.LONG(), BYTES)
+        .process(operator, RECORD)
+        .name(name)
+        .uid(uid)
+        .slot_sharing_group(LEARN)
+        .set_buffer_timeout(LEARN_PATH_DELAY_MS)
     )
 
 
@@ -114,9 +122,9 @@ def attach_sinks(t_env: StreamTableEnvironment, outputs: Outputs, configuration:
     exactly_once = configuration.flink.recommendations_guarantee == "exactly_once"
     guarantee = DeliveryGuarantee.EXACTLY_ONCE if exactly_once else DeliveryGuarantee.AT_LEAST_ONCE
     for stream, topic, delivery, group, linger_ms in (
-        (outputs.recommendations, RECOMMENDATIONS, guarantee, SERVE, 2),
-        (outputs.dead_letters, DEAD_LETTER, DeliveryGuarantee.EXACTLY_ONCE, SERVE, 50),
-        (outputs.model_updates, MODEL_UPDATES, DeliveryGuarantee.AT_LEAST_ONCE, LEARN, 20),
+        (outputs.recommendations, RECOMMENDATIONS, guarantee, SERVE, SERVE_PATH_DELAY_MS),
+        (outputs.dead_letters, DEAD_LETTER, DeliveryGuarantee.EXACTLY_ONCE, SERVE, LEARN_PATH_DELAY_MS),
+        (outputs.model_updates, MODEL_UPDATES, DeliveryGuarantee.AT_LEAST_ONCE, LEARN, LEARN_PATH_DELAY_MS),
     ):
         name = topic_name(kafka.topic_prefix, topic)
         sink = kafka_sink(kafka, name, delivery, linger_ms=linger_ms, transactional_prefix=topic)

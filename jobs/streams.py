@@ -28,6 +28,11 @@ UPDATE_ROW = Types.ROW([Types.STRING(), Types.STRING(), BYTES])
 # Partitions without events must not hold up the others.
 EVENTS_IDLE_MS = 10_000
 UPDATES_IDLE_MS = 1_000
+# What the serve path hands to the learn path may wait so long for more of its kind, and what comes back as well: a wake-up
+# costs as much as many records, and nobody waits for this one.
+LEARN_PATH_DELAY_MS = 50
+# What an event may wait for others between Kafka and RECOMMEND, and its answer between RECOMMEND and Kafka.
+SERVE_PATH_DELAY_MS = 5
 _BATCH_BYTES = 262_144
 
 
@@ -38,7 +43,9 @@ def event_source(t_env: StreamTableEnvironment, configuration: Configuration, to
     to the clock before it can move the watermark.
     """
     ahead_s = max(1, configuration.events.max_future_ms // 1000)
-    options = _source_options(configuration.kafka, topic) | {"scan.watermark.idle-timeout": f"{EVENTS_IDLE_MS} ms"}
+    options = _source_options(configuration.kafka, topic, max_wait_ms=SERVE_PATH_DELAY_MS) | {
+        "scan.watermark.idle-timeout": f"{EVENTS_IDLE_MS} ms"
+    }
     t_env.execute_sql(
         f"""
         CREATE TEMPORARY TABLE events_source (
@@ -65,7 +72,7 @@ def event_source(t_env: StreamTableEnvironment, configuration: Configuration, to
 
 def update_source(t_env: StreamTableEnvironment, kafka: Kafka, topics: Iterable[str], *, from_ms: int) -> DataStream:
     """The compacted topics from a point of time on, as `UPDATE_ROW` of topic, key and value (None: a tombstone)."""
-    options = _source_options(kafka, ";".join(topics)) | {
+    options = _source_options(kafka, ";".join(topics), max_wait_ms=LEARN_PATH_DELAY_MS) | {
         "scan.startup.mode": "timestamp",
         "scan.startup.timestamp-millis": str(from_ms),
     }
@@ -81,13 +88,15 @@ def update_source(t_env: StreamTableEnvironment, kafka: Kafka, topics: Iterable[
     table = t_env.sql_query("SELECT record_topic, k, v FROM updates_source")
     # never a watermark, idle for ever: the clock of updates is the wall's, and would make the events of a replay late
     timeless = WatermarkStrategy.no_watermarks().with_idleness(Duration.of_millis(UPDATES_IDLE_MS))
-    return typed(t_env.to_data_stream(table), UPDATE_ROW).assign_timestamps_and_watermarks(timeless)
+    updates = typed(t_env.to_data_stream(table), UPDATE_ROW).assign_timestamps_and_watermarks(timeless)
+    return updates.set_buffer_timeout(LEARN_PATH_DELAY_MS)
 
 
-def _source_options(kafka: Kafka, topic: str) -> dict[str, str]:
+def _source_options(kafka: Kafka, topic: str, *, max_wait_ms: int) -> dict[str, str]:
     startup = {"earliest": "earliest-offset", "latest": "latest-offset", "committed": "group-offsets"}
     properties = {f"properties.{name}": value for name, value in kafka.properties.items()}
-    return {"properties.fetch.min.bytes": "16384", "properties.fetch.max.wait.ms": "5"} | properties | {
+    fetch = {"properties.fetch.min.bytes": "16384", "properties.fetch.max.wait.ms": str(max_wait_ms)}
+    return fetch | properties | {
         "connector": "kafka",
         "topic": topic,
         "properties.bootstrap.servers": kafka.bootstrap_servers,

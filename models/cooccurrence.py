@@ -17,13 +17,16 @@ Pair message, one an event: ``version u8 | n u8 | item i64 | event_time_ms i64 |
 sitting u64 (bit d-1: same sitting as j_d) | j i64[n] | item_id utf-8``.
 
 Row, in state and as a `model-updates` record: the fields of ``ROW_HEADER`` | ``item_id utf-8, item_id_bytes long`` |
-``neighbour i64[n]`` | ``weights u32[n, len(COLUMNS)]``.
+``neighbour i64[n]`` | ``weights u32[n, len(COLUMNS)]``. A record may go on with ``base u32 | changed u16[m]``: of the row
+whose bytes have that CRC-32 only the neighbours at these positions are not the same. Whoever applied that row last can
+pass over the others; for everybody else the record is the whole row.
 """
 
 from __future__ import annotations
 
 import math
 import struct
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -62,6 +65,7 @@ ROW_HEADER = np.dtype(
 ROW_KIND = b"r"
 _HEADER = struct.Struct("<BcHIqqqddqqdqq")
 _PAIR = struct.Struct("<BBqqffQ")
+_BASE = struct.Struct("<I")
 assert _HEADER.size == ROW_HEADER.itemsize
 
 
@@ -127,9 +131,16 @@ def decode_pair_message(raw: bytes) -> PairMessage:
 
 
 class Row:
-    """What is known of one item: counts, decayed popularities, rating sums, and who came before it."""
+    """What is known of one item: counts, decayed popularities, rating sums, and who came before it.
+
+    Attributes
+    ----------
+    changed : bool[capacity], the neighbours that changed since the row was published
+    published : CRC-32 of the row as it was published last, None where that is not known
+    """
 
     __slots__ = (
+        "changed",
         "count",
         "events",
         "first_seen_ms",
@@ -141,6 +152,7 @@ class Row:
         "n",
         "pop_fast",
         "pop_slow",
+        "published",
         "value_count",
         "value_sum",
         "weights",
@@ -161,6 +173,8 @@ class Row:
         self.n = 0
         self.ids = np.zeros(16, np.int64)
         self.weights = np.zeros((16, len(COLUMNS)), np.int64)
+        self.changed = np.zeros(16, np.bool_)
+        self.published: int | None = None
 
     def neighbours(self) -> dict[int, tuple[int, ...]]:
         """The in-list as ``{neighbour hash: fixed-point weight of each column}``."""
@@ -211,13 +225,43 @@ def decode_row(raw: bytes) -> Row:
     capacity = max(16, n)
     row.ids = np.zeros(capacity, np.int64)
     row.weights = np.zeros((capacity, len(COLUMNS)), np.int64)
+    row.changed = np.zeros(capacity, np.bool_)
     row.ids[:n] = np.frombuffer(raw, "<i8", n, start)
     row.weights[:n] = np.frombuffer(raw, "<u4", n * len(COLUMNS), start + 8 * n).reshape(n, len(COLUMNS))
     return row
 
 
+def published_row(row: Row) -> bytes:
+    """The `model-updates` record of a row; it counts as published."""
+    raw = encode_row(row)
+    record = raw
+    if row.published is not None:
+        changed = np.flatnonzero(row.changed[: row.n]).astype("<u2")
+        record = b"".join((raw, _BASE.pack(row.published), changed.tobytes()))
+    row.published = zlib.crc32(raw)
+    row.changed[:] = False
+    return record
+
+
+def changed_neighbours(record: bytes, row_bytes: int) -> tuple[int | None, np.ndarray]:
+    """What a record says of the row before it.
+
+    Parameters
+    ----------
+    row_bytes : length of the row itself
+
+    Returns
+    -------
+    CRC-32 of the row before it (None where it says nothing), and u16[m], the positions that changed since
+    """
+    if len(record) < row_bytes + _BASE.size:
+        return None, np.zeros(0, "<u2")
+    (base,) = _BASE.unpack_from(record, row_bytes)
+    return base, np.frombuffer(record, "<u2", -1, row_bytes + _BASE.size)
+
+
 @njit(cache=True)
-def _add_pairs(ids, weights, n, bound, item, earlier, step_weights, sitting):  # type: ignore[no-untyped-def]
+def _add_pairs(ids, weights, changed, n, bound, item, earlier, step_weights, sitting):  # type: ignore[no-untyped-def]
     """Add one event's pairs to a row in place; returns the new number of neighbours."""
     # a message that is learned again after pair_items was lowered names more items than there are weights
     for d in range(min(earlier.shape[0], step_weights.shape[1])):
@@ -245,6 +289,7 @@ def _add_pairs(ids, weights, n, bound, item, earlier, step_weights, sitting):  #
         # a shift by 64 or more would read the bit of another item
         if d < 64 and (sitting >> np.uint64(d)) & np.uint64(1):
             weights[slot, 2] += step_weights[0, d]
+        changed[slot] = True
     return n
 
 
@@ -309,6 +354,7 @@ class CooccurrenceTable:
             row.landmark_ms += int(halvings * self._half_life_ms)
             row.count >>= halvings
             row.weights[: row.n] >>= halvings
+            row.changed[: row.n] = True
 
     def _count(self, row: Row, pair: PairMessage) -> None:
         row.events += 1
@@ -331,6 +377,7 @@ class CooccurrenceTable:
         row.n = _add_pairs(
             row.ids,
             row.weights,
+            row.changed,
             row.n,
             self._bound,
             row.item,
@@ -346,10 +393,11 @@ class CooccurrenceTable:
         grown = min(max(2 * capacity, wanted), max(self._bound, capacity))
         row.ids = np.concatenate((row.ids, np.zeros(grown - capacity, np.int64)))
         row.weights = np.concatenate((row.weights, np.zeros((grown - capacity, len(COLUMNS)), np.int64)))
+        row.changed = np.concatenate((row.changed, np.zeros(grown - capacity, np.bool_)))
 
     def take_updates(self) -> list[tuple[str, bytes]]:
         """The rows that changed since the last call, as ``(key, bytes)`` records; they count as published."""
-        records = [(_row_key(item), encode_row(self._rows[item])) for item in self._unpublished]
+        records = [(_row_key(item), published_row(self._rows[item])) for item in self._unpublished]
         self._unpublished.clear()
         return records
 

@@ -11,12 +11,13 @@ the slots of an item are its neighbours rounded up to a power of two, at most `m
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from models.cooccurrence import COLUMNS, ROW_HEADER, ROW_KIND, ROW_VERSION, SCALE
+from models.cooccurrence import COLUMNS, ROW_HEADER, ROW_KIND, ROW_VERSION, SCALE, changed_neighbours
 from models.identity import hash64
 
 WIDTH = len(COLUMNS)
@@ -197,6 +198,36 @@ def _apply_in_list(  # type: ignore[no-untyped-def]
     return True
 
 
+@njit(cache=True)
+def _apply_changes(  # type: ignore[no-untyped-def]
+    lists, free, pool_used, neighbour, weights, bound, item, previous, positions, others, fixed, scale
+):
+    """Mirror those neighbours of an in-list that are not the same any more.
+
+    `positions` are their places in the in-list, `others` and `fixed` what stands there now. Returns False when the pool is
+    exhausted: grow it and call again.
+    """
+    width = fixed.shape[1]
+    values = np.zeros(width, np.float32)
+    for k in range(len(positions)):
+        if positions[k] < len(previous):
+            other = previous[positions[k]]
+            if other != others[k]:
+                _set_weights(lists, free, pool_used, neighbour, weights, bound, item, other, True, values)
+                _set_weights(lists, free, pool_used, neighbour, weights, bound, other, item, False, values)
+    for k in range(len(positions)):
+        other = others[k]
+        if other == item:
+            continue
+        for c in range(width):
+            values[c] = np.float32(fixed[positions[k], c] / scale)
+        if not _set_weights(lists, free, pool_used, neighbour, weights, bound, other, item, False, values):
+            return False
+        if not _set_weights(lists, free, pool_used, neighbour, weights, bound, item, other, True, values):
+            return False
+    return True
+
+
 class Replica:
     """Dense, inverted copy of all published rows and of the catalogue.
 
@@ -260,6 +291,7 @@ class Replica:
         grown("categories", (capacity,), np.uint64)
         grown("available", (capacity,), np.bool_)
         grown("year", (capacity,), np.float32, np.nan)
+        grown("_applied", (capacity,), np.int64, -1)
         grown("_before", (capacity,), np.int32)
         grown("_marks", (capacity + 1,), np.int64)
 
@@ -271,6 +303,7 @@ class Replica:
     year: np.ndarray
     neighbour: np.ndarray
     weights: np.ndarray
+    _applied: np.ndarray
     _before: np.ndarray
     _marks: np.ndarray
 
@@ -339,8 +372,15 @@ class Replica:
         for column, name in enumerate(self.STATS[1:], start=1):
             stats[column] = head[name]
         neighbours = np.frombuffer(raw, "<i8", n, ids_at)
-        fixed = np.frombuffer(raw, "<u4", n * WIDTH, ids_at + 8 * n).reshape(n, WIDTH)
-        self._relate(index, self._indices_for(neighbours), fixed)
+        weights_at = ids_at + neighbours.nbytes
+        fixed = np.frombuffer(raw, "<u4", n * WIDTH, weights_at).reshape(n, WIDTH)
+        end = weights_at + fixed.nbytes
+        base, changed = changed_neighbours(raw, end)
+        if base is not None and base == self._applied[index]:
+            self._change(index, neighbours, changed, fixed)
+        else:
+            self._relate(index, self._indices_for(neighbours), fixed)
+        self._applied[index] = zlib.crc32(memoryview(raw)[:end])
         self.rows_applied += 1
 
     def _indices_for(self, hashes: np.ndarray) -> np.ndarray:
@@ -349,6 +389,30 @@ class Replica:
             for position in np.flatnonzero(indices < 0):
                 indices[position] = self._index_for(int(hashes[position]))
         return indices
+
+    def _change(self, index: int, neighbours: np.ndarray, changed: np.ndarray, fixed: np.ndarray) -> None:
+        """Replace the in-list of an item by one that differs from it at the positions `changed` only."""
+        previous = self._in_lists[index]
+        others = self._indices_for(neighbours[changed])
+        while not _apply_changes(
+            self.lists,
+            self._free,
+            self._pool_used,
+            self.neighbour,
+            self.weights,
+            self.max_neighbours,
+            index,
+            previous,
+            changed,
+            others,
+            fixed,
+            float(SCALE),
+        ):
+            self._allocate_pool(2 * len(self.neighbour))
+        if len(neighbours) > len(previous):
+            previous = np.concatenate((previous, np.empty(len(neighbours) - len(previous), np.int32)))
+            self._in_lists[index] = previous
+        previous[changed] = others
 
     def _relate(self, index: int, neighbours: np.ndarray, fixed: np.ndarray) -> None:
         while not _apply_in_list(

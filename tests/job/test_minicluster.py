@@ -26,7 +26,7 @@ from jobs.recommend import MAX_PARALLELISM, Inputs, build, environment
 from jobs.streams import EVENT_ROW, UPDATE_ROW, shard_keys, typed
 from models.config import Configuration, Flink, ItemCF, Learner, Policy, Scorer, Slate
 from models.cooccurrence import Row as CooccurrenceRow
-from models.cooccurrence import encode_row
+from models.cooccurrence import decode_row, encode_row
 from models.events import Event
 from models.identity import slate_id
 from models.learner import weights_key
@@ -149,7 +149,7 @@ class Running:
 
 
 def published(table: Iterable[CooccurrenceRow]) -> dict[str, bytes]:
-    """The rows of a table, as they are published."""
+    """The rows of a table, as they are published the first time."""
     return {f"row:{row.item & 0xFFFFFFFFFFFFFFFF:016x}": encode_row(row) for row in table}
 
 
@@ -163,8 +163,8 @@ def learned(events: Iterable[Event], config: Configuration) -> dict[bytes, bytes
 
 
 def newest_rows(records: Iterable[tuple[Any, ...]]) -> dict[bytes, bytes]:
-    """What a reader of the compacted topic ends with."""
-    return {key: value for key, value in records if key.startswith(b"row:")}
+    """What a reader of the compacted topic ends with: rows, without what they say of the records before them."""
+    return {key: encode_row(decode_row(value)) for key, value in records if key.startswith(b"row:")}
 
 
 # ------------------------------------------------------------------------------------------------ the job

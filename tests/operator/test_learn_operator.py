@@ -9,7 +9,7 @@ import pytest
 from pyflink.common import Row
 
 from models.config import Configuration, ItemCF, Learner, Scorer
-from models.cooccurrence import CooccurrenceTable, PairMessage, encode_pair_message
+from models.cooccurrence import CooccurrenceTable, PairMessage, decode_row, encode_pair_message, encode_row
 from models.examples import encode_pending, label_pending
 from models.features import WIDTH
 from models.learner import Learner as RankerLearner
@@ -66,8 +66,8 @@ def table_rows(messages: Iterable[bytes]) -> dict[bytes, bytes]:
 
 
 def newest(records: Iterable[Row]) -> dict[bytes, bytes]:
-    """What a reader of the compacted topic ends with."""
-    return {record[0]: record[1] for record in records}
+    """What a reader of the compacted topic ends with: rows, without what they say of the records before them."""
+    return {record[0]: encode_row(decode_row(record[1])) for record in records}
 
 
 def running(backend: FakeBackend | None = None) -> Running:

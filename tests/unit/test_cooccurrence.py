@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from models.cooccurrence import (
     CooccurrenceTable,
     PairMessage,
     Row,
+    changed_neighbours,
     decode_pair_message,
     decode_row,
     encode_pair_message,
@@ -250,7 +252,7 @@ def test_a_row_comes_back_as_it_went(item_id):
     row = table.row(-9)
     back = decode_row(encode_row(row))
     for name in Row.__slots__:
-        if name not in ("ids", "weights"):
+        if name not in ("ids", "weights", "changed"):
             assert getattr(back, name) == getattr(row, name), name
     assert back.neighbours() == row.neighbours()
 
@@ -312,7 +314,7 @@ def test_a_snapshot_holds_only_what_changed_since_the_last_one():
 def test_updates_are_taken_once_each_row_in_its_latest_state():
     table = learned([pair(1, []), pair(-2, [1]), pair(-2, [1])])
     assert table.has_updates()
-    assert dict(table.take_updates()) == {
+    assert dict(table.take_updates()) == {  # the first record of a row has no base
         "row:0000000000000001": encode_row(table.row(1)),
         "row:fffffffffffffffe": encode_row(table.row(-2)),
     }
@@ -322,6 +324,19 @@ def test_updates_are_taken_once_each_row_in_its_latest_state():
     table.learn_one(pair(1, []))
     assert [key for key, _ in table.take_updates()] == ["row:0000000000000001"]
     assert [key for key, _ in table.take_snapshot()] == ["row:0000000000000001"]
+
+
+def test_a_record_names_the_neighbours_that_changed_since_the_row_it_is_based_on():
+    table = learned([pair(1, [10, 11, 12, 13])])
+    ((_, first),) = table.take_updates()
+    table.learn_one(pair(1, [12, 14]))
+    ((_, second),) = table.take_updates()
+    row = encode_row(table.row(1))
+    assert second.startswith(row)
+    base, changed = changed_neighbours(second, len(row))
+    assert (base, changed.tolist()) == (zlib.crc32(first), [2, 4])
+    assert changed_neighbours(first, len(first))[0] is None
+    assert encode_row(decode_row(second)) == row
 
 
 def test_a_row_that_was_never_learned_is_a_key_error():

@@ -134,6 +134,21 @@ def test_rows_may_come_in_any_order_and_any_number_of_times():
     assert (len(replica), replica.known_items) == known
 
 
+def test_a_replica_that_missed_a_record_takes_the_next_one_as_the_whole_row():
+    table, follower, latecomer = CooccurrenceTable(ItemCF(neighbours=12), Popularity()), new_replica(), new_replica()
+    draw = np.random.default_rng(8)
+    for number in range(200):
+        table.learn_one(pair(number % 5, draw.integers(30, size=3).tolist()))
+        for _, raw in table.take_updates():
+            follower.apply_row(raw)
+            if number % 3 == 0:
+                latecomer.apply_row(raw)
+    for item in range(5):
+        raw = encode_row(table.row(hash64(f"i{item}")))
+        latecomer.apply_row(raw)
+    assert held(follower) == held(latecomer) == inverted(table)
+
+
 def test_a_replica_grows_beyond_its_first_items_and_its_first_pool():
     table, replica = CooccurrenceTable(ItemCF(), Popularity()), new_replica()
     learn_randomly(table, replica, seed=5, events=2_500, items=1_500, publish_every=100)
