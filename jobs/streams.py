@@ -31,7 +31,7 @@ UPDATES_IDLE_MS = 1_000
 # What the serve path hands to the learn path may wait so long for more of its kind, and what comes back as well: a wake-up
 # costs as much as many records, and nobody waits for this one.
 LEARN_PATH_DELAY_MS = 50
-# What an event may wait for others between Kafka and RECOMMEND, and its answer between RECOMMEND and Kafka.
+# What an answer may wait for others between RECOMMEND and Kafka.
 SERVE_PATH_DELAY_MS = 5
 _BATCH_BYTES = 262_144
 
@@ -43,9 +43,7 @@ def event_source(t_env: StreamTableEnvironment, configuration: Configuration, to
     to the clock before it can move the watermark.
     """
     ahead_s = max(1, configuration.events.max_future_ms // 1000)
-    options = _source_options(configuration.kafka, topic, max_wait_ms=SERVE_PATH_DELAY_MS) | {
-        "scan.watermark.idle-timeout": f"{EVENTS_IDLE_MS} ms"
-    }
+    options = _source_options(configuration.kafka, topic) | {"scan.watermark.idle-timeout": f"{EVENTS_IDLE_MS} ms"}
     t_env.execute_sql(
         f"""
         CREATE TEMPORARY TABLE events_source (
@@ -72,7 +70,7 @@ def event_source(t_env: StreamTableEnvironment, configuration: Configuration, to
 
 def update_source(t_env: StreamTableEnvironment, kafka: Kafka, topics: Iterable[str], *, from_ms: int) -> DataStream:
     """The compacted topics from a point of time on, as `UPDATE_ROW` of topic, key and value (None: a tombstone)."""
-    options = _source_options(kafka, ";".join(topics), max_wait_ms=LEARN_PATH_DELAY_MS) | {
+    options = _source_options(kafka, ";".join(topics)) | {
         "scan.startup.mode": "timestamp",
         "scan.startup.timestamp-millis": str(from_ms),
     }
@@ -92,11 +90,10 @@ def update_source(t_env: StreamTableEnvironment, kafka: Kafka, topics: Iterable[
     return updates.set_buffer_timeout(LEARN_PATH_DELAY_MS)
 
 
-def _source_options(kafka: Kafka, topic: str, *, max_wait_ms: int) -> dict[str, str]:
+def _source_options(kafka: Kafka, topic: str) -> dict[str, str]:
     startup = {"earliest": "earliest-offset", "latest": "latest-offset", "committed": "group-offsets"}
     properties = {f"properties.{name}": value for name, value in kafka.properties.items()}
-    fetch = {"properties.fetch.min.bytes": "16384", "properties.fetch.max.wait.ms": str(max_wait_ms)}
-    return fetch | properties | {
+    return properties | {
         "connector": "kafka",
         "topic": topic,
         "properties.bootstrap.servers": kafka.bootstrap_servers,
