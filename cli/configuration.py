@@ -43,6 +43,26 @@ def load_configuration(path: Path | None, overrides: dict[str, dict[str, Any]] |
         raise UserError(str(error)) from None
 
 
+def target_configuration(path: Path | None, overrides: dict[str, dict[str, Any]] | None = None) -> Configuration:
+    """`load_configuration` for a command that needs a Kafka which is there already.
+
+    Raises
+    ------
+    UserError
+        Also when nothing names a Kafka and no local stack is up: the default address may be somebody else's.
+    """
+    kafka = (overrides or {}).get("kafka", {})
+    named = kafka.get("bootstrap_servers") or (path is not None and _names_a_kafka(_read(path)))
+    if not named and Stack.find(Home.from_environment()) is None:
+        raise UserError("no local stack is up: start one with `flinkrec up`, or name a Kafka with --bootstrap-servers")
+    return load_configuration(path, overrides)
+
+
+def _names_a_kafka(mapping: Any) -> bool:
+    kafka = mapping.get("kafka") if isinstance(mapping, dict) else None
+    return isinstance(kafka, dict) and "bootstrap_servers" in kafka
+
+
 def on_own_topics(configuration: Configuration, stack: Stack, *, prefix: str) -> Configuration:
     """The same configuration on a local stack, and on topics under a prefix that nobody else uses."""
     kafka = msgspec.structs.replace(

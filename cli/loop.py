@@ -10,11 +10,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
 
 from cli.errors import UserError
 from models.config import Configuration, Kafka
@@ -64,6 +66,15 @@ class Answer(msgspec.Struct):
 decode_answer = msgspec.json.Decoder(Answer).decode
 
 
+@contextmanager
+def _said_for(kafka: Kafka) -> Iterator[None]:
+    """Say in one sentence that a broker does not answer."""
+    try:
+        yield
+    except KafkaError as error:
+        raise UserError(f"no Kafka broker answers at {kafka.bootstrap_servers}: {error}") from None
+
+
 class EventSender:
     """Writes events and catalogue items to their topics.
 
@@ -74,9 +85,10 @@ class EventSender:
     """
 
     def __init__(self, kafka: Kafka, *, shift_ms: int = 0) -> None:
-        self._producer = KafkaProducer(
-            bootstrap_servers=kafka.bootstrap_servers.split(","), linger_ms=5, **kafka.client_properties
-        )
+        with _said_for(kafka):
+            self._producer = KafkaProducer(
+                bootstrap_servers=kafka.bootstrap_servers.split(","), linger_ms=5, **kafka.client_properties
+            )
         self._events = topic_name(kafka.topic_prefix, EVENTS)
         self._items = topic_name(kafka.topic_prefix, ITEMS)
         self._shift_ms = shift_ms
@@ -123,15 +135,16 @@ class TopicReader:
     """
 
     def __init__(self, kafka: Kafka, topics: Iterable[str], *, from_beginning: bool = False) -> None:
-        self._consumer = KafkaConsumer(
-            bootstrap_servers=kafka.bootstrap_servers.split(","),
-            group_id=None,
-            enable_auto_commit=False,
-            # a fetch costs about a millisecond: better a few full ones than many for a record or two
-            fetch_min_bytes=65_536,
-            fetch_max_wait_ms=20,
-            **kafka.client_properties,
-        )
+        with _said_for(kafka):
+            self._consumer = KafkaConsumer(
+                bootstrap_servers=kafka.bootstrap_servers.split(","),
+                group_id=None,
+                enable_auto_commit=False,
+                # a fetch costs about a millisecond: better a few full ones than many for a record or two
+                fetch_min_bytes=65_536,
+                fetch_max_wait_ms=20,
+                **kafka.client_properties,
+            )
         partitions = []
         for topic in topics:
             name = topic_name(kafka.topic_prefix, topic)

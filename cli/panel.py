@@ -59,7 +59,7 @@ class Figures:
     def model_version(self) -> str:
         """Restart epoch and number of the network that ranked the latest slate."""
         versions = self.progress.last.versions if self.progress.last else {}
-        return versions.get("ranker", "none yet").split("-")[0]
+        return versions.get("ranker", "none yet").split("-")[0].split(".")[-1]
 
 
 def progress_panel(figures: Figures, titles: Mapping[str, str], *, user: str | None = None) -> RenderableType:

@@ -36,12 +36,12 @@ def replay(
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from cli.configuration import load_configuration, submitted_configuration
+    from cli.configuration import submitted_configuration, target_configuration
     from cli.eventfiles import read_events, read_items
     from cli.loop import EventSender, Loop
 
     console = Console(highlight=False)
-    configuration = load_configuration(
+    configuration = target_configuration(
         config or submitted_configuration(), {"kafka": {"bootstrap_servers": bootstrap_servers}}
     )
     pace = parse_speed(speed)

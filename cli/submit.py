@@ -25,11 +25,11 @@ def submit(
     TaskManagers are restarted first, so that they run the code as it is now.
     """
     from cli.cluster import submit_job
-    from cli.configuration import load_configuration
+    from cli.configuration import target_configuration
     from cli.topics import create_topics
 
     console = Console(highlight=False)
-    configuration = load_configuration(
+    configuration = target_configuration(
         config, {"kafka": {"bootstrap_servers": bootstrap_servers}, "flink": {"jobmanager": jobmanager}}
     )
     created = create_topics(configuration.kafka)

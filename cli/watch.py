@@ -35,10 +35,10 @@ def watch(
     Without --config it looks at the topics of the job that was submitted last. With --once the exit code is 1 when
     there is no slate.
     """
-    from cli.configuration import load_configuration, submitted_configuration
+    from cli.configuration import submitted_configuration, target_configuration
 
     console = Console(highlight=False, markup=False)
-    kafka = load_configuration(
+    kafka = target_configuration(
         config or submitted_configuration(),
         {"kafka": {"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix}},
     ).kafka

@@ -27,7 +27,8 @@ EVENT_ROW = Types.ROW([Types.STRING(), EVENT])
 UPDATE_ROW = Types.ROW([Types.STRING(), Types.STRING(), BYTES])
 # Partitions without events must not hold up the others.
 EVENTS_IDLE_MS = 10_000
-UPDATES_IDLE_MS = 1_000
+# Updates have no clock, and are out of the watermark from their first pause on (for good: nothing makes them active again).
+UPDATES_IDLE_MS = 1
 # What the serve path hands to the learn path may wait so long for more of its kind, and what comes back as well: a wake-up
 # costs as much as many records, and nobody waits for this one.
 LEARN_PATH_DELAY_MS = 50
@@ -60,7 +61,7 @@ def event_source(t_env: StreamTableEnvironment, configuration: Configuration, to
     table = t_env.sql_query(
         """
         SELECT
-            COALESCE(k, JSON_VALUE(CAST(v AS STRING), '$.user_id' NULL ON EMPTY NULL ON ERROR), '') AS k,
+            COALESCE(k, TRIM(JSON_VALUE(CAST(v AS STRING), '$.user_id' NULL ON EMPTY NULL ON ERROR)), '') AS k,
             CAST(ROW(v, CAST(record_partition AS BIGINT), record_offset) AS ROW<v BYTES, p BIGINT, o BIGINT>) AS record
         FROM events_source
         """

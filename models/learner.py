@@ -58,9 +58,13 @@ class Learner:
     ----------
     learner, scorer : sections of the configuration
     name : of the network, part of the published key
+    epoch : of its versions, unless a snapshot asks for a later one. Versions of an earlier life are older only if it rises
+        from life to life, also from one that left no snapshot: the time of the start in seconds does
     """
 
-    def __init__(self, learner: LearnerConfig, scorer: ScorerConfig, *, name: str = "ranker") -> None:
+    def __init__(
+        self, learner: LearnerConfig, scorer: ScorerConfig, *, name: str = "ranker", epoch: int = 0
+    ) -> None:
         self._config = learner
         self._key = weights_key(name)
         generator = torch.random.get_rng_state()
@@ -70,7 +74,8 @@ class Learner:
         self._optimiser = torch.optim.Adam(self.network.parameters(), lr=learner.learning_rate, foreach=True)
         self._mean = np.zeros(WIDTH)
         self._square = np.ones(WIDTH)
-        self._meta = _Meta()
+        self._epoch = epoch
+        self._meta = _Meta(epoch=epoch)
         self._waiting: list[bytes] = []
         self._ring: dict[int, list[bytes]] = {}
         self._unsaved_slots: set[int] = set()
@@ -196,7 +201,7 @@ class Learner:
         if not saved:
             return
         self._meta = msgspec.json.decode(saved["meta"], type=_Meta)
-        self._meta.epoch += 1
+        self._meta.epoch = max(self._meta.epoch + 1, self._epoch)
         self._steps_published = self._meta.batches
         self._waiting = _unpack(saved["waiting"])
         ring = {int(key[6:]): raw for key, raw in saved.items() if key.startswith("batch:")}

@@ -2,7 +2,7 @@
 
 Layout of a `model-updates` record under the key ``weights:NAME`` (little endian): ``version u8 | kind 'w' | epoch u32 |
 number u64 | content hash 8 bytes | safetensors``. A version is newer than another when its (epoch, number) is larger: the
-epoch rises each time the learner is restored, so that versions of two lives of the learner are never confused.
+epoch rises each time the learner starts, so that versions of two lives of the learner are never confused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Version:
 
     Parameters
     ----------
-    epoch : restarts of the learner before this version
+    epoch : of the life of the learner that made it; in the job the time of its start in seconds, or later
     number : of the version within the epoch's lineage, rising
     content : first 8 bytes of the BLAKE2 hash of the weights, hexadecimal
     """

@@ -17,6 +17,7 @@ Late, duplicate and malformed events
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -102,7 +103,7 @@ def learn_ranker(configuration: Configuration) -> Learn:
     learner, scorer = configuration.learner, configuration.scorer
     return Learn(
         configuration,
-        lambda: Learner(learner, scorer),
+        lambda: Learner(learner, scorer, epoch=int(time.time())),
         snapshot_every=learner.snapshot_every,
         publish_interval_ms=0,
     )

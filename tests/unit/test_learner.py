@@ -164,6 +164,23 @@ def test_every_life_of_a_learner_publishes_newer_versions_than_the_one_before():
     assert again.content == lost.content
 
 
+@pytest.mark.parametrize("restored", [True, False], ids=["from its snapshot", "from nothing"])
+def test_a_life_that_starts_later_publishes_newer_versions(restored):
+    stream = examples(64)
+    first = Learner(LearnerConfig(), Scorer(), epoch=1_000)
+    for raw in stream:
+        first.learn_one(raw)
+    old = decode_version(first.take_updates()[0][1])[0]
+    second = Learner(LearnerConfig(), Scorer(), epoch=1_005)
+    if restored:
+        second.load_snapshot(first.take_snapshot())
+    for raw in stream:
+        second.learn_one(raw)
+    new = decode_version(second.take_updates()[0][1])[0]
+    assert (old.epoch, new.epoch) == (1_000, 1_005)
+    assert new > old
+
+
 def test_a_batch_whose_loss_is_not_finite_is_skipped():
     poison = np.full((5, WIDTH), np.nan, np.float16)
     made = learner(LearnerConfig(batch_examples=1, replay_batches=0), [example_of(poison, 0)])

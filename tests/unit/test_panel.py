@@ -37,7 +37,7 @@ def slate(*items: ShownItem, user_id: str = "405") -> Answer:
         seq=17,
         items=list(items),
         timings=AnswerTimings(),
-        versions={"ranker": "0.42-c0ffee"},
+        versions={"ranker": "1795540371.4217-c0ffee"},
     )
 
 
@@ -67,7 +67,7 @@ def test_the_panel_holds_every_figure_and_fits_80_by_24():
     text = "\n".join(shown)
     for part in ("HR@10", "0.2312", "NDCG@10", "0.1193", "precision@10", "0.0232", "recall@10", "F1@10", "0.0422"):
         assert part in text
-    for part in ("0.5321", "9.98", "latency p50", "10 ms", "latency p99", "200 ms", "dead letters", "0.42"):
+    for part in ("0.5321", "9.98", "latency p50", "10 ms", "latency p99", "200 ms", "dead letters", "4217"):
         assert part in text
     assert "55%" in shown[1]
     assert "550 of 1,000 events, 54 events/s, 8 s left" in shown[2]
