@@ -57,7 +57,7 @@ class Figures:
 
     @property
     def model_version(self) -> str:
-        """Restart epoch and number of the network that ranked the latest slate."""
+        """Number of the network that ranked the latest slate."""
         versions = self.progress.last.versions if self.progress.last else {}
         return versions.get("ranker", "none yet").split("-")[0].split(".")[-1]
 

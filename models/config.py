@@ -163,7 +163,6 @@ class Slate(Section, frozen=True, kw_only=True):
 
 class Metrics(Section, frozen=True, kw_only=True):
     window_s: PositiveInt = 60
-    latency_buckets_ms: tuple[PositiveInt, ...] = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 60_000)
 
 
 class Configuration(Section, frozen=True, kw_only=True):
@@ -297,11 +296,4 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
         "kafka.transaction_timeout_ms",
         "more than flink.checkpoint_interval_ms",
         c.kafka.transaction_timeout_ms,
-    )
-    buckets = c.metrics.latency_buckets_ms
-    require(
-        len(buckets) > 0 and list(buckets) == sorted(set(buckets)),
-        "metrics.latency_buckets_ms",
-        "rising values",
-        buckets,
     )

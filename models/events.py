@@ -70,8 +70,6 @@ class Refusal(StrEnum):
     """The Kafka key names another user than the payload."""
     DUPLICATE = "duplicate"
     """Found by the recommender: this user's event id was seen before."""
-    LATE = "late"
-    """Found by the recommender: behind the watermark by more than events.late_after_ms."""
     TOO_MANY = "too_many"
     """Found by the recommender: more than events.max_events_per_minute of one user."""
     TOMBSTONE_KEY = "tombstone_key"

@@ -5,7 +5,7 @@ Layout of the packed state (little endian, version byte first)
 ``HEADER`` | ``items: ITEM_DTYPE[n_items]``, the latest last | ``event id hashes i64[n_dedup]``, a ring written at
 ``dedup_at`` | ``last slate: item hashes i64[n_slate]``, by position.
 
-Size bound: 64 + 25 * profile.items + 8 * profile.dedup_events + 8 * slate.k bytes (about 1.9 kB by default).
+Size bound: 68 + 25 * profile.items + 8 * profile.dedup_events + 8 * slate.k bytes (about 1.9 kB by default).
 
 The hashes of all items a user ever touched are a state of their own (`SeenItems`), since most users have more of them
 than the profile keeps: ``version u8 | i64[n]``, the oldest first, at most profile.seen_items; what is older than that

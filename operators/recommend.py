@@ -15,7 +15,10 @@ Outputs
     main: Row(user id, JSON) for `recommendations`; side: pair messages, examples, facts, dead letters
 Late, duplicate and malformed events
     A malformed event, a duplicate, and one too many become one dead letter each, and nothing else. A late event is
-    learned like any other and counted. Nothing that arrives stops the job.
+    learned like any other and counted. Nothing that arrives stops the job. A catalogue entry that cannot be read becomes a dead
+    letter when it arrives; the bootstrap, which meets it again at every start, only counts it.
+Flink metrics
+    one counter for each reason of a refusal, such as ``rejected_not_json``
 """
 
 from __future__ import annotations
@@ -86,6 +89,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._user = self._value_state(runtime_context, "user")
         self._seen = self._value_state(runtime_context, "seen")
         self._pending = self._value_state(runtime_context, "pending")
+        metrics = runtime_context.get_metrics_group()
+        self._refused = {reason: metrics.counter(reason.counter) for reason in Refusal}
         if self._bootstrap:
             topics = (self._items_topic, topic_name(prefix, MODEL_UPDATES))
             kafka = self._config.kafka
@@ -116,6 +121,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             user = self._load()
             self._recommender.admit(user, event, now_ms=now_ms)
         except Rejected as rejected:
+            self._refused[rejected.reason].inc()
             letter = DeadLetter.of(
                 rejected,
                 raw,
@@ -203,6 +209,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         try:
             self._recommender.apply_catalogue(key, value)
         except Rejected as rejected:
+            self._refused[rejected.reason].inc()
             return rejected
         return None
 

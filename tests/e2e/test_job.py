@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections import Counter
 
 import pytest
@@ -127,7 +128,9 @@ def test_a_network_is_trained_and_serves(run: running.Configuration) -> None:
     )
     last = running.values(run, RECOMMENDATIONS)[-1]
 
-    assert last["versions"]["ranker"].startswith("0.")
+    epoch, number = last["versions"]["ranker"].split("-")[0].split(".")
+    assert time.time() - 3_600 < int(epoch) <= time.time(), "the epoch is the time at which the learner started"
+    assert int(number) >= 1
     assert 0 < last["items"][0]["probability"] < 1
 
 

@@ -7,6 +7,7 @@ copy is an operator after a restore.
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -24,6 +25,7 @@ class FakeBackend:
     timers : (time, key) of the registered processing-time timers
     registrations : all calls that registered a timer, also repeated ones
     descriptors : by state name
+    counts : of the operator's Flink counters
     key, now_ms, watermark_ms : what the operator sees while it processes one element
     """
 
@@ -32,6 +34,7 @@ class FakeBackend:
         self.timers: set[tuple[int, Any]] = set()
         self.registrations: list[tuple[int, Any]] = []
         self.descriptors: dict[str, Any] = {}
+        self.counts: Counter[str] = Counter()
         self.key: Any = None
         self.now_ms = 0
         self.watermark_ms = NO_WATERMARK_MS
@@ -97,11 +100,27 @@ def _only_bytes(value: Any) -> bytes:
     return value
 
 
+class FakeCounter:
+    """One counter of the operator's metrics."""
+
+    def __init__(self, counts: Counter[str], name: str) -> None:
+        self._counts, self._name = counts, name
+
+    def inc(self) -> None:
+        self._counts[self._name] += 1
+
+
 class FakeRuntimeContext:
     """Hands out state that lives in a backend."""
 
     def __init__(self, backend: FakeBackend) -> None:
         self._backend = backend
+
+    def get_metrics_group(self) -> FakeRuntimeContext:
+        return self
+
+    def counter(self, name: str) -> FakeCounter:
+        return FakeCounter(self._backend.counts, name)
 
     def get_state(self, descriptor: ValueStateDescriptor) -> FakeValueState:
         return FakeValueState(self._backend, self._registered(descriptor))

@@ -86,7 +86,6 @@ def test_what_a_file_says_replaces_the_default_and_nothing_else():
             "more than flink.checkpoint_interval_ms",
             "600000",
         ),
-        ({"metrics": {"latency_buckets_ms": [2, 1]}}, "metrics.latency_buckets_ms", "rising values", "(2, 1)"),
     ],
 )
 def test_an_error_names_file_key_expectation_and_finding(mapping, key, expected, got):

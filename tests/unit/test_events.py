@@ -194,7 +194,7 @@ def test_a_rejection_survives_pickling():
 
 
 def test_every_refusal_has_a_counter_of_its_own():
-    assert Refusal.LATE.counter == "rejected_late"
+    assert Refusal.TOO_OLD.counter == "rejected_too_old"
     assert len({reason.counter for reason in Refusal}) == len(Refusal)
 
 
