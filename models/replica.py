@@ -12,6 +12,7 @@ the slots of an item are its neighbours rounded up to a power of two, at most `m
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -394,7 +395,20 @@ class Replica:
         """Replace the in-list of an item by one that differs from it at the positions `changed` only."""
         previous = self._in_lists[index]
         others = self._indices_for(neighbours[changed])
-        while not _apply_changes(
+        self._mirror(_apply_changes, index, previous, changed, others, fixed, float(SCALE))
+        if len(neighbours) > len(previous):
+            previous = np.concatenate((previous, np.empty(len(neighbours) - len(previous), np.int32)))
+            self._in_lists[index] = previous
+        previous[changed] = others
+
+    def _relate(self, index: int, neighbours: np.ndarray, fixed: np.ndarray) -> None:
+        previous = self._in_lists.get(index, _NOBODY)
+        self._mirror(_apply_in_list, index, previous, neighbours, fixed, float(SCALE), self._before, self._marks)
+        self._in_lists[index] = neighbours
+
+    def _mirror(self, kernel: Callable[..., bool], index: int, previous: np.ndarray, *change: Any) -> None:
+        """Let a kernel write into the lists of the pool, which grows until there is room."""
+        while not kernel(
             self.lists,
             self._free,
             self._pool_used,
@@ -403,35 +417,9 @@ class Replica:
             self.max_neighbours,
             index,
             previous,
-            changed,
-            others,
-            fixed,
-            float(SCALE),
+            *change,
         ):
             self._allocate_pool(2 * len(self.neighbour))
-        if len(neighbours) > len(previous):
-            previous = np.concatenate((previous, np.empty(len(neighbours) - len(previous), np.int32)))
-            self._in_lists[index] = previous
-        previous[changed] = others
-
-    def _relate(self, index: int, neighbours: np.ndarray, fixed: np.ndarray) -> None:
-        while not _apply_in_list(
-            self.lists,
-            self._free,
-            self._pool_used,
-            self.neighbour,
-            self.weights,
-            self.max_neighbours,
-            index,
-            self._in_lists.get(index, _NOBODY),
-            neighbours,
-            fixed,
-            float(SCALE),
-            self._before,
-            self._marks,
-        ):
-            self._allocate_pool(2 * len(self.neighbour))
-        self._in_lists[index] = neighbours
 
     def apply_catalogue_item(
         self, item_id: str, *, title: str | None, categories: tuple[str, ...], year: float | None
