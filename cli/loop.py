@@ -10,15 +10,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError
 
 from cli.errors import UserError
+from cli.topics import connecting
 from models.config import Configuration, Kafka
 from models.evaluation.prequential import PrequentialEvaluator, PrequentialReport
 from models.events import Event
@@ -66,15 +65,6 @@ class Answer(msgspec.Struct):
 decode_answer = msgspec.json.Decoder(Answer).decode
 
 
-@contextmanager
-def _said_for(kafka: Kafka) -> Iterator[None]:
-    """Say in one sentence that a broker does not answer."""
-    try:
-        yield
-    except KafkaError as error:
-        raise UserError(f"no Kafka broker answers at {kafka.bootstrap_servers}: {error}") from None
-
-
 class EventSender:
     """Writes events and catalogue items to their topics.
 
@@ -85,7 +75,7 @@ class EventSender:
     """
 
     def __init__(self, kafka: Kafka, *, shift_ms: int = 0) -> None:
-        with _said_for(kafka):
+        with connecting(kafka):
             self._producer = KafkaProducer(
                 bootstrap_servers=kafka.bootstrap_servers.split(","), linger_ms=5, **kafka.client_properties
             )
@@ -135,7 +125,7 @@ class TopicReader:
     """
 
     def __init__(self, kafka: Kafka, topics: Iterable[str], *, from_beginning: bool = False) -> None:
-        with _said_for(kafka):
+        with connecting(kafka):
             self._consumer = KafkaConsumer(
                 bootstrap_servers=kafka.bootstrap_servers.split(","),
                 group_id=None,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError
@@ -26,6 +29,15 @@ _BROKER_TIME = (ITEMS, MODEL_UPDATES, RECOMMENDATIONS)
 _SMALL_SEGMENT_BYTES = 64 * 1024 * 1024
 
 
+@contextmanager
+def connecting(kafka: Kafka) -> Iterator[None]:
+    """Say in one sentence, a UserError, that a broker does not answer the client that is made here."""
+    try:
+        yield
+    except KafkaError as error:
+        raise UserError(f"no Kafka broker answers at {kafka.bootstrap_servers}: {error}") from None
+
+
 def create_topics(kafka: Kafka) -> list[str]:
     """Create the topics of the job that are missing.
 
@@ -39,10 +51,8 @@ def create_topics(kafka: Kafka) -> list[str]:
     UserError
         When the broker cannot be reached or refuses.
     """
-    try:
+    with connecting(kafka):
         admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers.split(","), **kafka.client_properties)
-    except KafkaError as error:
-        raise UserError(f"no Kafka broker answers at {kafka.bootstrap_servers}: {error}") from None
     try:
         existing = set(admin.list_topics())
         missing = [name for name in JOB_TOPICS if topic_name(kafka.topic_prefix, name) not in existing]

@@ -76,15 +76,15 @@ class SlateReader:
 
     def __init__(self, kafka: Kafka, user_id: str) -> None:
         from kafka import KafkaConsumer, TopicPartition
-        from kafka.errors import KafkaError
         from kafka.partitioner.default import murmur2
 
+        from cli.topics import connecting
         from models.topics import RECOMMENDATIONS, topic_name
 
         self.topic = topic_name(kafka.topic_prefix, RECOMMENDATIONS)
         self._key = user_id.encode()
         self._newest: Answer | None = None
-        try:
+        with connecting(kafka):
             self._consumer = KafkaConsumer(
                 bootstrap_servers=kafka.bootstrap_servers.split(","),
                 group_id=None,
@@ -92,8 +92,6 @@ class SlateReader:
                 isolation_level="read_committed",
                 **kafka.client_properties,
             )
-        except KafkaError as error:
-            raise UserError(f"no Kafka broker answers at {kafka.bootstrap_servers}: {error}") from None
         partitions = sorted(self._consumer.partitions_for_topic(self.topic) or ())
         if not partitions:
             self._consumer.close()
