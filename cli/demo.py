@@ -146,8 +146,8 @@ def _inputs(console: Console, home: Home, *, events: Path | None, items: Path | 
 
 def _start(console: Console, home: Home, inputs: Inputs) -> Run:
     """Everything until the job runs: the stack, topics of this run's own, the items in their topic, the job."""
+    from cli.clients import EventSender
     from cli.cluster import submit_job
-    from cli.loop import EventSender
     from cli.stack import Stack
     from cli.topics import create_topics
 
@@ -284,7 +284,7 @@ def _committed_metrics(run: Run, *, shift_ms: int) -> list[Metric]:
     """
     import msgspec
 
-    from cli.loop import TopicReader
+    from cli.clients import TopicReader
     from models.topics import METRICS, Metric
 
     config = run.configuration
@@ -292,8 +292,7 @@ def _committed_metrics(run: Run, *, shift_ms: int) -> list[Metric]:
     times_ms = run.file.event_time_ms + shift_ms
     ends_ms = (times_ms // window_ms + 1) * window_ms
     closed_ms = ends_ms[ends_ms <= times_ms[-1]]
-    committed = config.kafka.client_properties | {"isolation_level": "read_committed"}
-    reader = TopicReader(msgspec.structs.replace(config.kafka, client_properties=committed), (METRICS,), from_beginning=True)
+    reader = TopicReader(config.kafka, (METRICS,), from_beginning=True, committed=True)
     metrics: list[Metric] = []
     deadline = time.monotonic() + 2 * config.flink.checkpoint_interval_ms / 1000 + 10
     try:

@@ -167,9 +167,10 @@ def _run_flink(
     import msgspec
     from rich.progress import Progress as Bar
 
+    from cli.clients import EventSender
     from cli.cluster import Cluster, submit_job
     from cli.configuration import on_own_topics
-    from cli.loop import EventSender, Loop
+    from cli.loop import Loop
     from cli.stack import Home, Stack
     from cli.topics import create_topics, delete_topics
     from models.evaluation.report import EvaluationReport, LatencyMs

@@ -1,8 +1,7 @@
 """The loop around a running job: events go in, recommendations come back, and each event judges the slate before it.
 
-`EventSender` writes events as a producer would. `Loop` keeps a bounded number of them unanswered, so that throughput is what the
-job sustains and latency is not the length of a queue; `ServedJudge` tests every event against the slate that answered
-the same user's previous one.
+`Loop` keeps a bounded number of events unanswered, so that throughput is what the job sustains and latency is not the
+length of a queue; `ServedJudge` tests every event against the slate that answered the same user's previous one.
 """
 
 from __future__ import annotations
@@ -14,17 +13,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from cli.clients import EventSender, TopicReader
 from cli.errors import UserError
-from cli.topics import connecting
-from models.config import Configuration, Kafka
+from models.config import Configuration
 from models.evaluation.prequential import PrequentialEvaluator, PrequentialReport
 from models.events import Event
-from models.topics import DEAD_LETTER, EVENTS, ITEMS, RECOMMENDATIONS, CatalogueItem, topic_name
-
-_POLL_RECORDS = 2_000
-_encode = msgspec.json.Encoder().encode
+from models.topics import DEAD_LETTER, RECOMMENDATIONS
 
 
 class ShownReason(msgspec.Struct):
@@ -63,110 +58,6 @@ class Answer(msgspec.Struct):
 
 
 decode_answer = msgspec.json.Decoder(Answer).decode
-
-
-class EventSender:
-    """Writes events and catalogue items to their topics.
-
-    Parameters
-    ----------
-    kafka : section of the configuration
-    shift_ms : added to the event time of every event
-    """
-
-    def __init__(self, kafka: Kafka, *, shift_ms: int = 0) -> None:
-        with connecting(kafka):
-            self._producer = KafkaProducer(
-                bootstrap_servers=kafka.bootstrap_servers.split(","), linger_ms=5, **kafka.client_properties
-            )
-        self._events = topic_name(kafka.topic_prefix, EVENTS)
-        self._items = topic_name(kafka.topic_prefix, ITEMS)
-        self._shift_ms = shift_ms
-
-    def send(self, event: Event) -> None:
-        """Write one event, keyed by its user, with its event time as the record's."""
-        event_time_ms = event.event_time_ms + self._shift_ms
-        value = {
-            "event_id": event.event_id,
-            "user_id": event.user_id,
-            "item_id": event.item_id,
-            "type": event.type,
-            "event_time_ms": event_time_ms,
-            "sent_at_ms": time.time_ns() // 1_000_000,
-            "source": "replay",
-        }
-        if event.value is not None:
-            value["value"] = event.value
-        self._producer.send(self._events, key=event.user_id.encode(), value=_encode(value), timestamp_ms=event_time_ms)
-
-    def send_items(self, items: dict[str, CatalogueItem]) -> None:
-        """Write a catalogue, and wait until Kafka has it."""
-        for item_id, item in items.items():
-            self._producer.send(self._items, key=item_id.encode(), value=_encode(item))
-        self.flush()
-
-    def flush(self) -> None:
-        """Wait until everything is written."""
-        self._producer.flush()
-
-    def close(self) -> None:
-        """Write what is left and close the connection."""
-        self._producer.close()
-
-
-class TopicReader:
-    """Reads topics from where they end now, without a consumer group.
-
-    Parameters
-    ----------
-    kafka : section of the configuration
-    topics : names without prefix
-    from_beginning : read what is there already, too
-    """
-
-    def __init__(self, kafka: Kafka, topics: Iterable[str], *, from_beginning: bool = False) -> None:
-        with connecting(kafka):
-            self._consumer = KafkaConsumer(
-                bootstrap_servers=kafka.bootstrap_servers.split(","),
-                group_id=None,
-                enable_auto_commit=False,
-                # a fetch costs about a millisecond: better a few full ones than many for a record or two
-                fetch_min_bytes=65_536,
-                fetch_max_wait_ms=20,
-                **kafka.client_properties,
-            )
-        partitions = []
-        for topic in topics:
-            name = topic_name(kafka.topic_prefix, topic)
-            numbers = self._consumer.partitions_for_topic(name)
-            if not numbers:
-                raise UserError(f"there is no topic {name} at {kafka.bootstrap_servers}: was the job ever submitted?")
-            partitions += [TopicPartition(name, number) for number in sorted(numbers)]
-        self._consumer.assign(partitions)
-        self._prefix_length = len(kafka.topic_prefix)
-        if from_beginning:
-            self._consumer.seek_to_beginning(*partitions)
-        else:
-            self._consumer.seek_to_end(*partitions)
-            for partition in partitions:  # seeking is lazy: fix the place before anything is sent
-                self._consumer.position(partition)
-
-    def poll(self, timeout_ms: int) -> Iterator[tuple[str, bytes, int]]:
-        """Topic (without prefix), value and broker time in ms of the records that arrived."""
-        for partition, records in self._consumer.poll(timeout_ms, max_records=_POLL_RECORDS).items():
-            topic = partition.topic[self._prefix_length :]
-            for record in records:
-                yield topic, record.value, record.timestamp
-
-    def is_at_end(self) -> bool:
-        """Whether everything that the topics hold now was read."""
-        partitions = list(self._consumer.assignment())
-        ends = self._consumer.end_offsets(partitions)
-        return all(self._consumer.position(partition) >= ends[partition] for partition in partitions)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._consumer.close()
 
 
 class ServedJudge:

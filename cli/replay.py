@@ -36,9 +36,10 @@ def replay(
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from cli.clients import EventSender
     from cli.configuration import submitted_configuration, target_configuration
     from cli.eventfiles import read_events, read_items
-    from cli.loop import EventSender, Loop
+    from cli.loop import Loop
 
     console = Console(highlight=False)
     configuration = target_configuration(

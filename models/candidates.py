@@ -11,7 +11,7 @@ from models.config import Configuration
 from models.features import candidate_features
 from models.profile import SeenItems, UserState
 from models.replica import Replica, lookup
-from models.sources.item_cf import CF, CF_SHORT, FAST_FORWARD, SUMS, best_by, contributions, gather
+from models.sources.item_cf import CF, CF_SHORT, FAST_FORWARD, best_by, contributions, gather, new_sums
 from models.sources.popularity import fill_with_popular
 
 # Of all candidates, the share that two other orders than the CF score may add: what it ranks too low.
@@ -118,7 +118,7 @@ class CandidateGenerator:
         if self._capacity == self._replica.capacity:
             return
         self._capacity = self._replica.capacity
-        self._sums = np.zeros((self._capacity, SUMS), np.float32)
+        self._sums = new_sums(self._capacity)
         self._touched = np.zeros(self._capacity, np.int32)
         self._places = np.zeros(self._capacity, np.int32)
         self._marks = np.zeros(self._capacity + 1, np.int64)

@@ -1,0 +1,196 @@
+"""The Kafka clients of the commands that move many records: one that writes events, one that reads topics.
+
+They are librdkafka's (confluent-kafka), whose work is done in C: beside a job on the same machine a client in Python takes
+a tenth of what the job could have used.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+import msgspec
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+
+from cli.errors import UserError
+from models.config import Kafka
+from models.events import Event
+from models.topics import EVENTS, ITEMS, CatalogueItem, topic_name
+
+_POLL_RECORDS = 2_000
+_TIMEOUT_S = 10.0
+# kafka.client_properties names options as kafka-python does: librdkafka's are these, or the same with dots.
+_OPTION_NAMES = {
+    "sasl_plain_username": "sasl.username",
+    "sasl_plain_password": "sasl.password",
+    "ssl_cafile": "ssl.ca.location",
+    "ssl_certfile": "ssl.certificate.location",
+    "ssl_keyfile": "ssl.key.location",
+    "ssl_password": "ssl.key.password",
+}
+_encode = msgspec.json.Encoder().encode
+
+
+def librdkafka_options(kafka: Kafka) -> dict[str, str | int | float | bool]:
+    """The brokers and `client_properties` of the configuration in librdkafka's names."""
+    return {"bootstrap.servers": kafka.bootstrap_servers} | {
+        _OPTION_NAMES.get(name, name.replace("_", ".")): value for name, value in kafka.client_properties.items()
+    }
+
+
+class EventSender:
+    """Writes events and catalogue items to their topics.
+
+    Parameters
+    ----------
+    kafka : section of the configuration
+    shift_ms : added to the event time of every event
+
+    Raises
+    ------
+    UserError
+        When no broker answers or an option is unknown; from `flush`, when records could not be written.
+    """
+
+    def __init__(self, kafka: Kafka, *, shift_ms: int = 0) -> None:
+        self._servers = kafka.bootstrap_servers
+        try:
+            # the partition of a key is the Java client's, as it is for every other producer of `events`
+            self._producer = Producer(librdkafka_options(kafka) | {"partitioner": "murmur2_random", "linger.ms": 5})
+            self._producer.list_topics(timeout=_TIMEOUT_S)
+        except KafkaException as error:
+            raise _no_answer(kafka, error) from None
+        self._events = topic_name(kafka.topic_prefix, EVENTS)
+        self._items = topic_name(kafka.topic_prefix, ITEMS)
+        self._shift_ms = shift_ms
+        self._failure: str | None = None
+
+    def send(self, event: Event) -> None:
+        """Write one event, keyed by its user, with its event time as the record's."""
+        event_time_ms = event.event_time_ms + self._shift_ms
+        value = {
+            "event_id": event.event_id,
+            "user_id": event.user_id,
+            "item_id": event.item_id,
+            "type": event.type,
+            "event_time_ms": event_time_ms,
+            "sent_at_ms": time.time_ns() // 1_000_000,
+            "source": "replay",
+        }
+        if event.value is not None:
+            value["value"] = event.value
+        self._write(self._events, event.user_id.encode(), _encode(value), timestamp=event_time_ms)
+
+    def send_items(self, items: dict[str, CatalogueItem]) -> None:
+        """Write a catalogue, and wait until Kafka has it."""
+        for item_id, item in items.items():
+            self._write(self._items, item_id.encode(), _encode(item))
+        self.flush()
+
+    def _write(self, topic: str, key: bytes, value: bytes, *, timestamp: int = 0) -> None:
+        while True:
+            try:
+                self._producer.produce(topic, value, key, timestamp=timestamp, on_delivery=self._delivered)
+            except BufferError:
+                self._producer.poll(0.1)  # the queue is full: wait until some of it is written
+            else:
+                self._producer.poll(0)
+                return
+
+    def _delivered(self, error: object, _message: object) -> None:
+        if error is not None:
+            self._failure = str(error)
+
+    def flush(self) -> None:
+        """Wait until everything is written."""
+        while self._producer.flush(_TIMEOUT_S):
+            pass
+        if self._failure is not None:
+            raise UserError(f"Kafka at {self._servers} did not take a record: {self._failure}")
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._producer.flush(_TIMEOUT_S)
+
+
+class TopicReader:
+    """Reads topics from where they end now, without a consumer group.
+
+    Parameters
+    ----------
+    kafka : section of the configuration
+    topics : names without prefix
+    from_beginning : read what is there already, too
+    committed : read a transaction's records only when it has ended well
+
+    Raises
+    ------
+    UserError
+        When no broker answers, an option is unknown, or a topic does not exist.
+    """
+
+    def __init__(
+        self, kafka: Kafka, topics: Iterable[str], *, from_beginning: bool = False, committed: bool = False
+    ) -> None:
+        options = {
+            "group.id": "flinkrec-reader",  # librdkafka asks for one; nothing is ever committed
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed" if committed else "read_uncommitted",
+            # better a few full fetches than many for a record or two
+            "fetch.min.bytes": 65_536,
+            "fetch.wait.max.ms": 20,
+        }
+        self._prefix_length = len(kafka.topic_prefix)
+        self._ended: set[tuple[str, int]] = set()
+        try:
+            self._consumer = Consumer(options | librdkafka_options(kafka))
+            self._partitions = [place for topic in topics for place in self._places(kafka, topic)]
+            for place in self._partitions:
+                place.offset = OFFSET_BEGINNING if from_beginning else self._end(place)
+            self._consumer.assign(self._partitions)
+        except KafkaException as error:
+            raise _no_answer(kafka, error) from None
+
+    def _places(self, kafka: Kafka, topic: str) -> list[TopicPartition]:
+        name = topic_name(kafka.topic_prefix, topic)
+        known = self._consumer.list_topics(name, timeout=_TIMEOUT_S).topics[name]
+        if known.error is not None or not known.partitions:
+            raise UserError(f"there is no topic {name} at {kafka.bootstrap_servers}: was the job ever submitted?")
+        return [TopicPartition(name, number) for number in sorted(known.partitions)]
+
+    def _end(self, place: TopicPartition) -> int:
+        return int(self._consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)[1])
+
+    def poll(self, timeout_ms: int) -> Iterator[tuple[str, bytes, int]]:
+        """Topic (without prefix), value and broker time in ms of the records that came within this time."""
+        for message in self._consumer.consume(_POLL_RECORDS, timeout_ms / 1000):
+            error, topic = message.error(), message.topic() or ""
+            place = (topic, message.partition() or 0)
+            if error is not None:
+                if error.code() == KafkaError._PARTITION_EOF:
+                    self._ended.add(place)
+                elif error.fatal() or not error.retriable():
+                    raise UserError(f"Kafka cannot be read: {error}")
+                continue
+            self._ended.discard(place)
+            yield topic[self._prefix_length :], message.value() or b"", message.timestamp()[1]
+
+    def is_at_end(self) -> bool:
+        """Whether everything was read that the topics held at the last `poll`."""
+        return len(self._ended) == len(self._partitions)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()
+
+
+def _no_answer(kafka: Kafka, error: KafkaException) -> UserError:
+    return UserError(f"no Kafka broker answers at {kafka.bootstrap_servers}: {error.args[0]}")
