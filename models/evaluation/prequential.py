@@ -7,6 +7,7 @@ recommenders, Vinagre, Jorge and Gama, "Evaluation of recommender systems in str
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from msgspec import Struct
 
@@ -38,6 +39,20 @@ class PrequentialReport(Struct, frozen=True, kw_only=True):
     f1_at_k: float
     coverage: float
     avg_recommendations: float
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How one event judged the slate before it.
+
+    Attributes
+    ----------
+    position : 1-based place of the event's item in the slate, None for a miss
+    shown : length of the slate
+    """
+
+    position: int | None
+    shown: int
 
 
 class PrequentialEvaluator:
@@ -78,7 +93,7 @@ class PrequentialEvaluator:
         """
         return self._can_evaluate(user_id, item_id) and (self._evaluatable + 1) % self._every == 0
 
-    def judge(self, user_id: str, item_id: str, slate_items: Sequence[str] | None) -> None:
+    def judge(self, user_id: str, item_id: str, slate_items: Sequence[str] | None) -> Judgement | None:
         """Take the next event of the stream.
 
         Parameters
@@ -87,20 +102,27 @@ class PrequentialEvaluator:
         slate_items : distinct item ids, at most k, best first, as they were recommended to this user before the event
             arrived; none or no items counts as a miss with nothing shown
 
+        Returns
+        -------
+        Judgement or None
+            None where this event is not evaluated.
+
         Raises
         ------
         ValueError
             When the slate is longer than k or holds an item twice.
         """
+        judgement = None
         if self._can_evaluate(user_id, item_id):
             self._evaluatable += 1
             if self._evaluatable % self._every == 0:
-                self._evaluate(item_id, slate_items or ())
+                judgement = self._evaluate(item_id, slate_items or ())
         self._events += 1
         self._stream_items.add(item_id)
         history = self._items_by_user.setdefault(user_id, set())
         if not self._repeats:
             history.add(item_id)
+        return judgement
 
     def report(self) -> PrequentialReport:
         """The figures so far."""
@@ -123,7 +145,7 @@ class PrequentialEvaluator:
         history = self._items_by_user.get(user_id)
         return history is not None and item_id not in history
 
-    def _evaluate(self, item_id: str, slate_items: Sequence[str]) -> None:
+    def _evaluate(self, item_id: str, slate_items: Sequence[str]) -> Judgement:
         if len(slate_items) > self._k:
             raise ValueError(f"expected at most {self._k} items in a slate, got {len(slate_items)}")
         if len(set(slate_items)) < len(slate_items):
@@ -134,3 +156,4 @@ class PrequentialEvaluator:
         self._hits += hit_at_k(position, self._k)
         self._ndcg += ndcg_at_k(position, self._k)
         self._recommended_items.update(slate_items)
+        return Judgement(position, len(slate_items))

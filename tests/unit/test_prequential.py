@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.evaluation.prequential import PrequentialEvaluator, PrequentialReport
+from models.evaluation.prequential import Judgement, PrequentialEvaluator, PrequentialReport
 from models.evaluation.report import EvaluationReport, LatencyMs
 
 
@@ -128,3 +128,10 @@ def test_the_report_of_the_command_has_exactly_the_keys_that_programs_read():
         "config": {"slate": {"k": 10}},
         "versions": {"python": "3.11.7"},
     }
+
+
+def test_a_judgement_says_where_the_item_stood_and_how_much_was_shown():
+    evaluator = PrequentialEvaluator(k=3)
+    assert evaluator.judge("u", "a", ["a"]) is None
+    assert evaluator.judge("u", "b", ["c", "b"]) == Judgement(position=2, shown=2)
+    assert evaluator.judge("u", "d", None) == Judgement(position=None, shown=0)
