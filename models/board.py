@@ -27,7 +27,7 @@ SUM_NAMES = (
     "pointers",
     "liked",
     "user_cf",
-    "user_cf_share",
+    "user_cf_near",
     "content",
 )
 (
@@ -45,7 +45,7 @@ SUM_NAMES = (
     POINTERS,
     LIKED,
     USER_CF,
-    USER_CF_SHARE,
+    USER_CF_NEAR,
     CONTENT,
 ) = range(len(SUM_NAMES))
 SUMS = len(SUM_NAMES)

@@ -28,7 +28,7 @@ from models.board import (
     POINTERS,
     SITTING,
     USER_CF,
-    USER_CF_SHARE,
+    USER_CF_NEAR,
 )
 from models.content import LABELS, count_bits, label_cosine, label_vector, signature_cosine
 
@@ -64,7 +64,7 @@ FEATURES: dict[str, str] = {
     "user_value": "the user's mean value (rating), 0 where there is none",
     "cf_plain": "log item-CF score by order alone, without pauses, event weights and values",
     "user_cf": "log user-CF score",
-    "user_cf_share": "share of the similar users that have the item, 0 to 1",
+    "user_cf_near": "log user-CF score with the weight on what similar users had near the item that both have",
     "content": "cosine of the item's labels (categories, tags, brand, price band) and the user's, 0 to 1",
     "vector": "estimated cosine of the item's vector and the latest item's, -1 to 1, 0 where either is unknown",
     "price_distance": "difference of the logarithms of the item's price and the user's price level, 0 where unknown",
@@ -207,7 +207,7 @@ def candidate_features(  # type: ignore[no-untyped-def]
         out[k, 25], out[k, 26], out[k, 27], out[k, 28] = user_columns
         out[k, 29] = _log_score(s[CF_PLAIN])
         out[k, 30] = _log_score(s[USER_CF])
-        out[k, 31] = s[USER_CF_SHARE]
+        out[k, 31] = _log_score(s[USER_CF_NEAR])
         out[k, 32] = label_cosine(x, labels, label_sums, label_norm)
         out[k, 33] = signature_cosine(last_signature, signatures[x])
         if log_prices[x] == log_prices[x] and price_level == price_level:

@@ -14,12 +14,24 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from models.board import USER_CF, USER_CF_SHARE, Board, touch
+from models.board import USER_CF, USER_CF_NEAR, Board, touch
 from models.config import UserCF as Settings
 from models.replica import Replica
 from models.sources import Visit
 
 EPSILON = 1e-6
+# Of USER_CF_NEAR: a member's rating falls by this factor per item away from the latest one that both have, and what came
+# before it counts less than what came after.
+_NEAR_DECAY = 0.9
+_NEAR_BEFORE = 0.7
+_FARTHEST = 200  # profile.items at most
+_NEAR = np.array(
+    [
+        _NEAR_DECAY ** (ahead - 1) if ahead > 0 else _NEAR_BEFORE * _NEAR_DECAY ** max(0, -ahead - 1)
+        for ahead in range(-_FARTHEST, _FARTHEST + 1)
+    ],
+    np.float32,
+)
 
 
 @njit(cache=True)
@@ -84,13 +96,14 @@ def nearest_members(  # type: ignore[no-untyped-def]
     neighbours : members returned, at most
     pearson : whether similarity is Pearson's correlation, else the cosine
     shared_items : shared items at which a correlation counts in full
-    scratch : float64[members, 4], sums over the shared items: xy, xx, yy, n
+    scratch : float64[members, 5], sums over the shared items: xy, xx, yy, n; place of the latest of them in the member's
     marks : int64[1 + members], marks[0] is a serial, as in `models.sources.item_cf.gather`
 
     Returns
     -------
     members : int32[n], the most similar first
     similarities : float64[n], above 0
+    anchors : int32[n], where in the member's items the user's latest item stands that both have
     """
     marks[0] += 1
     serial = marks[0]
@@ -114,6 +127,7 @@ def nearest_members(  # type: ignore[no-untyped-def]
                     touched[found] = v
                     found += 1
                     scratch[v, :] = 0.0
+                    scratch[v, 4] = e - v * width
                 y = entry_rating[e] - means[v] if pearson else entry_rating[e]
                 scratch[v, 0] += x * y
                 scratch[v, 1] += x * x
@@ -121,6 +135,7 @@ def nearest_members(  # type: ignore[no-untyped-def]
                 scratch[v, 3] += 1.0
             e = following[e]
     members = np.empty(neighbours, np.int32)
+    anchors = np.empty(neighbours, np.int32)
     similarities = np.empty(neighbours)
     n = 0
     for f in range(found):
@@ -135,21 +150,22 @@ def nearest_members(  # type: ignore[no-untyped-def]
         place = n if n < neighbours else n - 1
         while place > 0 and similarities[place - 1] < similarity:
             similarities[place], members[place] = similarities[place - 1], members[place - 1]
+            anchors[place] = anchors[place - 1]
             place -= 1
-        similarities[place], members[place] = similarity, v
+        similarities[place], members[place], anchors[place] = similarity, v, np.int32(scratch[v, 4])
         n = min(n + 1, neighbours)
-    return members[:n], similarities[:n]
+    return members[:n], similarities[:n], anchors[:n]
 
 
 @njit(cache=True)
 def add_user_cf(  # type: ignore[no-untyped-def]
-    members, similarities, lengths, item, rating, width, available, sums, touched, found, marks
+    members, similarities, anchors, lengths, item, rating, width, available, sums, touched, found, marks
 ):
-    """Add ``r_ui`` of what the members have, and the share of the members that have it.
+    """Add ``r_ui`` of what the members have, and the same with the weight on what is near the item that both had.
 
     Parameters
     ----------
-    members, similarities : of `nearest_members`
+    members, similarities, anchors : of `nearest_members`
     lengths, item, rating, width : of `models.panel.Panel`
     available : bool[items], an item that is not is no candidate
     sums, touched, found, marks : of `models.board.Board`
@@ -164,14 +180,14 @@ def add_user_cf(  # type: ignore[no-untyped-def]
     scale = 1.0 / np.sqrt(squares)
     for v in range(len(members)):
         a = similarities[v] * scale
-        share = 1.0 / len(members)
         for e in range(members[v] * width, members[v] * width + lengths[members[v]]):
             x = item[e]
             now = touch(x, sums, touched, found, marks, available)
             if now >= 0:
                 found = now
-                sums[x, USER_CF] += a * rating[e]
-                sums[x, USER_CF_SHARE] += share
+                part = a * rating[e]
+                sums[x, USER_CF] += part
+                sums[x, USER_CF_NEAR] += part * _NEAR[_FARTHEST + e - members[v] * width - anchors[v]]
     return found
 
 
@@ -191,7 +207,7 @@ class UserCF:
         self._settings, self._replica, self._bit = settings, replica, bit
         self._pearson = settings.similarity == "pearson"
         self._marks = np.zeros(1, np.int64)
-        self._sums = np.zeros((0, 4))
+        self._sums = np.zeros((0, 5))
 
     def collect(self, visit: Visit, board: Board) -> None:
         """Find the similar members and add what they have."""
@@ -200,7 +216,7 @@ class UserCF:
             return
         if len(panel.lengths) != len(self._sums):
             self._marks = np.zeros(len(panel.lengths) + 1, np.int64)
-            self._sums = np.zeros((len(panel.lengths), 4))
+            self._sums = np.zeros((len(panel.lengths), 5))
         items, ratings = own_ratings(
             visit.profile,
             visit.places,
@@ -210,7 +226,7 @@ class UserCF:
             settings.decay,
             self._pearson,
         )
-        members, similarities = nearest_members(
+        members, similarities, anchors = nearest_members(
             items,
             ratings,
             panel.member(visit.user),
@@ -230,6 +246,7 @@ class UserCF:
         board.found = add_user_cf(
             members,
             similarities,
+            anchors,
             panel.lengths,
             panel.item,
             panel.rating,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.board import USER_CF, USER_CF_SHARE, Board
+from models.board import USER_CF, USER_CF_NEAR, Board
 from models.config import parse_configuration
 from models.identity import hash64
 from models.panel import decode_member, encode_member, panel_key
@@ -39,7 +39,7 @@ def fill(replica, users):
 
 
 def predicted(replica, user, items, **settings):
-    """``{item: (score, share)}`` that user CF brings a user with these items."""
+    """``{item: (score, score near the item that both have)}`` that user CF brings a user with these items."""
     configuration = parse_configuration({"user_cf": settings}, "test.yaml")
     source = UserCF(configuration.user_cf, replica, bit=2)
     board = Board(100)
@@ -49,7 +49,7 @@ def predicted(replica, user, items, **settings):
     indices = np.array([replica.index_of(int(h)) for h in state.items["item"][places]], np.int32)
     source.collect(Visit(hash64(user), state, indices, places, np.ones(len(items)), np.zeros(len(items))), board)
     return {
-        replica.item_ids[x]: (float(board.sums[x, USER_CF]), float(board.sums[x, USER_CF_SHARE]))
+        replica.item_ids[x]: (float(board.sums[x, USER_CF]), float(board.sums[x, USER_CF_NEAR]))
         for x in board.touched[: board.found]
     }
 
@@ -68,7 +68,7 @@ def test_cosine_by_hand():
     found = predicted(replica, "dan", [("a", 4.0), ("b", 3.0)], decay=0.5)
     similarity = 1.5 / np.sqrt(1.25 * 3)
     score = similarity / np.sqrt(3 * similarity**2 + EPSILON)
-    assert found == {item: pytest.approx((score, 1 / 3)) for item in "cde"}
+    assert found == {item: pytest.approx((score, score)) for item in "cde"}
 
 
 def test_pearson_by_hand_leaves_those_of_the_opposite_taste_out():
@@ -79,7 +79,7 @@ def test_pearson_by_hand_leaves_those_of_the_opposite_taste_out():
     ann = 2 / np.sqrt(2 * 2)
     bob = (1 / 3 + 5 / 3) / np.sqrt(2 * (1 / 9 + 25 / 9))
     scale = np.sqrt(ann**2 + bob**2 + EPSILON)
-    assert found == {"c": pytest.approx((ann * 4 / scale, 0.5)), "d": pytest.approx((bob * 5 / scale, 0.5))}
+    assert found == {"c": pytest.approx((ann * 4 / scale,) * 2), "d": pytest.approx((bob * 5 / scale,) * 2)}
 
 
 def test_a_correlation_over_few_items_counts_in_proportion():
@@ -90,6 +90,18 @@ def test_a_correlation_over_few_items_counts_in_proportion():
     found = predicted(replica, "dan", mine, similarity="pearson", shared_items=4)
     # both agree fully; ann over two items of four
     assert found["c"][0] / found["d"][0] == pytest.approx(0.5)
+
+
+def test_what_a_member_had_near_the_item_that_both_have_counts_more_and_what_came_after_it_most():
+    replica = new_replica()
+    fill(replica, {"ann": [("w", 1.0), ("x", 1.0), ("a", 1.0), ("y", 1.0), ("z", 1.0)]})
+    near = {item: score for item, (_, score) in predicted(replica, "dan", [("b", 1.0), ("a", 1.0)]).items()}
+    assert near == {
+        "w": pytest.approx(near["y"] * 0.7 * 0.9),
+        "x": pytest.approx(near["y"] * 0.7),
+        "y": near["y"],
+        "z": pytest.approx(near["y"] * 0.9),
+    }
 
 
 @pytest.mark.parametrize("similarity", ["cosine", "pearson"])
