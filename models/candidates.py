@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from models.config import Configuration
-from models.features import candidate_features
+from models.features import candidate_features, columns_of
 from models.profile import SeenItems, UserState
 from models.replica import Replica, lookup
 from models.sources.item_cf import CF, CF_SHORT, FAST_FORWARD, best_by, contributions, gather, new_sums
@@ -111,6 +111,7 @@ class CandidateGenerator:
         self._by_others = int(self._size * _SHARE_OF_OTHER_ORDERS)
         self._by_cf = self._size - 2 * self._by_others
         self._pool = max(configuration.popularity.pool, self._size)
+        self._ignored = columns_of(configuration.scorer.ignored_groups)
         self._capacity = 0
 
     def _allocate(self) -> None:
@@ -182,6 +183,8 @@ class CandidateGenerator:
             replica.slow_half_life_ms,
             item_cf.score_decay,
         )
+        if self._ignored:
+            features[:, self._ignored] = 0.0
         # a value (dwell time in ms, a price) beyond float16 would become infinite, and the running means NaN for ever
         frozen = np.clip(features, -_FLOAT16_MAX, _FLOAT16_MAX).astype(np.float16)
         return Candidates(items, frozen, self._sums[items, CF], profile, places)
