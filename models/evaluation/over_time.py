@@ -34,7 +34,7 @@ class Series(Struct, frozen=True, kw_only=True):
     n : judged events of each
     hit_rate : with the Wilson interval
     ndcg : with the normal interval
-    baseline : hit rate of the baseline
+    baseline_hit_rate, baseline_ndcg : means of the baseline
     hit_rate_so_far, ndcg_so_far : means over everything up to the end of each period
     """
 
@@ -43,13 +43,14 @@ class Series(Struct, frozen=True, kw_only=True):
     n: list[int]
     hit_rate: Band
     ndcg: Band
-    baseline: list[float]
+    baseline_hit_rate: list[float]
+    baseline_ndcg: list[float]
     hit_rate_so_far: list[float]
     ndcg_so_far: list[float]
 
 
-def by_count(positions: npt.NDArray[np.int16], baseline: npt.NDArray[np.int16], *, blocks: int = 40) -> Series | None:
-    """Quality in blocks of equally many judged events, at least 50 each.
+def by_count(positions: npt.NDArray[np.int16], baseline: npt.NDArray[np.int16]) -> Series | None:
+    """Quality in 20 to 50 blocks of equally many judged events, fewer where a block would be of less than 50 events.
 
     Parameters
     ----------
@@ -58,14 +59,31 @@ def by_count(positions: npt.NDArray[np.int16], baseline: npt.NDArray[np.int16], 
     Returns
     -------
     Series or None
-        None where there are too few events for two blocks.
+        None where there are too few events for two blocks. Blocks are of a round number of events; the last takes the rest.
     """
     n = len(positions)
-    blocks = min(blocks, n // 50)
+    size = max(50, _round_up(n / 50))
+    blocks = n // size
     if blocks < 2:
         return None
-    starts = np.linspace(0, n, blocks + 1).astype(np.int64)[:-1]
+    starts = size * np.arange(blocks, dtype=np.int64)
     return _series("events", np.r_[starts[1:], n], starts, positions, baseline)
+
+
+def _round_up(number: float) -> int:
+    """The next of 1, 2, 5, 10, 20, 50, ...
+
+    Examples
+    --------
+    >>> [_round_up(number) for number in (1, 3, 50, 1981.2)]
+    [1, 5, 50, 2000]
+    """
+    power = 1
+    while True:
+        for step in (1, 2, 5):
+            if step * power >= number:
+                return step * power
+        power *= 10
 
 
 def by_date(
@@ -115,7 +133,8 @@ def _series(
         n=n.tolist(),
         hit_rate=Band(mean=(hit_sums / n).tolist(), low=low.tolist(), high=high.tolist()),
         ndcg=Band(mean=means.tolist(), low=np.maximum(means - half, 0.0).tolist(), high=(means + half).tolist()),
-        baseline=(np.add.reduceat(hits(baseline), starts) / n).tolist(),
+        baseline_hit_rate=(np.add.reduceat(hits(baseline), starts) / n).tolist(),
+        baseline_ndcg=(np.add.reduceat(gains(baseline), starts) / n).tolist(),
         hit_rate_so_far=(np.cumsum(hit_sums) / so_far).tolist(),
         ndcg_so_far=(np.cumsum(gain_sums) / so_far).tolist(),
     )

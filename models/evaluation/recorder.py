@@ -22,7 +22,7 @@ MISS = 0
 NEVER = -1
 
 
-class ShownItem(Protocol):
+class SlateItem(Protocol):
     """One place of a slate, as far as the recorder looks at it; `models.topics.RecommendedItem` is one."""
 
     @property
@@ -36,7 +36,7 @@ class ShownItem(Protocol):
 
 
 class Shown(Struct, frozen=True, gc=False):
-    """A `ShownItem` without all the rest, for slates that wait long for their event."""
+    """A `SlateItem` without all the rest, for slates that wait long for their event."""
 
     item_id: str
     score: float
@@ -44,7 +44,7 @@ class Shown(Struct, frozen=True, gc=False):
     sources: Sequence[str]
 
     @classmethod
-    def of(cls, item: ShownItem) -> Shown:
+    def of(cls, item: SlateItem) -> Shown:
         """What the recorder needs of an item."""
         return cls(item.item_id, item.score, item.probability, item.sources)
 
@@ -138,7 +138,7 @@ class Recorder:
         item_id: str,
         event_time_ms: int,
         judgement: Judgement | None,
-        slate: Sequence[ShownItem],
+        slate: Sequence[SlateItem],
     ) -> None:
         """Take the next event.
 
@@ -168,7 +168,7 @@ class Recorder:
         for place, item in enumerate(slate, start=1):
             self._show(item, number, hit=place == position)
 
-    def _show(self, item: ShownItem, number: int, *, hit: bool) -> None:
+    def _show(self, item: SlateItem, number: int, *, hit: bool) -> None:
         index = self._index_of(item.item_id)
         self._shown_counts[index] += 1
         if self._first_shown[index] == NEVER:

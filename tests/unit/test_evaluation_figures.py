@@ -252,6 +252,7 @@ def test_blocks_hold_equally_many_events_and_add_up():
     half = 1.959963984540054 * standard_error(positions[:50].astype(float))
     assert series.ndcg.high[0] - 0.5 == pytest.approx(half)
     assert by_count(positions[:99], np.zeros(99, np.int16)) is None
+    assert by_count(np.zeros(99_057, np.int16), np.zeros(99_057, np.int16)).n == [2000] * 48 + [3057]
 
 
 @pytest.mark.parametrize(
@@ -274,7 +275,7 @@ def test_a_day_without_events_is_no_period():
     series = by_date(times_ms, np.array([1, 0, 1, 0], np.int16), np.array([0, 0, 1, 1], np.int16))
     assert series.n == [2, 1, 1]
     assert series.hit_rate.mean == [0.5, 1.0, 0.0]
-    assert series.baseline == [0, 1, 1]
+    assert series.baseline_hit_rate == series.baseline_ndcg == [0, 1, 1]
 
 
 # sources

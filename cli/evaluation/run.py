@@ -1,0 +1,45 @@
+"""One run over an event file: how it is asked, and what it leaves."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from models.evaluation.recorder import Recording
+    from models.evaluation.report import EvaluationReport
+
+
+class Asked(StrEnum):
+    """Which slate an event tests."""
+
+    BEFORE = "before"
+    SERVED = "served"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """What one run leaves.
+
+    Attributes
+    ----------
+    report : quality and speed
+    recording : every judged event, None unless it was asked for
+    latencies_ms : float[n], of each event
+    """
+
+    report: EvaluationReport
+    recording: Recording | None
+    latencies_ms: npt.NDArray[np.float64]
+
+
+def versions() -> dict[str, str]:
+    """Of what every run depends on."""
+    packages = ("flinkrec", "apache-flink", "torch", "numpy", "numba")
+    return {"python": sys.version.split()[0], **{package: version(package) for package in packages}}
