@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cli.eventfiles import EventFile
     from models.config import Configuration
     from models.evaluation.ablation import Ablation
+    from models.evaluation.figures import Figures
     from models.evaluation.report import EvaluationReport
 
 MANY_EVENTS = 10**9
@@ -64,7 +65,7 @@ def evaluate(
     if engine is Engine.FLINK and ablation:
         raise UserError("--ablation needs --engine local")
     if report is not None:
-        _require_report_packages()
+        _prepare_report(report)
     console = Console(highlight=False, stderr=True)
     asked = slate or (Asked.BEFORE if engine is Engine.LOCAL else Asked.SERVED)
     configuration = _configuration(config, k=k, allow_repeats=allow_repeats, explore=explore)
@@ -95,10 +96,13 @@ def evaluate(
         json.write_bytes(whole.report.encode())
     ablations = _ablate(whole, configuration, run) if ablation else []
     if report is not None:
+        from cli.evaluation.run import figures_of_run
         from cli.report.page import Protocol, write_page
 
+        figures = figures_of_run(whole, configuration)
+        _print_cold_start(figures)
         protocol = Protocol(events_file=events.name, engine=engine, asked=asked, every=every)
-        page = write_page(report, whole, configuration, protocol, ablations)
+        page = write_page(report, figures, whole.report, protocol, ablations)
         console.print(f"The report is in {page}.", soft_wrap=True)
 
 
@@ -124,10 +128,15 @@ def _require_known_types(file: EventFile, configuration: Configuration) -> None:
         )
 
 
-def _require_report_packages() -> None:
+def _prepare_report(directory: Path) -> None:
+    """Find out before a long run whether its report can be written."""
     missing = [name for name in ("jinja2", "matplotlib") if find_spec(name) is None]
     if missing:
         raise UserError(f"--report needs {' and '.join(missing)}: pip install 'flinkrec[evaluation]'")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--report {directory}: cannot be made: {error.strerror}") from None
 
 
 def _ablate(whole: Run, configuration: Configuration, run: Callable[[Configuration, str], Run]) -> list[Ablation]:
@@ -135,13 +144,13 @@ def _ablate(whole: Run, configuration: Configuration, run: Callable[[Configurati
     from cli.evaluation.ablation import ablate
 
     console = Console(highlight=False)
-    console.print("changed part: HR and NDCG, and what the change did to them (± standard error of the paired difference)")
+    console.print("\nablation: HR, NDCG, and their changes with the standard error of the paired difference", soft_wrap=True)
     found = []
     for one in ablate(whole, configuration, run):
         hit, ndcg = one.hit_rate_change, one.ndcg_change
         console.print(
-            f"{one.name}: {one.hit_rate.value:.4f} {one.ndcg.value:.4f}, "
-            f"{hit.value:+.4f} ± {hit.standard_error:.4f} {ndcg.value:+.4f} ± {ndcg.standard_error:.4f}",
+            f"{one.name}: {one.hit_rate.value:.4f}, {one.ndcg.value:.4f}; "
+            f"{hit.value:+.4f} ± {hit.standard_error:.4f}, {ndcg.value:+.4f} ± {ndcg.standard_error:.4f}",
             soft_wrap=True,
         )
         found.append(one)
@@ -167,3 +176,14 @@ def _print_report(report: EvaluationReport, k: int) -> None:
     ):
         table.add_row(name, value)
     Console(highlight=False).print(table)
+
+
+def _print_cold_start(figures: Figures) -> None:
+    console = Console(highlight=False)
+    for one in figures.cold_start:
+        popular = one.best_baseline
+        console.print(
+            f"{one.name}: HR@{figures.k} {one.hit_rate.value:.4f} ± {one.hit_rate.standard_error:.4f} of {one.hit_rate.n:,}, "
+            f"popular items {popular.hit_rate.value:.4f}, gain {popular.gain.value:+.4f} ± {popular.gain.standard_error:.4f}",
+            soft_wrap=True,
+        )

@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from models.config import Configuration
+    from models.evaluation.figures import Figures
     from models.evaluation.recorder import Recording
     from models.evaluation.report import EvaluationReport
+
+_HOUR_MS = 3_600_000.0
 
 
 class Asked(StrEnum):
@@ -37,6 +41,18 @@ class Run:
     report: EvaluationReport
     recording: Recording | None
     latencies_ms: npt.NDArray[np.float64]
+
+
+def figures_of_run(run: Run, configuration: Configuration) -> Figures:
+    """Everything that a report shows of a recorded run."""
+    from models.evaluation.figures import figures_of
+
+    assert run.recording is not None
+    return figures_of(
+        run.recording,
+        run.latencies_ms,
+        recent_half_life_ms=configuration.popularity.slow_half_life_hours * _HOUR_MS,
+    )
 
 
 def versions() -> dict[str, str]:

@@ -14,17 +14,15 @@ import yaml
 from markupsafe import Markup
 
 from cli.errors import UserError
-from cli.evaluation.run import Run
 from cli.report.plots import milliseconds
 from cli.report.sections import by_part, plots_by_section
 from models.config import Configuration
 from models.evaluation.ablation import Ablation
-from models.evaluation.figures import Figures, figures_of
+from models.evaluation.figures import Figures
 from models.evaluation.report import EvaluationReport
 from models.evaluation.uncertainty import Z95, Mean
 
 HIDDEN_SETTINGS = (("kafka", "properties"), ("kafka", "client_properties"), ("flink", "options"))
-_HOUR_MS = 3_600_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +44,13 @@ class Protocol:
 
 
 def write_page(
-    directory: Path, run: Run, configuration: Configuration, protocol: Protocol, ablations: Sequence[Ablation]
+    directory: Path, figures: Figures, report: EvaluationReport, protocol: Protocol, ablations: Sequence[Ablation]
 ) -> Path:
     """Write ``index.html`` and ``figures.json`` into a directory, which is made where it is missing.
 
     Parameters
     ----------
-    run : with its recording
+    figures, report : of the run
     ablations : empty where none were run
 
     Returns
@@ -64,19 +62,12 @@ def write_page(
     UserError
         When nothing was judged, or the directory cannot be written.
     """
-    assert run.recording is not None
-    if not run.report.evaluated:
+    if not report.evaluated:
         raise UserError("--report: no event of this file tested a slate, there is nothing to show")
-    figures = figures_of(
-        run.recording,
-        run.latencies_ms,
-        recent_half_life_ms=configuration.popularity.slow_half_life_hours * _HOUR_MS,
-    )
-    html = render(figures, run.report, protocol, ablations)
     page = directory / "index.html"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        page.write_text(html, encoding="utf-8")
+        page.write_text(render(figures, report, protocol, ablations), encoding="utf-8")
         (directory / "figures.json").write_bytes(figures.encode())
     except OSError as error:
         raise UserError(f"--report {directory}: cannot be written: {error.strerror}") from None

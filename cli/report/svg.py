@@ -10,6 +10,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 from typing import Any
 
 import matplotlib as mpl
@@ -95,12 +96,15 @@ def for_page(svg: str) -> str:
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
-    svg = _without_unused_ids(svg)
+    svg = _with_own_ids(svg)
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, f"var(--{variable})")
     return svg.strip()
 
 
-def _without_unused_ids(svg: str) -> str:
+def _with_own_ids(svg: str) -> str:
+    """Keep only the ids that are referred to, under names that no other drawing of the page has."""
+    own = "d" + blake2b(svg.encode(), digest_size=4).hexdigest()
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
-    return re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in used else "", svg)
+    svg = re.sub(r' id="([^"]*)"', lambda match: f' id="{own}-{match[1]}"' if match[1] in used else "", svg)
+    return re.sub(r'(href="#|url\(#)', rf"\1{own}-", svg)
