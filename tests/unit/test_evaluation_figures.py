@@ -233,7 +233,7 @@ def test_the_popularity_baseline_is_the_one_by_brute_force(half_life_ms, repeats
 def test_an_item_that_fell_out_of_the_ordered_ones_can_come_back(monkeypatch):
     recording = recorded(random_stream(400, items=60), repeats=True)
     columns_ = (recording.users, recording.items, recording.times_ms, recording.judged)
-    monkeypatch.setattr(popularity_baseline, "_ORDERED", 20)
+    monkeypatch.setattr(popularity_baseline, "_ORDERED", recording.k)
     found = popularity_baseline._positions.py_func(*columns_, 60, recording.k, True, np.inf)
     assert found.tolist() == popular_by_force(recording, None)
 
@@ -296,7 +296,8 @@ def test_an_item_of_two_sources_counts_for_both():
 
 def test_all_figures_of_a_stream_fit_together():
     recording = recorded(random_stream(3000, users=40, step_ms=600_000))
-    figures = figures_of(recording, np.linspace(0.1, 5, 3000), recent_half_life_ms=DAY_MS)
+    latencies_ms = np.r_[np.linspace(0.1, 5, 2998), 0.0, 1e6]
+    figures = figures_of(recording, latencies_ms, recent_half_life_ms=DAY_MS)
     n = int(recording.judged.sum())
     assert (figures.users, figures.overall.hit_rate.n) == (40, n)
     for parts in (figures.by_user_activity, figures.by_item_warmth):
@@ -323,6 +324,13 @@ def test_without_probabilities_the_curve_is_drawn_from_scores():
     figures = figures_of(recorder.recording(), np.zeros(0), recent_half_life_ms=DAY_MS)
     assert figures.precision_recall.thresholds == [4.0, 3.0, 2.0, 1.0]
     assert figures.reliability is figures.latency is figures.by_events is figures.by_date is None
+
+
+def test_an_item_that_was_shown_but_never_came_by_is_none_of_the_streams_items():
+    stream = [("u", item, n, [item, "never"]) for n, item in enumerate("abab")]
+    figures = figures_of(recorded(stream), np.zeros(0), recent_half_life_ms=DAY_MS)
+    assert (figures.items, figures.shown.gini, figures.consumed.gini) == (2, pytest.approx(1 / 6), pytest.approx(1 / 6))
+    assert (figures.coverage.shown[-1], figures.coverage.known[-1]) == (3, 2)
 
 
 def test_an_empty_recording_has_no_figures():
