@@ -23,7 +23,6 @@ from models.evaluation.splits import Slice
 from models.evaluation.uncertainty import Z95
 
 _ROW_IN = 0.27
-_FEWEST_IN_A_BAR = 30
 
 
 def quality_over_time(series: Series, band: Band, so_far: Sequence[float], baseline: Sequence[float]) -> str:
@@ -172,11 +171,7 @@ def ablation_dots(ablations: Sequence[Ablation]) -> str:
 
 
 def split_bars(slices: Sequence[Slice], xlabel: str) -> str:
-    """Hit rate of each group of events beside the better baseline on the same events, with 95 % intervals.
-
-    Groups of fewer than 30 events are left to the table.
-    """
-    slices = [one for one in slices if one.hit_rate.n >= _FEWEST_IN_A_BAR]
+    """Hit rate of each group of events beside the better baseline on the same events, with 95 % intervals."""
     places = np.arange(len(slices))
     with drawing() as chart:
         axes = chart.axes
@@ -221,7 +216,7 @@ def latency_histogram(latency: Latency) -> str:
                 fontsize=8,
                 color=colour,
             )
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if edges[-1] < 3000 * edges[0] else (1.0,)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_major_formatter(FuncFormatter(_thousands))

@@ -11,6 +11,8 @@ from cli.report import plots
 from models.evaluation.ablation import Ablation
 from models.evaluation.figures import POPULARITY, Figures
 
+_FEWEST_IN_A_BAR = 30
+
 
 @dataclass(frozen=True, slots=True)
 class Plot:
@@ -114,19 +116,17 @@ def _coverage(figures: Figures) -> list[Plot]:
 
 
 def _splits(figures: Figures) -> list[Plot]:
+    """Groups of few events are left to the table: their bar would set the scale, and says nothing."""
     legend = (("this run", "accent"), ("the better list of popular items", "baseline"))
-    return [
-        Plot(
-            f"HR@{figures.k} by activity of the user",
-            Markup(plots.split_bars(figures.by_user_activity, "events of the user so far")),
-            legend,
-        ),
-        Plot(
-            f"HR@{figures.k} by how well the item is known",
-            Markup(plots.split_bars(figures.by_item_warmth, "events of the item so far")),
-            legend,
-        ),
-    ]
+    found = []
+    for title, slices, label in (
+        (f"HR@{figures.k} by activity of the user", figures.by_user_activity, "events of the user so far"),
+        (f"HR@{figures.k} by how well the item is known", figures.by_item_warmth, "events of the item so far"),
+    ):
+        drawn = [one for one in slices if one.hit_rate.n >= _FEWEST_IN_A_BAR]
+        if drawn:
+            found.append(Plot(title, Markup(plots.split_bars(drawn, label)), legend))
+    return found
 
 
 def _sources(figures: Figures) -> list[Plot]:
