@@ -36,11 +36,11 @@ class ShownItem(msgspec.Struct):
 
     item_id: str
     title: str | None = None
+    explored: bool = False
+    reasons: list[ShownReason] = []
     score: float = 0.0
     probability: float | None = None
     sources: list[str] = []
-    explored: bool = False
-    reasons: list[ShownReason] = []
 
 
 class AnswerTimings(msgspec.Struct):
