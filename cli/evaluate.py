@@ -50,8 +50,8 @@ def evaluate(
     json: Annotated[Path | None, typer.Option(help="Write the report to this file, as JSON.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page with plots into this directory: index.html, and its "
         "numbers as figures.json.")] = None,
-    ablation: Annotated[bool, typer.Option("--ablation", help="Run the file again without each group of features and "
-        "with each other scorer: one whole run each.")] = False,
+    ablation: Annotated[bool, typer.Option("--ablation", help="Run the file again without each source, without each "
+        "group of features and with each other scorer: one whole run each.")] = False,
 ) -> None:
     """Test every event against the recommendations that were there before it, then learn from it.
 

@@ -3,7 +3,8 @@
     events ──► RECOMMEND ──┬──► recommendations
     items, model-updates ─►│──► dead-letter
       (broadcast)          ├──► facts ──► SQL windows ──► metrics
-                           ├──► pairs ──► CO-OCCURRENCE ──┬──► model-updates
+                           ├──► members ──────────────────┬──► model-updates
+                           ├──► pairs ──► CO-OCCURRENCE ──┤
                            └──► examples ──► LEARNER ─────┘
 """
 
@@ -40,7 +41,7 @@ from jobs.streams import (
 from models.config import Configuration, parse_configuration
 from models.topics import DEAD_LETTER, EVENTS, ITEMS, MODEL_UPDATES, RECOMMENDATIONS, topic_name
 from operators.learn import learn_cooccurrence, learn_ranker
-from operators.recommend import DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, RECORD, Recommend
+from operators.recommend import DEAD_LETTERS, EXAMPLES, FACTS, MEMBERS, PAIRS, RECORD, Recommend
 
 MAX_PARALLELISM = 128
 SERVE = "serve"
@@ -99,7 +100,7 @@ def build(inputs: Inputs, configuration: Configuration, *, bootstrap: bool = Tru
     facts = DataStream(side_output(recommendations, FACTS)._j_data_stream.rescale())
     return Outputs(
         recommendations=recommendations,
-        model_updates=rows.union(versions),
+        model_updates=rows.union(versions, side_output(recommendations, MEMBERS)),
         dead_letters=side_output(recommendations, DEAD_LETTERS),
         facts=facts,
     )

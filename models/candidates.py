@@ -1,4 +1,4 @@
-"""The candidates of one slate: gathered from all sources, with their frozen features."""
+"""The candidates of one slate: chosen among what all sources bring, with their frozen features."""
 
 from __future__ import annotations
 
@@ -7,26 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from models.board import CF, CONTENT, USER_CF, Board
 from models.config import Configuration
 from models.features import candidate_features, columns_of
 from models.profile import SeenItems, UserState
 from models.replica import Replica, lookup
-from models.sources.item_cf import CF, CF_SHORT, FAST_FORWARD, best_by, contributions, gather, new_sums
-from models.sources.popularity import fill_with_popular
+from models.sources import Source, Visit
+from models.sources.content import Content
+from models.sources.item_cf import ItemCF, contributions, profile_steps
+from models.sources.new_items import NewItems
+from models.sources.popularity import Popularity
+from models.sources.trending import Trending
+from models.sources.user_cf import UserCF
 
-# Of all candidates, the share that two other orders than the CF score may add: what it ranks too low.
-_SHARE_OF_OTHER_ORDERS = 0.13
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
-
-
-@njit(cache=True)
-def _start_slate(keys, slots, hidden, marks):  # type: ignore[no-untyped-def]
-    """Begin a new serial of `marks` (`models.sources.item_cf.gather`), with the hidden items barred."""
-    marks[0] += 1
-    for h in hidden:
-        index = lookup(keys, slots, h)
-        if index >= 0:
-            marks[1 + index] = -marks[0]
+# Sources that score their items, and where: such an item comes from all of them that do.
+_SCORES = {"item_cf": CF, "user_cf": USER_CF, "content": CONTENT}
 
 
 @njit(cache=True)
@@ -44,18 +40,6 @@ def _profile_indices(keys, slots, hashes, size):  # type: ignore[no-untyped-def]
             places[n] = p
             n += 1
     return indices[:n], places[:n]
-
-
-@njit(cache=True)
-def _choose(popular, marks, taken, sums, touched, found, by_cf, by_others, size):  # type: ignore[no-untyped-def]
-    out = np.empty(size, np.int32)
-    taken[0] += 1
-    serial = taken[0]
-    n = best_by(sums, CF, touched, found, by_cf, taken, serial, out, 0)
-    n = best_by(sums, FAST_FORWARD, touched, found, by_others, taken, serial, out, n)
-    n = best_by(sums, CF_SHORT, touched, found, by_others, taken, serial, out, n)
-    n = fill_with_popular(popular, marks, taken, serial, sums, size, out, n)
-    return out[:n]
 
 
 @njit(cache=True)
@@ -82,20 +66,27 @@ class Candidates:
     ----------
     items : int32[n], dense indices, the best by CF score first
     features : float16[n, WIDTH], the frozen matrix
-    cf_scores : float32[n], 0 for what item CF does not know of
+    sums : float32[n, SUMS], what the sources know of each (`models.board`)
+    origins : uint8[n], bits of the sources that brought each, `CandidateGenerator.source_names` names them
     profile : int32[m], dense indices of the user's last items, the latest first
-    places : int32[m], where in the user's items each of them stands
+    steps : float64[m], how much each of them counts in the CF score
     """
 
     items: np.ndarray
     features: np.ndarray
-    cf_scores: np.ndarray
+    sums: np.ndarray
+    origins: np.ndarray
     profile: np.ndarray
-    places: np.ndarray
+    steps: np.ndarray
+
+    @property
+    def cf_scores(self) -> np.ndarray:
+        """float32[n], 0 for what item CF does not know of."""
+        return self.sums[:, CF]
 
 
 class CandidateGenerator:
-    """Gathers candidates from a replica.
+    """Chooses candidates among what the sources bring, each its share of the places; popular items fill what is left.
 
     Parameters
     ----------
@@ -108,86 +99,133 @@ class CandidateGenerator:
         self._item_cf = configuration.item_cf
         self._seen_too = configuration.slate.recommend_seen
         self._size = configuration.scorer.candidates
-        self._by_others = int(self._size * _SHARE_OF_OTHER_ORDERS)
-        self._by_cf = self._size - 2 * self._by_others
-        self._pool = max(configuration.popularity.pool, self._size)
         self._ignored = columns_of(configuration.scorer.ignored_groups)
-        self._capacity = 0
+        self._board = Board(self._size)
+        self._places_of = np.zeros(0, np.int32)
+        weights = configuration.sources
+        sources: tuple[tuple[Source, float], ...] = (
+            (ItemCF(configuration.item_cf, replica, bit=1), weights.item_cf),
+            (UserCF(configuration.user_cf, replica, bit=2), weights.user_cf),
+            (Content(replica, bit=4), weights.content),
+            (Trending(replica, bit=8), weights.trending),
+            (NewItems(replica, bit=16), weights.new_items),
+            (Popularity(replica, bit=32), 0.0),
+        )
+        self._names = {1 << place: source.name for place, (source, _) in enumerate(sources)}
+        self._source_names: dict[int, list[str]] = {}
+        self._filler = sources[-1][0]
+        total = sum(weight for _, weight in sources)
+        # every share is rounded up: a source that is on has a place
+        self._places = [
+            (source, -int(-self._size * weight // total)) for source, weight in sources if weight > 0
+        ]
+        self._weights = [
+            (_SCORES[source.name], weight, 1 << place)
+            for place, (source, weight) in enumerate(sources)
+            if source.name in _SCORES and weight > 0
+        ]
 
-    def _allocate(self) -> None:
-        """Scratch arrays, one entry an item."""
-        if self._capacity == self._replica.capacity:
-            return
-        self._capacity = self._replica.capacity
-        self._sums = new_sums(self._capacity)
-        self._touched = np.zeros(self._capacity, np.int32)
-        self._places = np.zeros(self._capacity, np.int32)
-        self._marks = np.zeros(self._capacity + 1, np.int64)
-        self._taken = np.zeros(self._capacity + 1, np.int64)
+    def source_names(self, origins: int) -> list[str]:
+        """Names of the sources of one candidate, the same list for the same sources."""
+        names = self._source_names.get(origins)
+        if names is None:
+            names = self._source_names[origins] = [name for bit, name in self._names.items() if origins & bit]
+        return names
 
-    def generate(self, state: UserState, seen: SeenItems) -> Candidates:
+    def generate(
+        self,
+        user: int,
+        state: UserState,
+        seen: SeenItems,
+        *,
+        restrict: np.ndarray | None = None,
+        exclude: np.ndarray | None = None,
+    ) -> Candidates:
         """The candidates of a user at the time of the latest event.
+
+        Parameters
+        ----------
+        user : hash of the user's id, by which the panel knows it
+        restrict : int64[n], hashes of the only items that may be candidates; those of them that no source brings come last
+        exclude : int64[n], hashes of items that are no candidates
 
         Returns
         -------
         Candidates
-            At most scorer.candidates; fewer only where the model knows fewer items that the user has not seen.
+            At most scorer.candidates; fewer only where the model knows fewer items that the user may be shown.
         """
-        self._allocate()
-        replica, item_cf = self._replica, self._item_cf
-        keys, slots = replica.index_table
+        replica, board = self._replica, self._board
+        visit, mean_value = self._visit(user, state)
         hidden = seen.hashes[:0] if self._seen_too else seen.hashes
-        _start_slate(keys, slots, hidden, self._marks)
-        history = np.ascontiguousarray(state.items["item"])
-        profile, places = _profile_indices(keys, slots, history, item_cf.score_items)
-        mean_value = state.value_sum / state.value_count if state.value_count else np.nan
-        liked = (state.items["value"][places] >= mean_value).astype(np.float64)
-        found = gather(
-            profile,
-            liked,
-            replica.lists,
-            replica.neighbour,
-            replica.weights,
-            replica.stats[:, 0],
-            replica.available,
-            item_cf.score_decay,
-            item_cf.reverse_weight,
-            item_cf.shrinkage,
-            self._sums,
-            self._touched,
-            self._marks,
-        )
-        # the popular items that this user has seen leave: ask for enough of them
-        popular = replica.popular(self._pool + self._size)
-        items = _choose(
-            popular,
-            self._marks,
-            self._taken,
-            self._sums,
-            self._touched,
-            found,
-            self._by_cf,
-            self._by_others,
-            self._size,
-        )
+        if exclude is not None:
+            hidden = np.concatenate((hidden, exclude))
+        board.start(replica.index_table, replica.capacity, hidden, restrict)
+        for source, _ in self._places:
+            source.collect(visit, board)
+        for source, size in self._places:
+            source.choose(visit, board, size)
+        self._filler.choose(visit, board, self._size)
+        if restrict is not None:
+            board.take_first(replica.indices_of(restrict), self._size, available=replica.available, bit=0)
+        items, sums = board.chosen, board.sums[board.chosen]
+        origins = board.origins
+        for column, _, bit in self._weights:
+            origins |= np.where(sums[:, column] > 0, bit, 0).astype(np.uint8)
         features = candidate_features(
             items,
-            self._sums,
+            board.sums,
             replica.stats,
             replica.categories,
             replica.year,
-            profile,
+            replica.content.labels,
+            replica.content.signatures,
+            replica.content.log_prices,
+            visit.profile,
+            visit.steps,
             _user_columns(state.events, state.items["time_ms"], state.items["sitting"], mean_value),
             float(state.last_event_ms),
             replica.fast_half_life_ms,
             replica.slow_half_life_ms,
-            item_cf.score_decay,
+            self._item_cf.score_decay,
         )
         if self._ignored:
             features[:, self._ignored] = 0.0
         # a value (dwell time in ms, a price) beyond float16 would become infinite, and the running means NaN for ever
         frozen = np.clip(features, -_FLOAT16_MAX, _FLOAT16_MAX).astype(np.float16)
-        return Candidates(items, frozen, self._sums[items, CF], profile, places)
+        return Candidates(items, frozen, sums, origins, visit.profile, visit.steps)
+
+    def _visit(self, user: int, state: UserState) -> tuple[Visit, float]:
+        settings = self._item_cf
+        history = np.ascontiguousarray(state.items["item"])
+        profile, places = _profile_indices(*self._replica.index_table, history, settings.score_items)
+        mean_value = state.value_sum / state.value_count if state.value_count else np.nan
+        steps, liked = profile_steps(
+            places,
+            state.items["sitting"],
+            state.items["weight"],
+            state.items["value"],
+            mean_value,
+            settings.score_decay,
+            settings.gap_decay,
+            settings.liked_weight,
+            settings.disliked_weight,
+        )
+        return Visit(user, state, profile, places, steps, liked), mean_value
+
+    def blend(self, candidates: Candidates) -> np.ndarray:
+        """The ranking without a scorer: each source's score, as a share of its largest, by the source's weight.
+
+        Returns
+        -------
+        float32[n]
+        """
+        total = np.zeros(len(candidates.items), np.float32)
+        for column, weight, _ in self._weights:
+            scores = candidates.sums[:, column]
+            largest = scores.max(initial=0.0)
+            if largest > 0:
+                total += np.float32(weight / largest) * scores
+        return total
 
     def contributions(self, candidates: Candidates, items: np.ndarray) -> np.ndarray:
         """What each item of `candidates.profile` adds to the CF scores of some candidates.
@@ -204,12 +242,17 @@ class CandidateGenerator:
         return contributions(
             items,
             candidates.profile,
+            candidates.steps,
             replica.lists,
             replica.neighbour,
             replica.weights,
             replica.stats[:, 0],
-            item_cf.score_decay,
             item_cf.reverse_weight,
             item_cf.shrinkage,
-            self._places,
+            self._scratch(),
         )
+
+    def _scratch(self) -> np.ndarray:
+        if len(self._places_of) != self._replica.capacity:
+            self._places_of = np.zeros(self._replica.capacity, np.int32)
+        return self._places_of

@@ -114,6 +114,9 @@ class ItemCF(Section, frozen=True, kw_only=True):
     reverse_weight: UnitFloat = 0.6
     score_items: Annotated[int, Meta(ge=1, le=200)] = 20
     score_decay: UnitFloat = 0.9
+    gap_decay: UnitFloat = 0.3
+    liked_weight: NonNegativeFloat = 1.5
+    disliked_weight: NonNegativeFloat = 0.5
     shrinkage: PositiveFloat = 10.0
     neighbours: Annotated[int, Meta(ge=8, le=4096)] = 400
     served_neighbours: Annotated[int, Meta(ge=8, le=4096)] = 400
@@ -123,10 +126,34 @@ class ItemCF(Section, frozen=True, kw_only=True):
     publish_interval_ms: PositiveInt = 200
 
 
+class UserCF(Section, frozen=True, kw_only=True):
+    panel_size: Annotated[int, Meta(ge=0, le=1_000_000)] = 4_096
+    similarity: Literal["cosine", "pearson"] = "cosine"
+    items: Annotated[int, Meta(ge=1, le=200)] = 20
+    decay: UnitFloat = 0.9
+    recent: PositiveInt = 200
+    neighbours: Annotated[int, Meta(ge=1, le=1000)] = 50
+    shared_items: PositiveInt = 5
+    publish_every: PositiveInt = 4
+
+
 class Popularity(Section, frozen=True, kw_only=True):
     fast_half_life_hours: PositiveFloat = 24.0
     slow_half_life_hours: PositiveFloat = 336.0
     pool: PositiveInt = 200
+
+
+class NewItems(Section, frozen=True, kw_only=True):
+    events: PositiveInt = 10
+    impressions: PositiveInt = 50
+
+
+class Sources(Section, frozen=True, kw_only=True):
+    item_cf: NonNegativeFloat = 0.75
+    user_cf: NonNegativeFloat = 0.15
+    content: NonNegativeFloat = 0.03
+    trending: NonNegativeFloat = 0.04
+    new_items: NonNegativeFloat = 0.03
 
 
 class Scorer(Section, frozen=True, kw_only=True):
@@ -174,7 +201,10 @@ class Configuration(Section, frozen=True, kw_only=True):
     events: Events = Events()
     profile: Profile = Profile()
     item_cf: ItemCF = ItemCF()
+    user_cf: UserCF = UserCF()
     popularity: Popularity = Popularity()
+    new_items: NewItems = NewItems()
+    sources: Sources = Sources()
     scorer: Scorer = Scorer()
     learner: Learner = Learner()
     policy: Policy = Policy()

@@ -15,12 +15,13 @@ from collections.abc import Iterable
 import numpy as np
 from numba import njit
 
-from models.sources.item_cf import (
+from models.board import (
     BACKWARD_LAST,
     BEST,
     CF,
     CF_FORWARD,
     CF_LONG,
+    CF_PLAIN,
     CF_SHORT,
     FAST_BACKWARD,
     FAST_FORWARD,
@@ -28,7 +29,10 @@ from models.sources.item_cf import (
     LIKED,
     POINTERS,
     SITTING,
+    USER_CF,
+    USER_CF_SHARE,
 )
+from models.content import LABELS, count_bits, label_cosine, label_vector, signature_cosine
 
 FEATURES: dict[str, str] = {
     "cf": "log item-CF score, profile decayed by item_cf.score_decay",
@@ -60,15 +64,22 @@ FEATURES: dict[str, str] = {
     "user_sitting": "log of 1 + events of the current sitting among the profile's items",
     "user_gap": "log of 1 + hours between the user's last two events",
     "user_value": "the user's mean value (rating), 0 where there is none",
+    "cf_plain": "log item-CF score by order alone, without pauses, event weights and values",
+    "user_cf": "log user-CF score",
+    "user_cf_share": "share of the similar users that have the item, 0 to 1",
+    "content": "cosine of the item's labels (categories, tags, brand, price band) and the user's, 0 to 1",
+    "vector": "estimated cosine of the item's vector and the latest item's, -1 to 1, 0 where either is unknown",
+    "price_distance": "difference of the logarithms of the item's price and the user's price level, 0 where unknown",
 }
 WIDTH = len(FEATURES)
 GROUPS: dict[str, tuple[str, ...]] = {
-    "item_cf": ("cf", "cf_long", "cf_short", "cf_forward", "best", "pointers", "rank", "ratio"),
+    "item_cf": ("cf", "cf_long", "cf_short", "cf_forward", "best", "pointers", "rank", "ratio", "cf_plain"),
+    "user_cf": ("user_cf", "user_cf_share"),
     "transitions": ("fast_forward", "fast_backward", "forward_last", "backward_last"),
     "sittings": ("sitting", "user_sitting", "user_gap"),
     "popularity": ("popularity", "popularity_fast", "popularity_slow", "trend"),
     "age": ("idle", "age", "user_events"),
-    "content": ("category_match", "category_last", "year_distance"),
+    "content": ("category_match", "category_last", "year_distance", "content", "vector", "price_distance"),
     "values": ("liked", "item_value", "item_value_count", "user_value"),
 }
 """Every feature in one group: what is switched off together to see what it is worth."""
@@ -93,15 +104,6 @@ def _decayed(value, elapsed_ms, half_life_ms):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _bits(x):  # type: ignore[no-untyped-def]
-    count = 0
-    while x != 0:
-        x &= x - np.uint64(1)
-        count += 1
-    return count
-
-
-@njit(cache=True)
 def category_vector(profile, categories, decay, out):  # type: ignore[no-untyped-def]
     """Decayed sum of the category bits of the profile's items into float32[64]; returns its norm."""
     out[:] = 0
@@ -109,7 +111,7 @@ def category_vector(profile, categories, decay, out):  # type: ignore[no-untyped
     for d in range(len(profile)):
         bits = categories[profile[d]]
         if bits != 0:
-            share = weight / np.sqrt(_bits(bits))
+            share = weight / np.sqrt(count_bits(bits))
             for b in range(64):
                 if (bits >> np.uint64(b)) & np.uint64(1):
                     out[b] += share
@@ -118,8 +120,8 @@ def category_vector(profile, categories, decay, out):  # type: ignore[no-untyped
 
 
 @njit(cache=True)
-def profile_year(profile, year, decay):  # type: ignore[no-untyped-def]
-    """Decayed mean year of the profile's items, NaN where none is known."""
+def profile_mean(profile, year, decay):  # type: ignore[no-untyped-def]
+    """Decayed mean of a number of the profile's items, such as their year, NaN where none is known."""
     total, weights, weight = 0.0, 0.0, 1.0
     for d in range(len(profile)):
         y = year[profile[d]]
@@ -137,7 +139,11 @@ def candidate_features(  # type: ignore[no-untyped-def]
     stats,
     categories,
     year,
+    labels,
+    signatures,
+    log_prices,
     profile,
+    steps,
     user,
     now_ms,
     fast_half_life_ms,
@@ -149,9 +155,10 @@ def candidate_features(  # type: ignore[no-untyped-def]
     Parameters
     ----------
     candidates : int32[n], dense item indices, ordered by CF score
-    sums : float32[items, SUMS], finished sums of `models.sources.item_cf`
+    sums : float32[items, SUMS] of `models.board.Board`
     stats, categories, year : arrays of `models.replica.Replica`
-    profile : int32[m], dense indices of the user's items, the latest first
+    labels, signatures, log_prices : arrays of `models.content.Content`
+    profile, steps : of `models.sources.Visit`
     user : float64[4], events, sitting length, gap in ms, mean value (NaN: none)
     now_ms : event time of the slate
 
@@ -163,7 +170,11 @@ def candidate_features(  # type: ignore[no-untyped-def]
     out = np.zeros((n, WIDTH), np.float32)
     vector = np.zeros(64, np.float32)
     norm = category_vector(profile, categories, decay, vector)
-    middle_year = profile_year(profile, year, decay)
+    middle_year = profile_mean(profile, year, decay)
+    label_sums = np.zeros(LABELS, np.float32)
+    label_norm = label_vector(profile, steps, labels, label_sums)
+    price_level = profile_mean(profile, log_prices, decay)
+    last_signature = signatures[profile[0]] if len(profile) > 0 else np.uint64(0)
     last_bits = categories[profile[0]] if len(profile) > 0 else np.uint64(0)
     best = 0.0
     for k in range(n):
@@ -204,13 +215,20 @@ def candidate_features(  # type: ignore[no-untyped-def]
                 for b in range(64):
                     if (bits >> np.uint64(b)) & np.uint64(1):
                         dot += vector[b]
-                out[k, 20] = dot / norm / np.sqrt(_bits(bits))
+                out[k, 20] = dot / norm / np.sqrt(count_bits(bits))
             if last_bits != 0:
-                out[k, 21] = _bits(bits & last_bits) / _bits(bits | last_bits)
+                out[k, 21] = count_bits(bits & last_bits) / count_bits(bits | last_bits)
         if year[x] == year[x] and middle_year == middle_year:
             out[k, 22] = np.log1p(abs(year[x] - middle_year))
         if user[3] == user[3]:
             out[k, 23] = (stats[x, 6] - stats[x, 7] * user_value) / (stats[x, 7] + _VALUE_SHRINKAGE)
         out[k, 24] = np.log1p(stats[x, 7])
         out[k, 25], out[k, 26], out[k, 27], out[k, 28] = user_columns
+        out[k, 29] = _log_score(s[CF_PLAIN])
+        out[k, 30] = _log_score(s[USER_CF])
+        out[k, 31] = s[USER_CF_SHARE]
+        out[k, 32] = label_cosine(x, labels, label_sums, label_norm)
+        out[k, 33] = signature_cosine(last_signature, signatures[x])
+        if log_prices[x] == log_prices[x] and price_level == price_level:
+            out[k, 34] = log_prices[x] - price_level
     return out

@@ -35,6 +35,7 @@ class LocalPipeline:
         self.recommender = Recommender(configuration)
         self.table = CooccurrenceTable(configuration.item_cf, configuration.popularity)
         self.learner = Learner(configuration.learner, configuration.scorer)
+        self._members: list[tuple[str, bytes]] = []
         self.users: dict[str, User] = {}
 
     def user(self, user_id: str) -> User:
@@ -61,6 +62,8 @@ class LocalPipeline:
         observation = self.recommender.observe(user, event)
         if observation.pair is not None:
             self.table.learn_one(observation.pair)
+        if observation.member is not None:
+            self._members.append(observation.member)
         if observation.example is not None:
             self.learner.learn_one(observation.example)
         self._since_publication += 1
@@ -73,7 +76,8 @@ class LocalPipeline:
         updates = self.table.take_updates()
         if self.learner.has_updates():
             updates += self.learner.take_updates()
-        for key, value in updates:
+        members, self._members = self._members, []
+        for key, value in updates + members:
             self.recommender.apply_update(key, value)
 
 

@@ -10,7 +10,8 @@ from models.sources.item_cf import largest_parts
 from models.topics import Reason
 
 ITEM_CF = "item_cf"
-POPULARITY = "popularity"
+USER_CF = "user_cf"
+_BY_SOURCE = {name: Reason(kind=name) for name in ("content", "trending", "new_items", "popularity")}
 
 
 def item_cf_reasons(parts: np.ndarray, item_ids: Sequence[str], *, most: int) -> list[list[Reason]]:
@@ -39,4 +40,12 @@ def item_cf_reasons(parts: np.ndarray, item_ids: Sequence[str], *, most: int) ->
         if remainder > 0:
             row.append(Reason(kind=ITEM_CF, contribution=remainder))
         reasons.append(row)
+    return reasons
+
+
+def other_reasons(sources: list[str], user_cf_score: float) -> list[Reason]:
+    """One reason for each source of an item that names none of the user's own items; user CF's carries its score."""
+    reasons = [_BY_SOURCE[name] for name in sources if name in _BY_SOURCE]
+    if USER_CF in sources:
+        reasons.insert(0, Reason(kind=USER_CF, contribution=user_cf_score))
     return reasons

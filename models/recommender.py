@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
+from models.board import USER_CF
 from models.candidates import CandidateGenerator, Candidates
 from models.config import Configuration
 from models.cooccurrence import PairMessage, encode_pair_message
@@ -22,19 +23,16 @@ from models.events import Event, Refusal, Rejected
 from models.examples import encode_pending, label_pending
 from models.identity import hash64, item_hash64, slate_id, uniform
 from models.learner import weights_key
+from models.panel import encode_member, panel_key
 from models.policies.epsilon_greedy import EpsilonGreedy, Slot
 from models.profile import SeenItems, UserState
-from models.reasons import ITEM_CF, POPULARITY, item_cf_reasons
+from models.reasons import item_cf_reasons, other_reasons
 from models.replica import Replica
 from models.scorers.mlp import MLP
-from models.topics import CatalogueItem, Reason, Recommendation, RecommendedItem, Timings
+from models.topics import CatalogueItem, Recommendation, RecommendedItem, Timings
 from models.versions import Version, decode_tensors, decode_version
 
 _CATALOGUE = msgspec.json.Decoder(CatalogueItem)
-_HOUR_MS = 3_600_000.0
-_FROM_ITEM_CF = [ITEM_CF]
-_FROM_POPULARITY = [POPULARITY]
-_POPULAR = [Reason(kind=POPULARITY)]
 
 
 class Scorer(Protocol):
@@ -67,6 +65,7 @@ class Observation:
     Attributes
     ----------
     pair : message for the co-occurrence table, None for an event type of weight 0
+    member : record of the panel, None for most events (`models.panel`)
     example : for the learner, None when the item was no candidate of the last slate, or the event was not sampled
     evaluated : the user had an earlier event, so the last slate can be judged by this one
     position : 1-based place of the item in the last slate, 0 where it was not shown
@@ -74,6 +73,7 @@ class Observation:
     """
 
     pair: bytes | None
+    member: tuple[str, bytes] | None
     example: bytes | None
     evaluated: bool
     position: int
@@ -90,11 +90,7 @@ class Recommender:
 
     def __init__(self, configuration: Configuration) -> None:
         self._config = configuration
-        self.replica = Replica(
-            max_neighbours=configuration.item_cf.served_neighbours,
-            fast_half_life_ms=configuration.popularity.fast_half_life_hours * _HOUR_MS,
-            slow_half_life_ms=configuration.popularity.slow_half_life_hours * _HOUR_MS,
-        )
+        self.replica = Replica(configuration)
         self._generator = CandidateGenerator(configuration, self.replica)
         self._network = None if configuration.scorer.name == "none" else MLP(configuration.scorer.hidden).eval()
         self._version: Version | None = None
@@ -123,6 +119,8 @@ class Recommender:
             return
         if key.startswith("row:"):
             self.replica.apply_row(value)
+        elif key.startswith("panel:"):
+            self.replica.panel.apply(value)
         elif key == weights_key("ranker") and self._network is not None:
             version, weights = decode_version(value)
             if self._version is None or version > self._version:
@@ -158,9 +156,10 @@ class Recommender:
         item_id = key or ("" if item.item_id is None else str(item.item_id))
         if not item_id:
             raise Rejected(Refusal.MISSING_FIELD, "item_id: expected it in the key or in the value")
-        self.replica.apply_catalogue_item(
-            item_id, title=item.title, categories=tuple(item.categories), year=item.year
-        )
+        try:
+            self.replica.apply_catalogue_item(item_id, item)
+        except ValueError as error:
+            raise Rejected(Refusal.WRONG_TYPE, str(error)) from None
 
     def admit(self, user: User, event: Event, *, now_ms: int) -> None:
         """Let an event through to `observe`, and remember its id.
@@ -188,20 +187,29 @@ class Recommender:
         item = item_hash64(event.item_id)
         weight = config.events.types[event.type].weight
         if weight == 0:
-            return Observation(None, None, evaluated=False, position=0, shown=0)
+            return Observation(None, None, None, evaluated=False, position=0, shown=0)
         places = np.flatnonzero(state.last_slate == item)
-        observation = Observation(
-            pair=self._pair(state, event, item, weight),
-            example=self._example(user, event, item),
-            evaluated=state.events > 0,
-            position=int(places[0]) + 1 if len(places) else 0,
-            shown=len(state.last_slate),
-        )
+        pair = self._pair(state, event, item, weight)
+        example = self._example(user, event, item)
+        evaluated = state.events > 0
         user.pending = None
         value = float("nan") if event.value is None else event.value
         state.add_item(item, time_ms=event.event_time_ms, value=value, weight=weight, config=config.profile)
         user.seen.add(item, capacity=config.profile.seen_items)
-        return observation
+        return Observation(
+            pair=pair,
+            member=self._member(state, event.user_id),
+            example=example,
+            evaluated=evaluated,
+            position=int(places[0]) + 1 if len(places) else 0,
+            shown=len(state.last_slate),
+        )
+
+    def _member(self, state: UserState, user_id: str) -> tuple[str, bytes] | None:
+        if state.events % self._config.user_cf.publish_every:
+            return None
+        user = hash64(user_id)
+        return (panel_key(user), encode_member(user, state.items)) if self.replica.panel.wants(user) else None
 
     def _pair(self, state: UserState, event: Event, item: int, weight: float) -> bytes:
         items = state.items[-self._config.item_cf.pair_items :][::-1]
@@ -247,7 +255,7 @@ class Recommender:
             give the same slate, to the last draw.
         """
         state, config = user.state, self._config
-        candidates = self._generator.generate(state, user.seen)
+        candidates = self._generator.generate(hash64(event.user_id), state, user.seen)
         scores, probabilities = self._score(candidates)
         order = np.argsort(-scores, kind="stable")
         ranked = candidates.items[order]
@@ -258,7 +266,9 @@ class Recommender:
         items = self._explained(candidates, slots, scores, probabilities)
         state.seq += 1
         hashes = self.replica.hashes
-        state.last_slate = hashes[[slot.item for slot in slots]] if slots else hashes[:0]
+        shown = [slot.item for slot in slots]
+        state.last_slate = hashes[shown]
+        self.replica.impressions[shown] += 1
         if self._network is not None and config.learner.enabled and len(candidates.items) > 1:
             user.pending = encode_pending(candidates.features, hashes[candidates.items])
         return Recommendation(
@@ -278,7 +288,7 @@ class Recommender:
 
     def _score(self, candidates: Candidates) -> tuple[np.ndarray, np.ndarray | None]:
         if self._network is None or len(candidates.items) == 0:
-            return candidates.cf_scores, None
+            return self._generator.blend(candidates), None
         return self._network.score(candidates.features)
 
     def _explained(
@@ -287,6 +297,8 @@ class Recommender:
         replica = self.replica
         row_of = {item: row for row, item in enumerate(candidates.items.tolist())}
         rows = [row_of[slot.item] for slot in slots]
+        names = [self._generator.source_names(bits) for bits in candidates.origins[rows].tolist()]
+        user_cf_scores = candidates.sums[rows, USER_CF].tolist()
         owners = [replica.item_ids[index] for index in candidates.profile.tolist()]
         parts = self._generator.contributions(candidates, candidates.items[rows])
         reasons = item_cf_reasons(parts, owners, most=self._config.slate.reasons)
@@ -299,8 +311,8 @@ class Recommender:
                 score=score,
                 cf_score=cf_scores[place],
                 probability=chances[place],
-                sources=_FROM_ITEM_CF if cf_scores[place] > 0 else _FROM_POPULARITY,
-                reasons=reasons[place] or _POPULAR,
+                sources=names[place],
+                reasons=reasons[place] + other_reasons(names[place], user_cf_scores[place]),
                 explored=slot.explored,
                 propensity=slot.propensity,
                 title=replica.titles[slot.item],

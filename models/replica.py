@@ -18,13 +18,19 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from models.config import Configuration
+from models.content import Content
 from models.cooccurrence import COLUMNS, ROW_HEADER, ROW_KIND, ROW_VERSION, SCALE, changed_neighbours
 from models.identity import hash64
+from models.panel import Panel
+from models.pools import Pools, is_due, make_pools
+from models.topics import CatalogueItem
 
 WIDTH = len(COLUMNS)
 SMALLEST_SLAB = 8
 CATEGORY_BITS = 64
 _NOBODY = np.zeros(0, np.int32)
+_HOUR_MS = 3_600_000.0
 
 
 @njit(cache=True)
@@ -234,8 +240,7 @@ class Replica:
 
     Parameters
     ----------
-    max_neighbours : length at which the symmetric list of an item is cut
-    fast_half_life_ms, slow_half_life_ms : of the two decayed popularities
+    configuration : the whole configuration
 
     Attributes
     ----------
@@ -253,23 +258,34 @@ class Replica:
         Year of the catalogue entry, NaN where there is none.
     available : bool[items]
         False for what was taken off the catalogue, and for what is only known as a neighbour so far.
+    panel : Panel
+        Users that others are compared with.
+    content : Content
+        What the catalogue says, for comparison.
+    impressions : int32[items]
+        How often this replica's recommender showed the item since it was filled; it is in no checkpoint.
     known_items : int
         Number of items with at least one event.
     """
 
     STATS = ("count", "events", "pop_fast", "pop_slow", "first_seen_ms", "last_seen_ms", "value_sum", "value_count")
 
-    def __init__(self, *, max_neighbours: int, fast_half_life_ms: float, slow_half_life_ms: float) -> None:
-        self.max_neighbours = max_neighbours
-        self.fast_half_life_ms = fast_half_life_ms
-        self.slow_half_life_ms = slow_half_life_ms
+    def __init__(self, configuration: Configuration) -> None:
+        popularity = configuration.popularity
+        self.max_neighbours = configuration.item_cf.served_neighbours
+        self.fast_half_life_ms = popularity.fast_half_life_hours * _HOUR_MS
+        self.slow_half_life_ms = popularity.slow_half_life_hours * _HOUR_MS
+        self._pool_size = max(popularity.pool, configuration.scorer.candidates) + configuration.scorer.candidates
+        self._new_items = configuration.new_items
         self.item_ids: list[str] = []
         self.titles: list[str | None] = []
         self.rows_applied = 0
         self.known_items = 0
+        self.panel = Panel(configuration.user_cf, configuration.profile.items, self._indices_for)
+        self.content = Content()
         self._in_lists: dict[int, np.ndarray] = {}
-        self._popular = np.zeros(0, np.int32)
-        self._popular_at = -1
+        self._pools = Pools()
+        self._pools_at = -1
         self._allocate_items(1024)
         self._allocate_pool(1 << 14)
         self._keys = np.zeros(4096, np.int64)
@@ -295,6 +311,9 @@ class Replica:
         grown("_applied", (capacity,), np.int64, -1)
         grown("_before", (capacity,), np.int32)
         grown("_marks", (capacity + 1,), np.int64)
+        grown("impressions", (capacity,), np.int32)
+        self.panel.grow_items(capacity)
+        self.content.grow_items(capacity)
 
     hashes: np.ndarray
     lists: np.ndarray
@@ -302,6 +321,7 @@ class Replica:
     categories: np.ndarray
     available: np.ndarray
     year: np.ndarray
+    impressions: np.ndarray
     neighbour: np.ndarray
     weights: np.ndarray
     _applied: np.ndarray
@@ -327,6 +347,12 @@ class Replica:
     def index_of(self, item: int) -> int:
         """Dense index of an item hash, -1 where it is unknown."""
         return int(lookup(self._keys, self._slots, item))
+
+    def indices_of(self, items: np.ndarray) -> np.ndarray:
+        """Dense indices, int32[n], of those item hashes that are known."""
+        indices = np.empty(len(items), np.int32)
+        lookup_all(self._keys, self._slots, items, indices)
+        return indices[indices >= 0]
 
     def _index_for(self, item: int) -> int:
         index = self.index_of(item)
@@ -421,41 +447,58 @@ class Replica:
         ):
             self._allocate_pool(2 * len(self.neighbour))
 
-    def apply_catalogue_item(
-        self, item_id: str, *, title: str | None, categories: tuple[str, ...], year: float | None
-    ) -> None:
-        """Apply one catalogue entry: what is shown of an item, and what content features read."""
+    def apply_catalogue_item(self, item_id: str, item: CatalogueItem) -> None:
+        """Apply one catalogue entry: what is shown of an item, and what content sources and features read.
+
+        Raises
+        ------
+        ValueError
+            When its vector has another length than those of other items.
+        """
         index = self._index_for(hash64(item_id))
+        self.content.apply(
+            index,
+            categories=tuple(item.categories),
+            tags=tuple(item.tags),
+            brand=item.brand,
+            price=item.price,
+            vector=None if item.vector is None else tuple(item.vector),
+        )
         if not self.available[index]:
-            self._popular_at = -1
+            self._pools_at = -1
         self._name(index, item_id)
-        self.titles[index] = title
+        self.titles[index] = item.title
         bits = 0
-        for category in categories:
+        for category in item.categories:
             bits |= 1 << (hash64(category) % CATEGORY_BITS)
         self.categories[index] = bits
-        self.year[index] = np.nan if year is None else year
+        self.year[index] = np.nan if item.year is None else item.year
 
     def withdraw(self, item_id: str) -> None:
         """Take an item off the catalogue: it is no candidate any more; what was learned of it stays."""
         index = self._index_for(hash64(item_id))
         self._name(index, item_id)
         self.available[index] = False
-        self._popular_at = -1
+        self._pools_at = -1
 
-    def popular(self, size: int, *, refresh_every: int = 256) -> np.ndarray:
-        """Dense indices of the `size` most popular items by slow popularity, recomputed every `refresh_every` rows.
-
-        The popularities of two items are compared at the time of the newer one's last event.
-        """
-        if self._popular_at < 0 or self.rows_applied - self._popular_at >= refresh_every or self.rows_applied < 64:
+    def pools(self) -> Pools:
+        """Popular, trending and new items, made anew every few rows."""
+        if is_due(self.rows_applied, self._pools_at):
             items = len(self)
             stats = self.stats[:items]
-            newest_ms = stats[:, 5].max(initial=0.0)
-            decayed = stats[:, 3] * np.exp2((stats[:, 5] - newest_ms) / self.slow_half_life_ms)
-            known = np.flatnonzero((stats[:, 1] > 0) & self.available[:items])
-            if len(known) > size:
-                known = known[np.argpartition(-decayed[known], size)[:size]]
-            self._popular = known[np.argsort(-decayed[known], kind="stable")].astype(np.int32)
-            self._popular_at = self.rows_applied
-        return self._popular[:size]
+            self._pools = make_pools(
+                events=stats[:, 1],
+                fast=stats[:, 2],
+                slow=stats[:, 3],
+                last_seen_ms=stats[:, 5],
+                fast_half_life_ms=self.fast_half_life_ms,
+                slow_half_life_ms=self.slow_half_life_ms,
+                available=self.available[:items],
+                categories=self.categories[:items],
+                impressions=self.impressions[:items],
+                size=self._pool_size,
+                new_events=self._new_items.events,
+                new_impressions=self._new_items.impressions,
+            )
+            self._pools_at = self.rows_applied
+        return self._pools

@@ -12,7 +12,8 @@ State (all ValueState of packed bytes, layouts in `models.profile` and `models.e
 Timers
     none
 Outputs
-    main: Row(user id, JSON) for `recommendations`; side: pair messages, examples, facts, dead letters
+    main: Row(user id, JSON) for `recommendations`; side: pair messages, examples, facts, dead letters, and for
+    `model-updates` the profiles of panel members
 Late, duplicate and malformed events
     A malformed event, a duplicate, and one too many become one dead letter each, and nothing else. A late event is
     learned like any other and counted. Nothing that arrives stops the job. A catalogue entry that cannot be read becomes a dead
@@ -53,6 +54,7 @@ FACT = Types.ROW_NAMED(
 )
 PAIRS = OutputTag("pairs", MESSAGE)
 EXAMPLES = OutputTag("examples", MESSAGE)
+MEMBERS = OutputTag("members", RECORD)
 FACTS = OutputTag("facts", FACT)
 DEAD_LETTERS = OutputTag("dead-letters", RECORD)
 
@@ -173,6 +175,9 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         if observation.pair is not None:
             shard = self._shard_keys[item_hash64(event.item_id) % len(self._shard_keys)]
             yield PAIRS, Row(shard, observation.pair)
+        if observation.member is not None:
+            key, profile = observation.member
+            yield MEMBERS, Row(key.encode(), profile)
         if observation.example is not None:
             yield EXAMPLES, Row(self._learner_key, observation.example)
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 import msgspec
 
 from cli.evaluation.run import Run
-from models.config import Configuration, Scorer, parse_configuration
+from models.config import Configuration, Scorer, Sources, parse_configuration
 from models.evaluation.ablation import Ablation, ablation_of
 from models.features import GROUPS
 
@@ -36,7 +36,8 @@ def switches(configuration: Configuration) -> list[Switch]:
     scorers = get_args(get_type_hints(Scorer)["name"])
     table = [
         *(Switch("scorer", f"scorer {name}", {"scorer": {"name": name}}) for name in scorers),
-        *(Switch("features", f"without {group}", {"scorer": {"ignored_groups": [group]}}) for group in GROUPS),
+        *(Switch("source", f"source {name} off", {"sources": {name: 0.0}}) for name in Sources.__struct_fields__),
+        *(Switch("features", f"features {group} off", {"scorer": {"ignored_groups": [group]}}) for group in GROUPS),
     ]
     if configuration.scorer.name == "none":
         table = [switch for switch in table if switch.part != "features"]

@@ -1,6 +1,7 @@
 """Item-based collaborative filtering: what follows and precedes the user's last items.
 
-    score(x) = sum_d decay**(d-1) * C[j_d, x] / sqrt((n_{j_d} + shrinkage) * (n_x + shrinkage))
+    score(x) = sum_d step_d * C[j_d, x] / sqrt((n_{j_d} + shrinkage) * (n_x + shrinkage))
+    step_d = decay**(d-1) * gap_decay**(pauses since j_d) * weight of the event on j_d * (liked or disliked weight)
 
 with C of `models.cooccurrence` and the user's items j_1 (the latest), j_2, .... One pass over the neighbour lists of the
 profile gathers this score and its variants (other decays, one direction only, the latest item alone, ...) side by side:
@@ -12,54 +13,70 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-SUM_NAMES = (
-    "cf",
-    "cf_long",
-    "cf_short",
-    "cf_forward",
-    "fast_forward",
-    "fast_backward",
-    "forward_last",
-    "backward_last",
-    "sitting",
-    "best",
-    "pointers",
-    "liked",
-)
-(
-    CF,
-    CF_LONG,
-    CF_SHORT,
-    CF_FORWARD,
-    FAST_FORWARD,
-    FAST_BACKWARD,
-    FORWARD_LAST,
+from models.board import (
     BACKWARD_LAST,
-    SITTING,
     BEST,
-    POINTERS,
+    CF,
+    CF_FORWARD,
+    CF_LONG,
+    CF_PLAIN,
+    CF_SHORT,
+    FAST_BACKWARD,
+    FAST_FORWARD,
+    FORWARD_LAST,
     LIKED,
-) = range(len(SUM_NAMES))
-SUMS = len(SUM_NAMES)
-_LINE = 16  # float32 of a cache line
+    POINTERS,
+    SITTING,
+    Board,
+    touch,
+)
+from models.config import ItemCF as Settings
+from models.replica import Replica
+from models.sources import Visit
+
 LONG_DECAY = 0.98
 SHORT_DECAY = 0.6
 _POINTING_ITEMS = 10
+_SHARE_OF_OTHER_ORDERS = 0.15
 
 
-def new_sums(items: int) -> np.ndarray:
-    """The array that `gather` writes: one cache line an item, float32[items, 16], of which the first SUMS count.
+@njit(cache=True)
+def profile_steps(  # type: ignore[no-untyped-def]
+    places, sittings, weights, values, mean_value, decay, gap_decay, liked_weight, disliked_weight
+):
+    """How much each of the user's items counts.
 
-    A row that crosses two lines costs a third of the whole pass.
+    Parameters
+    ----------
+    places : int32[m], where in the other arrays the user's items stand, the latest first
+    sittings : uint8[items], serial of each item's sitting
+    weights, values : float32[items], weight of the event's type; value such as a rating, NaN where there is none
+    mean_value : of this user, NaN where there is none
+
+    Returns
+    -------
+    steps : float64[m], ``step_d`` of the module docstring
+    liked : float64[m], 1 where the value is at or above the user's mean, else 0
     """
-    flat = np.zeros((items + 1) * _LINE, np.float32)
-    skip = -(flat.ctypes.data // flat.itemsize) % _LINE
-    return flat[skip : skip + items * _LINE].reshape(items, _LINE)
+    steps, liked = np.empty(len(places)), np.zeros(len(places))
+    step = 1.0
+    for d in range(len(places)):
+        place = places[d]
+        if d > 0:
+            step *= decay
+            if sittings[place] != sittings[places[d - 1]]:
+                step *= gap_decay
+        steps[d] = step * weights[place]
+        if values[place] == values[place] and mean_value == mean_value:
+            liked[d] = 1.0 if values[place] >= mean_value else 0.0
+            steps[d] *= liked_weight if liked[d] > 0 else disliked_weight
+    return steps, liked
 
 
 @njit(cache=True)
 def gather(  # type: ignore[no-untyped-def]
     profile,
+    steps,
     liked,
     lists,
     neighbour,
@@ -71,6 +88,7 @@ def gather(  # type: ignore[no-untyped-def]
     shrinkage,
     sums,
     touched,
+    found,
     marks,
 ):
     """Sum over the neighbour lists of a profile.
@@ -78,47 +96,37 @@ def gather(  # type: ignore[no-untyped-def]
     Parameters
     ----------
     profile : int32[m], dense indices of the user's items, the latest first
-    liked : float64[m], 1 where the item's value is at or above the user's mean, else 0
+    steps, liked : of `profile_steps`
     lists, neighbour, weights : of `models.replica.Replica`
     counts : float64[items], events of each item
     available : bool[items], an item that is not is no candidate
-    sums : of `new_sums`, written for the touched items
-    touched : int32[items], scratch
-    marks : int64[1 + items], marks[0] is the serial of this slate; an item at minus the serial is barred, one at the
-        serial is touched
+    decay : per step back, of the sums that follow the order alone
+    sums, touched, found, marks : of `models.board.Board`
 
     Returns
     -------
-    int, how many entries of `touched` are valid
+    int, how many entries of `touched` are valid now
     """
-    serial = marks[0]
-    found = 0
+    already = found
     zero = np.float32(0.0)
     reverse = np.float32(reverse_weight)
-    step, step_long, step_short = 1.0, 1.0, 1.0
+    plain, long, short = 1.0, 1.0, 1.0
     for d in range(len(profile)):
         j = profile[d]
         norm_j = 1.0 / np.sqrt(counts[j] + shrinkage)
-        at_step = np.float32(step * norm_j)
-        at_long = np.float32(step_long * norm_j)
-        at_short = np.float32(step_short * norm_j)
-        at_liked = np.float32(step * norm_j * liked[d])
+        at_step = np.float32(steps[d] * norm_j)
+        at_plain = np.float32(plain * norm_j)
+        at_long = np.float32(long * norm_j)
+        at_short = np.float32(short * norm_j)
+        at_liked = np.float32(steps[d] * norm_j * liked[d])
         at_last = np.float32(norm_j) if d == 0 else zero
         pointer = np.float32(1.0) if d < _POINTING_ITEMS else zero
         for s in range(lists[j, 0], lists[j, 0] + lists[j, 1]):
             x = neighbour[s]
-            mark = marks[1 + x]
-            if mark == -serial:
+            now = touch(x, sums, touched, found, marks, available)
+            if now < 0:
                 continue
-            if mark != serial:
-                if not available[x]:
-                    marks[1 + x] = -serial
-                    continue
-                marks[1 + x] = serial
-                touched[found] = x
-                found += 1
-                for c in range(SUMS):
-                    sums[x, c] = zero
+            found = now
             # All loads before all stores, and all of it in float32: only so does the compiler use vector instructions.
             backward, fast_backward, sitting_backward = weights[s, 0], weights[s, 1], weights[s, 2]
             forward, fast_forward, sitting_forward = weights[s, 3], weights[s, 4], weights[s, 5]
@@ -126,18 +134,20 @@ def gather(  # type: ignore[no-untyped-def]
             both = forward + backward
             total = sums[x]
             cf = total[CF] + at_step * both
+            cf_plain = total[CF_PLAIN] + at_plain * both
             cf_long = total[CF_LONG] + at_long * both
             cf_short = total[CF_SHORT] + at_short * both
-            cf_forward = total[CF_FORWARD] + at_step * forward
+            cf_forward = total[CF_FORWARD] + at_plain * forward
             fast_forward = total[FAST_FORWARD] + at_short * fast_forward
             fast_backward = total[FAST_BACKWARD] + at_short * fast_backward
             forward_last = total[FORWARD_LAST] + at_last * forward
             backward_last = total[BACKWARD_LAST] + at_last * backward
-            sitting = total[SITTING] + at_step * (sitting_forward + reverse * sitting_backward)
+            sitting = total[SITTING] + at_plain * (sitting_forward + reverse * sitting_backward)
             best = max(total[BEST], at_step * both)
             pointers = total[POINTERS] + (pointer if both > zero else zero)
             liked_part = total[LIKED] + at_liked * both
             total[CF] = cf
+            total[CF_PLAIN] = cf_plain
             total[CF_LONG] = cf_long
             total[CF_SHORT] = cf_short
             total[CF_FORWARD] = cf_forward
@@ -149,52 +159,22 @@ def gather(  # type: ignore[no-untyped-def]
             total[BEST] = best
             total[POINTERS] = pointers
             total[LIKED] = liked_part
-        step *= decay
-        step_long *= LONG_DECAY
-        step_short *= SHORT_DECAY
-    for f in range(found):
+        plain *= decay
+        long *= LONG_DECAY
+        short *= SHORT_DECAY
+    for f in range(already, found):
         x = touched[f]
         norm_x = np.float32(1.0 / np.sqrt(counts[x] + shrinkage))
         pointers = sums[x, POINTERS]
-        for c in range(SUMS):
+        for c in range(CF, LIKED + 1):
             sums[x, c] *= norm_x
         sums[x, POINTERS] = pointers
     return found
 
 
 @njit(cache=True)
-def best_by(sums, column, touched, found, size, taken, serial, out, filled):  # type: ignore[no-untyped-def]
-    """Append the `size` best touched items by one sum to `out`, skipping what was taken; returns the new length.
-
-    The best so far stay sorted while the touched items pass by: few of them are better than the last of the best.
-    """
-    size = min(size, len(out) - filled)
-    if size <= 0:
-        return filled
-    values = np.zeros(size, np.float32)
-    n = 0
-    for f in range(found):
-        x = touched[f]
-        value = sums[x, column]
-        if value <= 0 or (n == size and value <= values[n - 1]) or taken[1 + x] == serial:
-            continue
-        place = n if n < size else n - 1
-        while place > 0 and values[place - 1] < value:
-            values[place] = values[place - 1]
-            out[filled + place] = out[filled + place - 1]
-            place -= 1
-        values[place] = value
-        out[filled + place] = x
-        if n < size:
-            n += 1
-    for r in range(filled, filled + n):
-        taken[1 + out[r]] = serial
-    return filled + n
-
-
-@njit(cache=True)
 def contributions(  # type: ignore[no-untyped-def]
-    items, profile, lists, neighbour, weights, counts, decay, reverse_weight, shrinkage, places
+    items, profile, steps, lists, neighbour, weights, counts, reverse_weight, shrinkage, places
 ):
     """What each profile item adds to the CF score of each of `items`.
 
@@ -209,16 +189,14 @@ def contributions(  # type: ignore[no-untyped-def]
     out = np.zeros((len(items), len(profile)))
     for k in range(len(items)):
         places[items[k]] = k + 1
-    step = 1.0
     for d in range(len(profile)):
         j = profile[d]
-        norm_j = step / np.sqrt(counts[j] + shrinkage)
+        norm_j = steps[d] / np.sqrt(counts[j] + shrinkage)
         for s in range(lists[j, 0], lists[j, 0] + lists[j, 1]):
             k = places[neighbour[s]] - 1
             if k >= 0:
                 both = weights[s, width] + reverse_weight * weights[s, 0]
                 out[k, d] = both * norm_j / np.sqrt(counts[items[k]] + shrinkage)
-        step *= decay
     for k in range(len(items)):
         places[items[k]] = 0
     return out
@@ -261,3 +239,49 @@ def largest_parts(parts, named, most):  # type: ignore[no-untyped-def]
                     columns[row, place] = d
             rest[row] += left_over
     return columns, chosen, rest
+
+
+class ItemCF:
+    """Candidates by item CF: most by its score, some by what follows the last few items, some by a fast decay.
+
+    It is the first source to collect: its sums are normalised over all items touched by itself.
+
+    Parameters
+    ----------
+    settings : section of the configuration
+    replica : the model
+    bit : of this source in `Board.origins`
+    """
+
+    name = "item_cf"
+
+    def __init__(self, settings: Settings, replica: Replica, *, bit: int) -> None:
+        self._settings, self._replica, self._bit = settings, replica, bit
+
+    def collect(self, visit: Visit, board: Board) -> None:
+        """Gather all columns of `models.board` that are item CF's."""
+        replica, settings = self._replica, self._settings
+        board.found = gather(
+            visit.profile,
+            visit.steps,
+            visit.liked,
+            replica.lists,
+            replica.neighbour,
+            replica.weights,
+            replica.stats[:, 0],
+            replica.available,
+            settings.score_decay,
+            settings.reverse_weight,
+            settings.shrinkage,
+            board.sums,
+            board.touched,
+            board.found,
+            board.marks,
+        )
+
+    def choose(self, visit: Visit, board: Board, size: int) -> None:
+        """Choose by the score, and a share each by the two other orders: what the score ranks too low."""
+        by_others = int(size * _SHARE_OF_OTHER_ORDERS)
+        board.take_best(CF, size - 2 * by_others, bit=self._bit)
+        board.take_best(FAST_FORWARD, by_others, bit=self._bit)
+        board.take_best(CF_SHORT, by_others, bit=self._bit)

@@ -1,30 +1,29 @@
-"""Popularity: what everybody takes lately. Fills the list of a user of whom little is known."""
+"""Popularity: what everybody takes. It fills the list of a user of whom little is known."""
 
 from __future__ import annotations
 
-from numba import njit
+from models.board import Board
+from models.replica import Replica
+from models.sources import Visit
 
 
-@njit(cache=True)
-def fill_with_popular(popular, marks, taken, serial, sums, size, out, filled):  # type: ignore[no-untyped-def]
-    """Append popular items to `out` until it holds `size` items; returns the new length.
+class Popularity:
+    """Candidates by slowly decayed popularity.
 
     Parameters
     ----------
-    popular : int32[m], dense indices, the most popular first
-    marks : of `models.sources.item_cf.gather`: barred items are no candidates, touched ones have finished sums
-    taken : int64[1 + items], an item whose entry equals `serial` is in `out` already
-    sums : float32[items, SUMS] of `models.sources.item_cf`; set to 0 for appended items that it did not touch
+    replica : counts the events
+    bit : of this source in `Board.origins`
     """
-    for p in range(len(popular)):
-        if filled >= size:
-            break
-        x = popular[p]
-        if marks[1 + x] == -marks[0] or taken[1 + x] == serial:
-            continue
-        taken[1 + x] = serial
-        if marks[1 + x] != marks[0]:
-            sums[x, :] = 0.0
-        out[filled] = x
-        filled += 1
-    return filled
+
+    name = "popularity"
+
+    def __init__(self, replica: Replica, *, bit: int) -> None:
+        self._replica, self._bit = replica, bit
+
+    def collect(self, visit: Visit, board: Board) -> None:
+        """Nothing: popularity is a column of the item."""
+
+    def choose(self, visit: Visit, board: Board, size: int) -> None:
+        """Choose the most popular."""
+        board.take_first(self._replica.pools().popular, size, available=self._replica.available, bit=self._bit)

@@ -24,7 +24,7 @@ from pyflink.table import StreamTableEnvironment
 
 from jobs.recommend import MAX_PARALLELISM, Inputs, build, environment
 from jobs.streams import EVENT_ROW, UPDATE_ROW, shard_keys, typed
-from models.config import Configuration, Flink, ItemCF, Learner, Policy, Scorer, Slate
+from models.config import Configuration, Flink, ItemCF, Learner, Policy, Scorer, Slate, Sources
 from models.cooccurrence import Row as CooccurrenceRow
 from models.cooccurrence import decode_row, encode_row
 from models.events import Event
@@ -56,6 +56,8 @@ def configuration(**options: str) -> Configuration:
         learner=Learner(batch_examples=8, publish_every_steps=2),
         policy=Policy(epsilon=0.3),
         slate=Slate(k=3),
+        # which new items have their turn depends on when the catalogue came
+        sources=Sources(new_items=0.0),
     )
 
 

@@ -20,9 +20,10 @@ from models.examples import decode_example
 from models.facts import Fact
 from models.identity import hash64
 from models.learner import weights_key
+from models.panel import decode_member, panel_key
 from models.pipeline import LocalPipeline
 from models.versions import encode_version
-from operators.recommend import DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, Recommend
+from operators.recommend import DEAD_LETTERS, EXAMPLES, FACTS, MEMBERS, PAIRS, Recommend
 from tests import synthetic
 from tests.operator.fakes import FakeBackend, Running
 
@@ -36,7 +37,7 @@ CONFIG = Configuration(
     policy=Policy(epsilon=0.2),
 )
 T0 = 1_700_000_000_000
-TAGS = {PAIRS: "pairs", EXAMPLES: "examples", FACTS: "facts", DEAD_LETTERS: "letters"}
+TAGS = {PAIRS: "pairs", MEMBERS: "members", EXAMPLES: "examples", FACTS: "facts", DEAD_LETTERS: "letters"}
 
 
 class Yielded:
@@ -49,7 +50,7 @@ class Yielded:
                 outputs[TAGS[each[0]]].append(each[1])
             else:
                 outputs["slates"].append(each)
-        self.pairs, self.examples = outputs["pairs"], outputs["examples"]
+        self.pairs, self.examples, self.members = outputs["pairs"], outputs["examples"], outputs["members"]
         self.keyed_slates = [(row[0], json.loads(row[1])) for row in outputs["slates"]]
         self.slates = [slate for _, slate in self.keyed_slates]
         self.keyed_letters = [(row[0], json.loads(row[1])) for row in outputs["letters"]]
@@ -60,7 +61,7 @@ class Yielded:
         """All that a replay must yield again."""
         slates = [{name: value for name, value in slate.items() if name != "timings"} for slate in self.slates]
         facts = [msgspec.structs.replace(fact, latency_ms=0) for fact in self.facts]
-        return slates, [tuple(row) for row in (*self.pairs, *self.examples)], self.letters, facts
+        return slates, [tuple(row) for row in (*self.pairs, *self.examples, *self.members)], self.letters, facts
 
 
 class Recommending(Running):
@@ -148,6 +149,18 @@ def test_the_item_alone_says_which_shard_learns_an_event(recommend):
     for number in range(20):
         [pair] = recommend.event(view(number, user=f"u{number % 3}")).pairs
         assert pair[0] == SHARD_KEYS[hash64(f"item-{number}") % len(SHARD_KEYS)]
+
+
+def test_every_fourth_event_of_a_panel_member_publishes_the_profile(recommend):
+    for number in range(1, 13):
+        yielded = recommend.event(view(number))
+        assert len(yielded.members) == (number % CONFIG.user_cf.publish_every == 0)
+    [(key, record)] = yielded.members
+    assert key.decode() == panel_key(hash64("u"))
+    user, items, _, _ = decode_member(record)
+    assert (user, items.tolist()) == (hash64("u"), [hash64(f"item-{number}") for number in range(1, 13)])
+    recommend.update("model-updates", key.decode(), record)
+    assert recommend.operator._recommender.replica.panel.member(hash64("u")) == 0
 
 
 def test_the_next_event_of_a_user_names_the_earlier_items_and_other_users_do_not(recommend):

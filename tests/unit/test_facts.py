@@ -11,7 +11,7 @@ from models.recommender import Observation
 from models.topics import Recommendation, RecommendedItem, Timings
 
 EVENT = Event("e", "u", "i", "rating", 5_000, sent_at_ms=1_000)
-FIRST = Observation(b"", None, evaluated=False, position=0, shown=0)
+FIRST = Observation(b"", None, None, evaluated=False, position=0, shown=0)
 
 
 def answer(*item_ids: str, emitted_at_ms: int = 1_030) -> Recommendation:
@@ -53,7 +53,7 @@ def test_an_answered_event_tells_what_was_shown_and_how_long_it_took():
 
 
 def test_an_event_that_judges_a_slate_tells_the_place_of_its_item():
-    fact = fact_of(seen=Observation(b"", b"", evaluated=True, position=3, shown=10))
+    fact = fact_of(seen=Observation(b"", None, b"", evaluated=True, position=3, shown=10))
     assert (fact.evaluated, fact.position, fact.shown) == (1, 3, 10)
 
 

@@ -6,13 +6,13 @@ import msgspec
 import numpy as np
 import pytest
 
+from models.board import CF, LIKED, POINTERS, SUM_NAMES, SUMS
 from models.config import parse_configuration
 from models.events import Event
 from models.examples import decode_example, label_pending
 from models.features import FEATURES, GROUPS, WIDTH, candidate_features, columns_of
 from models.identity import item_hash64
 from models.pipeline import LocalPipeline
-from models.sources.item_cf import CF, LIKED, POINTERS, SUM_NAMES, SUMS
 from tests.synthetic import events
 
 HOUR_MS = 3_600_000.0
@@ -53,7 +53,11 @@ def features(**changes):
         "stats": stats,
         "categories": np.array([0b011, 0, 0b110], np.uint64),
         "year": np.array([1990.0, np.nan, 2000.0], np.float32),
+        "labels": np.array([[0b0011, 0, 0, 0], [0, 0, 0, 0], [0b0110, 0, 0, 1 << 63]], np.uint64),
+        "signatures": np.array([2**64 - 1, 0, 2**64 - 2], np.uint64),
+        "log_prices": np.array([2.0, np.nan, 1.5], np.float32),
         "profile": np.array([2], np.int32),
+        "steps": np.array([0.5]),
         "user": np.array([7.0, 3.0, 2 * HOUR_MS, 4.0]),
         "now_ms": 14 * HOUR_MS,
         "fast_half_life_ms": 4 * HOUR_MS,
@@ -155,6 +159,15 @@ def test_slates_stay_finite_when_values_are_large():
     assert pipeline.learner.steps > 0
     assert slate.versions
     assert all(np.isfinite([item.score, item.probability]).all() for item in slate.items)
+
+
+def test_content_columns_compare_labels_vectors_and_prices_with_the_users():
+    matrix = features()
+    # labels {0, 1} and {1, 2, 255}: one of sqrt(2 * 3); the signatures differ in one bit of 64
+    assert matrix[0, COLUMN["content"]] == pytest.approx(1 / np.sqrt(6))
+    assert matrix[0, COLUMN["vector"]] == pytest.approx(np.cos(np.pi / 64))
+    assert matrix[0, COLUMN["price_distance"]] == pytest.approx(0.5)
+    assert matrix[1, [COLUMN["content"], COLUMN["vector"], COLUMN["price_distance"]]].tolist() == [0, 0, 0]
 
 
 def test_every_feature_is_in_one_group():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from models.config import Configuration
 from models.cooccurrence import decode_pair_message, decode_row, encode_pair_message, encode_row
 from models.examples import decode_example, label_pending
 from models.profile import SeenItems, decode_user_state, encode_user_state
@@ -38,7 +39,7 @@ def test_a_row_of_version_1_is_read():
 
 
 def test_a_row_of_version_1_is_published_to_replicas():
-    replica = Replica(max_neighbours=8, fast_half_life_ms=1.0, slow_half_life_ms=1.0)
+    replica = Replica(Configuration())
     replica.apply_row(released("row-v1.bin"))
     index = replica.index_of(-42)
     assert replica.item_ids[index] == ITEM_ID

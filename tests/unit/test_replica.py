@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.config import ItemCF, Popularity
+from models.config import ItemCF, Popularity, parse_configuration
 from models.cooccurrence import CooccurrenceTable, PairMessage, encode_pair_message, encode_row
 from models.identity import hash64
 from models.replica import Replica
+from models.topics import CatalogueItem
 
 DAY_MS = 86_400_000
 
 
 def new_replica(max_neighbours=4096):
-    return Replica(max_neighbours=max_neighbours, fast_half_life_ms=DAY_MS, slow_half_life_ms=14 * DAY_MS)
+    return Replica(parse_configuration({"item_cf": {"served_neighbours": max_neighbours}}, "test.yaml"))
 
 
 def pair(number, earlier, *, weight=1.0, time_ms=0):
@@ -197,7 +198,7 @@ def test_an_item_that_is_only_a_neighbour_is_not_known_yet():
     table.learn_one(pair(2, [1]))
     publish(table, replica)
     assert (len(replica), replica.known_items) == (2, 1)
-    assert [replica.item_ids[index] for index in replica.popular(10)] == ["i2"]
+    assert [replica.item_ids[index] for index in replica.pools().popular[:10]] == ["i2"]
 
 
 def test_an_unknown_item_has_no_index():
@@ -210,27 +211,27 @@ def test_popular_items_are_ordered_by_popularity_at_the_time_of_the_newest_event
         table.learn_one(pair(number, [], weight=weight, time_ms=day * DAY_MS))
     publish(table, replica)
     # after 28 days: 8 / 4, 1, 3 / 2 and 1.7
-    assert [replica.item_ids[index] for index in replica.popular(3)] == ["i1", "i4", "i3"]
+    assert [replica.item_ids[index] for index in replica.pools().popular[:3]] == ["i1", "i4", "i3"]
 
 
 def test_a_withdrawn_item_is_not_popular_any_more_and_what_was_learned_of_it_stays():
     table, replica = CooccurrenceTable(ItemCF(), Popularity()), new_replica()
     learn_randomly(table, replica, seed=7, events=300, items=30)
     before = held(replica)
-    gone = replica.item_ids[replica.popular(5)[0]]
+    gone = replica.item_ids[replica.pools().popular[:5][0]]
     replica.withdraw(gone)
     replica.withdraw("never seen")
     assert not replica.available[replica.index_of(hash64(gone))]
-    assert gone not in [replica.item_ids[index] for index in replica.popular(5)]
+    assert gone not in [replica.item_ids[index] for index in replica.pools().popular[:5]]
     assert held(replica) == before
-    replica.apply_catalogue_item(gone, title="Back", categories=(), year=None)
-    assert gone in [replica.item_ids[index] for index in replica.popular(5)]
+    replica.apply_catalogue_item(gone, CatalogueItem(title="Back"))
+    assert gone in [replica.item_ids[index] for index in replica.pools().popular[:5]]
 
 
 def test_a_catalogue_entry_is_kept_with_what_was_learned():
     table, replica = CooccurrenceTable(ItemCF(), Popularity()), new_replica()
-    replica.apply_catalogue_item("i1", title="One", categories=("a", "b"), year=1999)
-    replica.apply_catalogue_item("i3", title=None, categories=(), year=None)
+    replica.apply_catalogue_item("i1", CatalogueItem(title="One", categories=["a", "b"], year=1999))
+    replica.apply_catalogue_item("i3", CatalogueItem())
     table.learn_one(pair(1, [2]))
     publish(table, replica)
     one, three = replica.index_of(hash64("i1")), replica.index_of(hash64("i3"))

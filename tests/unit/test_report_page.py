@@ -220,13 +220,16 @@ def test_every_switch_gives_a_configuration_of_its_own():
     changed = [msgspec.json.encode(switched(configuration, switch)) for switch in found]
     assert len(set(changed)) == len(found)
     assert msgspec.json.encode(configuration) not in changed
-    assert {switch.name for switch in found if switch.part == "features"} == {f"without {group}" for group in GROUPS}
+    assert {switch.name for switch in found if switch.part == "features"} == {f"features {group} off" for group in GROUPS}
+    assert {switch.name for switch in found if switch.part == "source"} == {
+        f"source {name} off" for name, weight in msgspec.to_builtins(configuration.sources).items() if weight
+    }
     assert "scorer none" in {switch.name for switch in found}
 
 
 def test_without_a_scorer_no_features_are_switched_off():
     configuration = parse_configuration({"scorer": {"name": "none"}}, "test.yaml")
-    assert {switch.part for switch in switches(configuration)} == {"scorer"}
+    assert {switch.part for switch in switches(configuration)} == {"scorer", "source"}
 
 
 def test_an_ablation_compares_each_switch_with_the_whole(run, file, configuration):
@@ -238,7 +241,7 @@ def test_an_ablation_compares_each_switch_with_the_whole(run, file, configuratio
 
     found = {one.name: one for one in ablate(run, configuration, rerun)}
     assert titles[0].startswith(f"ablation 1 of {len(switches(configuration))}: ")
-    same, unscored = found["without content"], found["scorer none"]
+    same, unscored = found["features content off"], found["scorer none"]
     assert (same.hit_rate_change.value, same.hit_rate_change.standard_error) == (0, 0)
     assert unscored.hit_rate_change.value == pytest.approx(unscored.hit_rate.value - run.report.hr_at_k)
     assert 0 < unscored.hit_rate_change.standard_error < 2 * unscored.hit_rate.standard_error

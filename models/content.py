@@ -1,0 +1,165 @@
+"""What the catalogue says of items, in a form that can be compared: hashed labels, a signature of the vector, the price.
+
+- **labels**: categories, tags, brand and price band, hashed into a set of `LABELS` bits.
+- **signature**: 64 signs of projections of the item's vector onto random hyperplanes: two signatures differ in a share of
+  angle / pi of their bits (Charikar, "Similarity estimation techniques from rounding algorithms", STOC 2002).
+- **buckets**: for each label, and for each byte of the signature at its place, the `BUCKET` items that came into the
+  catalogue last: where the content source looks for candidates, so that its cost does not depend on the number of items.
+
+Memory: ``52 bytes * items``, and 0.6 MB for the buckets.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from models.identity import hash64
+
+LABELS = 256
+_WORDS = LABELS // 64
+_BANDS = 8
+BUCKET = 64
+# A price band is a factor of 2.
+_HYPERPLANE_SEED = 64
+
+
+class Content:
+    """The catalogue's labels, signatures and prices by dense index.
+
+    Attributes
+    ----------
+    labels : uint64[items, LABELS / 64]
+    signatures : uint64[items], 0 where there is no vector
+    log_prices : float32[items], natural logarithm of 1 + price, NaN where there is none
+    buckets : int32[LABELS + 8 * 256, BUCKET], dense indices
+    bucket_sizes : int64[LABELS + 8 * 256], how many items ever came into each; the last BUCKET of them are there
+    """
+
+    def __init__(self) -> None:
+        buckets = LABELS + _BANDS * 256
+        self.buckets = np.zeros((buckets, BUCKET), np.int32)
+        self.bucket_sizes = np.zeros(buckets, np.int64)
+        self._hyperplanes = np.zeros((64, 0))
+        self.grow_items(0)
+
+    labels: np.ndarray
+    signatures: np.ndarray
+    log_prices: np.ndarray
+
+    def grow_items(self, capacity: int) -> None:
+        """Make room for this many items."""
+        labels = np.zeros((capacity, _WORDS), np.uint64)
+        signatures = np.zeros(capacity, np.uint64)
+        log_prices = np.full(capacity, np.nan, np.float32)
+        if hasattr(self, "labels"):
+            labels[: len(self.labels)] = self.labels
+            signatures[: len(self.signatures)] = self.signatures
+            log_prices[: len(self.log_prices)] = self.log_prices
+        self.labels, self.signatures, self.log_prices = labels, signatures, log_prices
+
+    def apply(
+        self,
+        index: int,
+        *,
+        categories: tuple[str, ...],
+        tags: tuple[str, ...],
+        brand: str | None,
+        price: float | None,
+        vector: tuple[float, ...] | None,
+    ) -> None:
+        """Take over what one catalogue entry says.
+
+        Raises
+        ------
+        ValueError
+            When the vector has another length than the others before it.
+        """
+        signature = 0 if vector is None else self._signature(vector)
+        names = [f"category:{name}" for name in categories] + [f"tag:{name}" for name in tags]
+        if brand is not None:
+            names.append(f"brand:{brand}")
+        if price is not None:
+            names.append(f"price:{math.floor(math.log2(1 + price))}")
+        bits = {hash64(name) % LABELS for name in names}
+        before = {bit for bit in range(LABELS) if int(self.labels[index, bit // 64]) >> bit % 64 & 1}
+        for bit in sorted(bits - before):
+            self._put(bit, index)
+        if signature != int(self.signatures[index]):
+            for band in range(_BANDS if signature else 0):
+                self._put(LABELS + 256 * band + (signature >> 8 * band & 0xFF), index)
+        self.labels[index] = [sum(1 << bit % 64 for bit in bits if bit // 64 == word) for word in range(_WORDS)]
+        self.signatures[index] = signature
+        self.log_prices[index] = np.nan if price is None else math.log1p(price)
+
+    def _put(self, bucket: int, index: int) -> None:
+        self.buckets[bucket, self.bucket_sizes[bucket] % BUCKET] = index
+        self.bucket_sizes[bucket] += 1
+
+    def _signature(self, vector: tuple[float, ...]) -> int:
+        if self._hyperplanes.shape[1] == 0:
+            self._hyperplanes = np.random.default_rng(_HYPERPLANE_SEED).normal(size=(64, len(vector)))
+        if len(vector) != self._hyperplanes.shape[1]:
+            raise ValueError(f"vector: expected {self._hyperplanes.shape[1]} numbers as in other items, got {len(vector)}")
+        signs = self._hyperplanes @ np.array(vector) > 0
+        return int(np.packbits(signs, bitorder="little").view("<u8")[0]) or 1
+
+
+@njit(cache=True)
+def count_bits(x):  # type: ignore[no-untyped-def]
+    """Number of bits that are set in a uint64."""
+    count = 0
+    while x != 0:
+        x &= x - np.uint64(1)
+        count += 1
+    return count
+
+
+@njit(cache=True)
+def label_vector(profile, steps, labels, out):  # type: ignore[no-untyped-def]
+    """Weighted sum of the unit label vectors of the user's items into float32[LABELS]; returns its norm."""
+    out[:] = 0
+    for d in range(len(profile)):
+        bits = 0
+        for word in range(labels.shape[1]):
+            bits += count_bits(labels[profile[d], word])
+        if bits == 0:
+            continue
+        share = steps[d] / np.sqrt(bits)
+        for word in range(labels.shape[1]):
+            left = labels[profile[d], word]
+            place = 64 * word
+            while left != 0:
+                if left & np.uint64(1):
+                    out[place] += share
+                left >>= np.uint64(1)
+                place += 1
+    return np.sqrt((out * out).sum())
+
+
+@njit(cache=True)
+def label_cosine(x, labels, vector, norm):  # type: ignore[no-untyped-def]
+    """Cosine of an item's labels and the user's label vector, 0 where either is empty."""
+    if norm == 0:
+        return 0.0
+    dot, bits = 0.0, 0
+    for word in range(labels.shape[1]):
+        left = labels[x, word]
+        place = 64 * word
+        while left != 0:
+            if left & np.uint64(1):
+                dot += vector[place]
+                bits += 1
+            left >>= np.uint64(1)
+            place += 1
+    return dot / norm / np.sqrt(bits) if bits > 0 else 0.0
+
+
+@njit(cache=True)
+def signature_cosine(a, b):  # type: ignore[no-untyped-def]
+    """Estimated cosine of two vectors by their signatures, 0 where either has none."""
+    if a == 0 or b == 0:
+        return 0.0
+    return np.cos(np.pi * count_bits(a ^ b) / 64.0)

@@ -1,0 +1,93 @@
+"""Pools: items in an order that is the same for everybody, made anew every so many changes of the model.
+
+An order over all items costs time in proportion to their number; made every `REFRESH_EVERY` rows it costs an event a
+`REFRESH_EVERY`-th of that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+REFRESH_EVERY = 256
+# While the model is this small it is made anew at every row.
+_SMALL = 64
+_CATEGORIES = 64
+_IN_A_CATEGORY = 20
+_NOBODY = np.zeros(0, np.int32)
+
+
+@dataclass(slots=True)
+class Pools:
+    """Dense indices, int32, the best first.
+
+    Attributes
+    ----------
+    popular : by the slowly decayed popularity
+    trending : by the fast decayed popularity
+    trending_in : the same within each category bit
+    new : items with few events and few impressions, those shown least first, then the latest
+    """
+
+    popular: np.ndarray = field(default_factory=lambda: _NOBODY)
+    trending: np.ndarray = field(default_factory=lambda: _NOBODY)
+    trending_in: list[np.ndarray] = field(default_factory=lambda: [_NOBODY] * _CATEGORIES)
+    new: np.ndarray = field(default_factory=lambda: _NOBODY)
+
+
+def is_due(rows_applied: int, refreshed_at: int) -> bool:
+    """Whether pools made after `refreshed_at` rows (-1: never) are to be made anew."""
+    return refreshed_at < 0 or rows_applied - refreshed_at >= REFRESH_EVERY or rows_applied < _SMALL
+
+
+def make_pools(
+    *,
+    events: np.ndarray,
+    fast: np.ndarray,
+    slow: np.ndarray,
+    last_seen_ms: np.ndarray,
+    fast_half_life_ms: float,
+    slow_half_life_ms: float,
+    available: np.ndarray,
+    categories: np.ndarray,
+    impressions: np.ndarray,
+    size: int,
+    new_events: int,
+    new_impressions: int,
+) -> Pools:
+    """The pools of a model.
+
+    Parameters
+    ----------
+    events : float64[items], events of each item
+    fast, slow : float64[items], decayed popularities at `last_seen_ms`
+    last_seen_ms : float64[items]
+    available : bool[items], others are in no pool
+    categories : uint64[items], category bits
+    impressions : int32[items], how often each was shown
+    size : items of a pool
+    new_events, new_impressions : an item with fewer of both is new
+    """
+    newest_ms = last_seen_ms.max(initial=0.0)
+    known = np.flatnonzero((events > 0) & available)
+    popular = _largest(known, slow * np.exp2((last_seen_ms - newest_ms) / slow_half_life_ms), size)
+    # far back 2 ** -x is 0 for many: the order of those is the slow one
+    trend = fast * np.exp2((last_seen_ms - newest_ms) / fast_half_life_ms)
+    trending = _largest(known, trend, size)
+    bits = categories[trending]
+    trending_in = [
+        trending[bits >> np.uint64(category) & np.uint64(1) == 1][:_IN_A_CATEGORY] for category in range(_CATEGORIES)
+    ]
+    new = np.flatnonzero((events < new_events) & (impressions < new_impressions) & available)
+    new = new[np.lexsort((-new, impressions[new]))][:size].astype(np.int32)
+    return Pools(popular, trending, trending_in, new)
+
+
+def _largest(indices: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
+    """The `size` of `indices` with the largest values, the largest first, equal ones in the order of the indices."""
+    values = values[indices]
+    if len(indices) > size:
+        part = np.argpartition(-values, size)[:size]
+        indices, values = indices[part], values[part]
+    return indices[np.argsort(-values, kind="stable")].astype(np.int32)

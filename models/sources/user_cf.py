@@ -1,0 +1,246 @@
+"""User-based collaborative filtering: what the most similar members of the panel have.
+
+    r_ui = sum_v(a_uv * r_vi) / sqrt(sum_v(a_uv ** 2) + eps)
+
+over the `neighbours` most similar members v of the panel (`models.panel`) that share an item with the user, with a_uv either
+
+- the cosine of the two profiles, the user's own ratings falling by `decay` per item back, or
+- Pearson's correlation over the items that both have (Resnick et al., "GroupLens", CSCW 1994), with significance weighting:
+  it counts in proportion to the number of shared items up to `shared_items` (Herlocker et al., SIGIR 1999).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from models.board import USER_CF, USER_CF_SHARE, Board, touch
+from models.config import UserCF as Settings
+from models.replica import Replica
+from models.sources import Visit
+
+EPSILON = 1e-6
+
+
+@njit(cache=True)
+def own_ratings(profile, places, weights, values, size, decay, pearson):  # type: ignore[no-untyped-def]
+    """The user's own ratings of the last `size` items, of a repeated item the latest.
+
+    Parameters
+    ----------
+    profile : int32[m], dense indices of the user's items, the latest first
+    places : int32[m], where they stand in the next two
+    weights, values : float32[items], weight of the event's type; value such as a rating, NaN where there is none
+    decay : a weight falls by this factor per item back
+    pearson : whether values count as they are, else decayed weights
+
+    Returns
+    -------
+    items : int32[n]
+    ratings : float64[n]
+    """
+    items, ratings = np.empty(len(profile), np.int32), np.empty(len(profile))
+    n, step = 0, 1.0
+    for d in range(min(size, len(profile))):
+        again = False
+        for e in range(n):
+            again = again or items[e] == profile[d]
+        if not again:
+            items[n] = profile[d]
+            weight, value = weights[places[d]], values[places[d]]
+            ratings[n] = (value if value == value else weight) if pearson else weight * step
+            n += 1
+        step *= decay
+    return items[:n], ratings[:n]
+
+
+@njit(cache=True)
+def nearest_members(  # type: ignore[no-untyped-def]
+    profile,
+    ratings,
+    own,
+    heads,
+    following,
+    entry_rating,
+    width,
+    norms,
+    means,
+    recent,
+    neighbours,
+    pearson,
+    shared_items,
+    scratch,
+    marks,
+):
+    """The panel members most similar to a user.
+
+    Parameters
+    ----------
+    profile : int32[m], dense indices of the user's items, none twice
+    ratings : float64[m], the user's own
+    own : the user's own number in the panel, which is passed over; -1 for none
+    heads, following, entry_rating, width, norms, means : of `models.panel.Panel`
+    recent : members looked at per item, the most recently active first
+    neighbours : members returned, at most
+    pearson : whether similarity is Pearson's correlation, else the cosine
+    shared_items : shared items at which a correlation counts in full
+    scratch : float64[members, 4], sums over the shared items: xy, xx, yy, n
+    marks : int64[1 + members], marks[0] is a serial, as in `models.sources.item_cf.gather`
+
+    Returns
+    -------
+    members : int32[n], the most similar first
+    similarities : float64[n], above 0
+    """
+    marks[0] += 1
+    serial = marks[0]
+    mean, norm = 0.0, 0.0
+    for d in range(len(profile)):
+        mean += ratings[d] / len(profile)
+        norm += ratings[d] * ratings[d]
+    norm = np.sqrt(norm)
+    found = 0
+    touched = np.empty(min(len(norms), len(profile) * recent), np.int32)
+    for d in range(len(profile)):
+        e = heads[profile[d]]
+        x = ratings[d] - mean if pearson else ratings[d]
+        for _ in range(recent):
+            if e < 0:
+                break
+            v = e // width
+            if v != own:
+                if marks[1 + v] != serial:
+                    marks[1 + v] = serial
+                    touched[found] = v
+                    found += 1
+                    scratch[v, :] = 0.0
+                y = entry_rating[e] - means[v] if pearson else entry_rating[e]
+                scratch[v, 0] += x * y
+                scratch[v, 1] += x * x
+                scratch[v, 2] += y * y
+                scratch[v, 3] += 1.0
+            e = following[e]
+    members = np.empty(neighbours, np.int32)
+    similarities = np.empty(neighbours)
+    n = 0
+    for f in range(found):
+        v = touched[f]
+        if pearson:
+            spread = np.sqrt(scratch[v, 1] * scratch[v, 2])
+            similarity = scratch[v, 0] / spread * min(1.0, scratch[v, 3] / shared_items) if spread > 0 else 0.0
+        else:
+            similarity = scratch[v, 0] / (norm * norms[v])
+        if similarity <= 0 or (n == neighbours and similarity <= similarities[n - 1]):
+            continue
+        place = n if n < neighbours else n - 1
+        while place > 0 and similarities[place - 1] < similarity:
+            similarities[place], members[place] = similarities[place - 1], members[place - 1]
+            place -= 1
+        similarities[place], members[place] = similarity, v
+        n = min(n + 1, neighbours)
+    return members[:n], similarities[:n]
+
+
+@njit(cache=True)
+def add_user_cf(  # type: ignore[no-untyped-def]
+    members, similarities, lengths, item, rating, width, available, sums, touched, found, marks
+):
+    """Add ``r_ui`` of what the members have, and the share of the members that have it.
+
+    Parameters
+    ----------
+    members, similarities : of `nearest_members`
+    lengths, item, rating, width : of `models.panel.Panel`
+    available : bool[items], an item that is not is no candidate
+    sums, touched, found, marks : of `models.board.Board`
+
+    Returns
+    -------
+    int, how many entries of `touched` are valid now
+    """
+    squares = EPSILON
+    for v in range(len(members)):
+        squares += similarities[v] * similarities[v]
+    scale = 1.0 / np.sqrt(squares)
+    for v in range(len(members)):
+        a = similarities[v] * scale
+        share = 1.0 / len(members)
+        for e in range(members[v] * width, members[v] * width + lengths[members[v]]):
+            x = item[e]
+            now = touch(x, sums, touched, found, marks, available)
+            if now >= 0:
+                found = now
+                sums[x, USER_CF] += a * rating[e]
+                sums[x, USER_CF_SHARE] += share
+    return found
+
+
+class UserCF:
+    """Candidates by user CF.
+
+    Parameters
+    ----------
+    settings : section of the configuration
+    replica : holds the panel
+    bit : of this source in `Board.origins`
+    """
+
+    name = "user_cf"
+
+    def __init__(self, settings: Settings, replica: Replica, *, bit: int) -> None:
+        self._settings, self._replica, self._bit = settings, replica, bit
+        self._pearson = settings.similarity == "pearson"
+        self._marks = np.zeros(1, np.int64)
+        self._sums = np.zeros((0, 4))
+
+    def collect(self, visit: Visit, board: Board) -> None:
+        """Find the similar members and add what they have."""
+        panel, settings = self._replica.panel, self._settings
+        if len(panel) == 0:
+            return
+        if len(panel.lengths) != len(self._sums):
+            self._marks = np.zeros(len(panel.lengths) + 1, np.int64)
+            self._sums = np.zeros((len(panel.lengths), 4))
+        items, ratings = own_ratings(
+            visit.profile,
+            visit.places,
+            visit.state.items["weight"],
+            visit.state.items["value"],
+            settings.items,
+            settings.decay,
+            self._pearson,
+        )
+        members, similarities = nearest_members(
+            items,
+            ratings,
+            panel.member(visit.user),
+            panel.heads,
+            panel.following,
+            panel.rating,
+            panel.width,
+            panel.norms,
+            panel.means,
+            settings.recent,
+            settings.neighbours,
+            self._pearson,
+            settings.shared_items,
+            self._sums,
+            self._marks,
+        )
+        board.found = add_user_cf(
+            members,
+            similarities,
+            panel.lengths,
+            panel.item,
+            panel.rating,
+            panel.width,
+            self._replica.available,
+            board.sums,
+            board.touched,
+            board.found,
+            board.marks,
+        )
+
+    def choose(self, visit: Visit, board: Board, size: int) -> None:
+        """Choose the best by ``r_ui``."""
+        board.take_best(USER_CF, size, bit=self._bit)
