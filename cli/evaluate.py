@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-import time
+from collections.abc import Callable
 from enum import StrEnum
-from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,12 +12,15 @@ import typer
 from rich.console import Console
 
 from cli.errors import UserError
+from cli.evaluation.run import Asked
 
 if TYPE_CHECKING:
+    from cli.evaluation.run import Run
     from cli.eventfiles import EventFile
     from models.config import Configuration
+    from models.evaluation.ablation import Ablation
+    from models.evaluation.figures import Figures
     from models.evaluation.report import EvaluationReport
-    from models.topics import CatalogueItem
 
 MANY_EVENTS = 10**9
 
@@ -28,13 +30,6 @@ class Engine(StrEnum):
 
     LOCAL = "local"
     FLINK = "flink"
-
-
-class Asked(StrEnum):
-    """Which slate an event tests."""
-
-    BEFORE = "before"
-    SERVED = "served"
 
 
 def evaluate(
@@ -53,6 +48,10 @@ def evaluate(
     allow_repeats: Annotated[bool, typer.Option(help="Recommend items again that the user had before.")] = False,
     explore: Annotated[bool, typer.Option(help="Explore as configured; otherwise epsilon is 0.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the report to this file, as JSON.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a page with plots into this directory: index.html, and its "
+        "numbers as figures.json.")] = None,
+    ablation: Annotated[bool, typer.Option("--ablation", help="Run the file again without each source, without each "
+        "group of features and with each other scorer: one whole run each.")] = False,
 ) -> None:
     """Test every event against the recommendations that were there before it, then learn from it.
 
@@ -63,6 +62,10 @@ def evaluate(
 
     if engine is Engine.FLINK and slate is Asked.BEFORE:
         raise UserError("--slate before needs --engine local: a running job is never asked, it answers events")
+    if engine is Engine.FLINK and ablation:
+        raise UserError("--ablation needs --engine local")
+    if report is not None:
+        _prepare_report(report)
     console = Console(highlight=False, stderr=True)
     asked = slate or (Asked.BEFORE if engine is Engine.LOCAL else Asked.SERVED)
     configuration = _configuration(config, k=k, allow_repeats=allow_repeats, explore=explore)
@@ -74,11 +77,33 @@ def evaluate(
         f"timestamps are in {file.time_unit}.",
         soft_wrap=True,
     )
-    run = _run_local if engine is Engine.LOCAL else _run_flink
-    report = run(file, catalogue, configuration, every=every, asked=asked, console=console)
-    _print_report(report, k)
+
+    def run(configuration: Configuration, title: str) -> Run:
+        record = report is not None or ablation
+        if engine is Engine.FLINK:
+            from cli.evaluation.flink import run_flink
+
+            return run_flink(file, catalogue, configuration, every=every, console=console, record=record)
+        from cli.evaluation.local import run_local
+
+        return run_local(
+            file, catalogue, configuration, every=every, asked=asked, console=console, record=record, title=title
+        )
+
+    whole = run(configuration, "evaluating")
+    _print_report(whole.report, k)
     if json is not None:
-        json.write_bytes(report.encode())
+        json.write_bytes(whole.report.encode())
+    ablations = _ablate(whole, configuration, run) if ablation else []
+    if report is not None:
+        from cli.evaluation.run import figures_of_run
+        from cli.report.page import Protocol, write_page
+
+        figures = figures_of_run(whole, configuration)
+        _print_cold_start(figures)
+        protocol = Protocol(events_file=events.name, engine=engine, asked=asked, every=every)
+        page = write_page(report, figures, whole.report, protocol, ablations)
+        console.print(f"The report is in {page}.", soft_wrap=True)
 
 
 def _configuration(path: Path | None, *, k: int, allow_repeats: bool, explore: bool) -> Configuration:
@@ -103,113 +128,33 @@ def _require_known_types(file: EventFile, configuration: Configuration) -> None:
         )
 
 
-def _run_local(
-    file: EventFile,
-    catalogue: dict[str, CatalogueItem],
-    configuration: Configuration,
-    *,
-    every: int,
-    asked: Asked,
-    console: Console,
-) -> EvaluationReport:
-    import msgspec
-    import numpy as np
-    import torch
-    from rich.progress import track
-
-    from models.evaluation.prequential import PrequentialEvaluator
-    from models.evaluation.report import EvaluationReport, LatencyMs
-    from models.pipeline import LocalPipeline
-
-    torch.set_num_threads(1)
-    pipeline = LocalPipeline(configuration)
-    for item_id, item in catalogue.items():
-        pipeline.recommender.apply_catalogue(item_id, msgspec.json.encode(item))
-    evaluator = PrequentialEvaluator(configuration.slate.k, every=every)
-    served: dict[str, list[str]] = {}
-    latencies_ms = []
-    started_s = time.perf_counter()
-    stream = file.events(configuration.events.default_type)
-    for event in track(stream, "evaluating", total=len(file), console=console, disable=not console.is_terminal):
-        event_type = configuration.events.types[event.type]
-        event_started_s = time.perf_counter()
-        shown = served.pop(event.user_id, None)
-        if asked is Asked.BEFORE and event_type.weight > 0 and event.user_id in pipeline.users:
-            shown = [item.item_id for item in pipeline.recommend(event).items]
-        if event_type.weight > 0:
-            evaluator.judge(event.user_id, event.item_id, shown)
-        pipeline.learn(event)
-        if asked is Asked.SERVED and event_type.makes_slate:
-            served[event.user_id] = [item.item_id for item in pipeline.recommend(event).items]
-        elif shown is not None and event_type.weight == 0:
-            served[event.user_id] = shown
-        latencies_ms.append((time.perf_counter() - event_started_s) * 1000)
-    elapsed_s = time.perf_counter() - started_s
-    p50, p99 = np.quantile(latencies_ms, (0.5, 0.99))
-    return EvaluationReport.of(
-        evaluator.report(),
-        events_per_s=len(file) / elapsed_s,
-        latency_ms=LatencyMs(p50=float(p50), p99=float(p99)),
-        config=msgspec.to_builtins(configuration),
-        versions=_versions() | pipeline.recommender.versions,
-    )
+def _prepare_report(directory: Path) -> None:
+    """Find out before a long run whether its report can be written."""
+    missing = [name for name in ("jinja2", "matplotlib") if find_spec(name) is None]
+    if missing:
+        raise UserError(f"--report needs {' and '.join(missing)}: pip install 'flinkrec[evaluation]'")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--report {directory}: cannot be made: {error.strerror}") from None
 
 
-def _run_flink(
-    file: EventFile,
-    catalogue: dict[str, CatalogueItem],
-    configuration: Configuration,
-    *,
-    every: int,
-    asked: Asked,
-    console: Console,
-) -> EvaluationReport:
-    import msgspec
-    from rich.progress import Progress as Bar
+def _ablate(whole: Run, configuration: Configuration, run: Callable[[Configuration, str], Run]) -> list[Ablation]:
+    """Run all ablations, printing each as it is known."""
+    from cli.evaluation.ablation import ablate
 
-    from cli.clients import EventSender
-    from cli.cluster import Cluster, submit_job
-    from cli.configuration import on_own_topics
-    from cli.loop import Loop
-    from cli.stack import Home, Stack
-    from cli.topics import create_topics, delete_topics
-    from models.evaluation.report import EvaluationReport, LatencyMs
-
-    home = Home.from_environment()
-    started_here = Stack.find(home) is None
-    with console.status("starting the local stack") as spinner:
-        say = spinner.update if console.is_terminal else console.print
-        stack = Stack.start(home, progress=say)
-        configuration = on_own_topics(configuration, stack, prefix=f"evaluate-{time.time_ns() // 1_000_000}-")
-        create_topics(configuration.kafka)
-        sender = EventSender(configuration.kafka)
-        sender.send_items(catalogue)
-        sender.close()
-        job_id = submit_job(configuration, progress=say)
-    loop = Loop(configuration, every=every)
-    versions: dict[str, str] = {}
-    with Bar(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("evaluating", total=len(file))
-        for progress in loop.run(file.events(configuration.events.default_type)):
-            bar.update(task, completed=progress.answered)
-            versions = progress.last.versions if progress.last else versions
-    loop.close()
-    Cluster(configuration.flink.jobmanager).cancel(job_id)
-    delete_topics(configuration.kafka)
-    if started_here:
-        stack.stop()
-    return EvaluationReport.of(
-        loop.quality,
-        events_per_s=loop.progress.events_per_s,
-        latency_ms=LatencyMs(p50=loop.progress.latency_ms(0.5), p99=loop.progress.latency_ms(0.99)),
-        config=msgspec.to_builtins(configuration),
-        versions=_versions() | versions,
-    )
-
-
-def _versions() -> dict[str, str]:
-    packages = ("flinkrec", "apache-flink", "torch", "numpy", "numba")
-    return {"python": sys.version.split()[0], **{package: version(package) for package in packages}}
+    console = Console(highlight=False)
+    console.print("\nablation: HR, NDCG, and their changes with the standard error of the paired difference", soft_wrap=True)
+    found = []
+    for one in ablate(whole, configuration, run):
+        hit, ndcg = one.hit_rate_change, one.ndcg_change
+        console.print(
+            f"{one.name}: {one.hit_rate.value:.4f}, {one.ndcg.value:.4f}; "
+            f"{hit.value:+.4f} ± {hit.standard_error:.4f}, {ndcg.value:+.4f} ± {ndcg.standard_error:.4f}",
+            soft_wrap=True,
+        )
+        found.append(one)
+    return found
 
 
 def _print_report(report: EvaluationReport, k: int) -> None:
@@ -231,3 +176,14 @@ def _print_report(report: EvaluationReport, k: int) -> None:
     ):
         table.add_row(name, value)
     Console(highlight=False).print(table)
+
+
+def _print_cold_start(figures: Figures) -> None:
+    console = Console(highlight=False)
+    for one in figures.cold_start:
+        popular = one.best_baseline
+        console.print(
+            f"{one.name}: HR@{figures.k} {one.hit_rate.value:.4f} ± {one.hit_rate.standard_error:.4f} of {one.hit_rate.n:,}, "
+            f"popular items {popular.hit_rate.value:.4f}, gain {popular.gain.value:+.4f} ± {popular.gain.standard_error:.4f}",
+            soft_wrap=True,
+        )

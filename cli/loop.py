@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -18,6 +18,7 @@ from cli.clients import EventSender, TopicReader
 from cli.errors import UserError
 from models.config import Configuration
 from models.evaluation.prequential import PrequentialEvaluator, PrequentialReport
+from models.evaluation.recorder import Recorder, Shown
 from models.events import Event
 from models.topics import DEAD_LETTER, RECOMMENDATIONS
 
@@ -37,6 +38,9 @@ class ShownItem(msgspec.Struct):
     title: str | None = None
     explored: bool = False
     reasons: list[ShownReason] = []
+    score: float = 0.0
+    probability: float | None = None
+    sources: list[str] = []
 
 
 class AnswerTimings(msgspec.Struct):
@@ -67,14 +71,18 @@ class ServedJudge:
     ----------
     evaluator : what a judgement goes into
     counts : whether an event of this type tests a slate; the others are passed over
+    recorder : keeps each judged event, where there is one
     """
 
-    def __init__(self, evaluator: PrequentialEvaluator, counts: Callable[[Event], bool]) -> None:
+    def __init__(
+        self, evaluator: PrequentialEvaluator, counts: Callable[[Event], bool], recorder: Recorder | None = None
+    ) -> None:
         self._evaluator = evaluator
         self._counts = counts
+        self._recorder = recorder
         self._waiting: deque[tuple[Event, str | None]] = deque()
         self._previous: dict[str, str] = {}
-        self._slates: dict[str, list[str]] = {}
+        self._slates: dict[str, Sequence[Shown]] = {}
 
     def sent(self, event: Event) -> None:
         """Note an event that was sent."""
@@ -82,14 +90,17 @@ class ServedJudge:
             self._waiting.append((event, self._previous.get(event.user_id)))
             self._previous[event.user_id] = event.event_id
 
-    def answered(self, event_id: str, items: list[str]) -> None:
+    def answered(self, event_id: str, items: Sequence[Shown]) -> None:
         """Note the slate that answers an event (no items: there will be none), and judge what can be judged."""
         self._slates[event_id] = items
         while self._waiting:
             event, previous = self._waiting[0]
             if previous is not None and previous not in self._slates:
                 return
-            self._evaluator.judge(event.user_id, event.item_id, self._slates.pop(previous) if previous else None)
+            slate = self._slates.pop(previous) if previous else ()
+            judgement = self._evaluator.judge(event.user_id, event.item_id, [item.item_id for item in slate])
+            if self._recorder is not None:
+                self._recorder.record(event.user_id, event.item_id, event.event_time_ms, judgement, slate)
             self._waiting.popleft()
 
 
@@ -146,6 +157,7 @@ class Loop:
     in_flight : how many events may be unanswered
     shift_ms : added to the event times
     events_per_s : pace, None for as fast as the job answers
+    recorder : keeps each judged event, where there is one
 
     Attributes
     ----------
@@ -162,10 +174,11 @@ class Loop:
         in_flight: int = 512,
         shift_ms: int = 0,
         events_per_s: float | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._types = configuration.events.types
         self._evaluator = PrequentialEvaluator(configuration.slate.k, every=every)
-        self._judge = ServedJudge(self._evaluator, self._tests_a_slate)
+        self._judge = ServedJudge(self._evaluator, self._tests_a_slate, recorder)
         self._in_flight = in_flight
         self._pace = events_per_s
         self._reader = TopicReader(configuration.kafka, (RECOMMENDATIONS, DEAD_LETTER))
@@ -257,7 +270,7 @@ class Loop:
             progress.compute_us.append(answer.timings.compute_us)
             if answer.timings.sent_at_ms is not None:
                 progress.latencies_ms.append(max(0, broker_ms - answer.timings.sent_at_ms))
-            self._judge.answered(answer.event_id, [item.item_id for item in answer.items])
+            self._judge.answered(answer.event_id, [Shown.of(item) for item in answer.items])
         if progress.answered:
             progress.finished_s = time.monotonic()
 
@@ -268,7 +281,7 @@ class Loop:
         event_id = _event_id_of(letter.raw_base64)
         if event_id in self._unanswered:
             self._unanswered.discard(event_id)
-            self._judge.answered(event_id, [])
+            self._judge.answered(event_id, ())
 
     def close(self) -> None:
         """Close the connections."""

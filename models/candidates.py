@@ -9,7 +9,7 @@ from numba import njit
 
 from models.board import CF, CONTENT, USER_CF, Board
 from models.config import Configuration
-from models.features import candidate_features
+from models.features import candidate_features, columns_of
 from models.profile import SeenItems, UserState
 from models.replica import Replica, lookup
 from models.sources import Source, Visit
@@ -99,6 +99,7 @@ class CandidateGenerator:
         self._item_cf = configuration.item_cf
         self._seen_too = configuration.slate.recommend_seen
         self._size = configuration.scorer.candidates
+        self._ignored = columns_of(configuration.scorer.ignored_groups)
         self._board = Board(self._size)
         self._places_of = np.zeros(0, np.int32)
         weights = configuration.sources
@@ -187,6 +188,8 @@ class CandidateGenerator:
             replica.slow_half_life_ms,
             self._item_cf.score_decay,
         )
+        if self._ignored:
+            features[:, self._ignored] = 0.0
         # a value (dwell time in ms, a price) beyond float16 would become infinite, and the running means NaN for ever
         frozen = np.clip(features, -_FLOAT16_MAX, _FLOAT16_MAX).astype(np.float16)
         return Candidates(items, frozen, sums, origins, visit.profile, visit.steps)

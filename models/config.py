@@ -160,6 +160,7 @@ class Scorer(Section, frozen=True, kw_only=True):
     name: Literal["mlp", "none"] = "mlp"
     candidates: Annotated[int, Meta(ge=10, le=1000)] = 64
     hidden: tuple[PositiveInt, ...] = (64, 32)
+    ignored_groups: tuple[str, ...] = ()
 
 
 class Learner(Section, frozen=True, kw_only=True):
@@ -315,6 +316,11 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
     require(
         c.slate.k <= c.scorer.candidates, "slate.k", f"at most scorer.candidates = {c.scorer.candidates}", c.slate.k
     )
+    if c.scorer.ignored_groups:
+        from models.features import GROUPS
+
+        unknown = sorted(set(c.scorer.ignored_groups) - set(GROUPS))
+        require(not unknown, "scorer.ignored_groups", f"some of {', '.join(GROUPS)}", unknown)
     require(
         max(c.item_cf.pair_items, c.item_cf.score_items) <= c.profile.items,
         "profile.items",

@@ -10,6 +10,8 @@ All features are known when the slate is made: times are measured at the user's 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numba import njit
 
@@ -70,8 +72,25 @@ FEATURES: dict[str, str] = {
     "price_distance": "difference of the logarithms of the item's price and the user's price level, 0 where unknown",
 }
 WIDTH = len(FEATURES)
+GROUPS: dict[str, tuple[str, ...]] = {
+    "item_cf": ("cf", "cf_long", "cf_short", "cf_forward", "best", "pointers", "rank", "ratio", "cf_plain"),
+    "user_cf": ("user_cf", "user_cf_share"),
+    "transitions": ("fast_forward", "fast_backward", "forward_last", "backward_last"),
+    "sittings": ("sitting", "user_sitting", "user_gap"),
+    "popularity": ("popularity", "popularity_fast", "popularity_slow", "trend"),
+    "age": ("idle", "age", "user_events"),
+    "content": ("category_match", "category_last", "year_distance", "content", "vector", "price_distance"),
+    "values": ("liked", "item_value", "item_value_count", "user_value"),
+}
+"""Every feature in one group: what is switched off together to see what it is worth."""
 FLOOR = 1e-5
 _VALUE_SHRINKAGE = 5.0
+
+
+def columns_of(groups: Iterable[str]) -> list[int]:
+    """Columns of the features of some groups of `GROUPS`, in their order."""
+    names = {name for group in groups for name in GROUPS[group]}
+    return [column for column, name in enumerate(FEATURES) if name in names]
 
 
 @njit(cache=True)

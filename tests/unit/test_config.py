@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import conf
 from models.config import Configuration, ConfigurationError, parse_configuration
+from models.features import GROUPS
 
 DEFAULT_YAML = Path(conf.__file__).parent / "default.yaml"
 
@@ -74,6 +75,12 @@ def test_what_a_file_says_replaces_the_default_and_nothing_else():
             "['view']",
         ),
         ({"scorer": {"candidates": 50}, "slate": {"k": 60}}, "slate.k", "at most scorer.candidates = 50", "60"),
+        (
+            {"scorer": {"ignored_groups": ["content", "moods"]}},
+            "scorer.ignored_groups",
+            f"some of {', '.join(GROUPS)}",
+            "['moods']",
+        ),
         (
             {"profile": {"items": 10}},
             "profile.items",

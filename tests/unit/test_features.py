@@ -9,8 +9,9 @@ import pytest
 from models.board import CF, LIKED, POINTERS, SUM_NAMES, SUMS
 from models.config import parse_configuration
 from models.events import Event
-from models.examples import decode_example
-from models.features import FEATURES, WIDTH, candidate_features
+from models.examples import decode_example, label_pending
+from models.features import FEATURES, GROUPS, WIDTH, candidate_features, columns_of
+from models.identity import item_hash64
 from models.pipeline import LocalPipeline
 from tests.synthetic import events
 
@@ -167,3 +168,26 @@ def test_content_columns_compare_labels_vectors_and_prices_with_the_users():
     assert matrix[0, COLUMN["vector"]] == pytest.approx(np.cos(np.pi / 64))
     assert matrix[0, COLUMN["price_distance"]] == pytest.approx(0.5)
     assert matrix[1, [COLUMN["content"], COLUMN["vector"], COLUMN["price_distance"]]].tolist() == [0, 0, 0]
+
+
+def test_every_feature_is_in_one_group():
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(FEATURES)
+
+
+def test_an_ignored_group_is_zero_for_scoring_and_learning_and_the_others_are_as_they_were():
+    ignored = columns_of(["content", "popularity"])
+    kept = [column for column in range(WIDTH) if column not in ignored]
+    assert {list(FEATURES)[column] for column in ignored} == {*GROUPS["content"], *GROUPS["popularity"]}
+
+    def matrix(**scorer):
+        pipeline = LocalPipeline(parse_configuration({"scorer": {"hidden": [8], **scorer}}, "test.yaml"), publish_every=1)
+        for event in events(60, users=4):
+            pipeline.learn(event)
+        first = pipeline.recommend(event).items[0]
+        example = label_pending(pipeline.user(event.user_id).pending, item_hash64(first.item_id))
+        return decode_example(example).features.astype(np.float32)
+
+    whole, partial = matrix(), matrix(ignored_groups=["content", "popularity"])
+    assert not partial[:, ignored].any()
+    assert whole[:, ignored].any()
+    np.testing.assert_array_equal(partial[:, kept], whole[:, kept])

@@ -1,0 +1,70 @@
+"""`--ablation`: the file once more for each part of the recommender, with that part exchanged or left out.
+
+`switches` is the one place that says which configuration leaves a part out; names come from where the parts are defined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, get_args, get_type_hints
+
+import msgspec
+
+from cli.evaluation.run import Run
+from models.config import Configuration, Scorer, Sources, parse_configuration
+from models.evaluation.ablation import Ablation, ablation_of
+from models.features import GROUPS
+
+
+class Switch(NamedTuple):
+    """A configuration that leaves one part out.
+
+    Attributes
+    ----------
+    part : kind of the part
+    name : of the run
+    changes : values by section and key
+    """
+
+    part: str
+    name: str
+    changes: dict[str, dict[str, Any]]
+
+
+def switches(configuration: Configuration) -> list[Switch]:
+    """Everything that can be left out of a configuration or exchanged in it, and changes it."""
+    scorers = get_args(get_type_hints(Scorer)["name"])
+    table = [
+        *(Switch("scorer", f"scorer {name}", {"scorer": {"name": name}}) for name in scorers),
+        *(Switch("source", f"source {name} off", {"sources": {name: 0.0}}) for name in Sources.__struct_fields__),
+        *(Switch("features", f"features {group} off", {"scorer": {"ignored_groups": [group]}}) for group in GROUPS),
+    ]
+    if configuration.scorer.name == "none":
+        table = [switch for switch in table if switch.part != "features"]
+    return [switch for switch in table if switched(configuration, switch) != configuration]
+
+
+def switched(configuration: Configuration, switch: Switch) -> Configuration:
+    """A configuration with a switch thrown."""
+    mapping = msgspec.to_builtins(configuration)
+    for section, values in switch.changes.items():
+        mapping[section] |= values
+    return parse_configuration(mapping, f"ablation {switch.name!r}")
+
+
+def ablate(
+    whole: Run, configuration: Configuration, run: Callable[[Configuration, str], Run]
+) -> Iterator[Ablation]:
+    """Run every switch, and compare it with the whole.
+
+    Parameters
+    ----------
+    whole : the run of the configuration, with its recording
+    run : runs a configuration under a title, and records it
+    """
+    assert whole.recording is not None
+    found = switches(configuration)
+    for number, switch in enumerate(found, start=1):
+        changed = run(switched(configuration, switch), f"ablation {number} of {len(found)}: {switch.name}")
+        assert changed.recording is not None
+        yield ablation_of(switch.part, switch.name, whole=whole.recording, changed=changed.recording)
