@@ -74,7 +74,7 @@ FEATURES: dict[str, str] = {
 WIDTH = len(FEATURES)
 GROUPS: dict[str, tuple[str, ...]] = {
     "item_cf": ("cf", "cf_long", "cf_short", "cf_forward", "best", "pointers", "rank", "ratio", "cf_plain"),
-    "user_cf": ("user_cf", "user_cf_share"),
+    "user_cf": ("user_cf", "user_cf_near"),
     "transitions": ("fast_forward", "fast_backward", "forward_last", "backward_last"),
     "sittings": ("sitting", "user_sitting", "user_gap"),
     "popularity": ("popularity", "popularity_fast", "popularity_slow", "trend"),
