@@ -44,9 +44,9 @@ def test_popularity_ranks_by_the_number_of_events():
 
 
 def test_markov_ranks_by_what_followed_the_last_item():
-    # After a: b twice, c once, d once, of which d is the more popular. What came before a says nothing.
-    model = taught(LastItemMarkov(repeats=False), "ab", "ab", "ac", "xad", "d", "za")
-    assert model.recommend("u5", 4) == ["b", "d", "c", "x"]
+    # After a: b twice, c and d once, of which d is the more popular, more so than b. What came before a says nothing.
+    model = taught(LastItemMarkov(repeats=False), "ab", "ab", "ac", "xad", "d", "d", "za")
+    assert model.recommend("u6", 4) == ["b", "d", "c", "x"]
 
 
 def test_markov_counts_a_transition_from_the_latest_event_even_of_an_item_that_came_before():
@@ -160,11 +160,12 @@ def test_ease_sums_the_weights_of_the_weighted_last_items():
 
 
 def test_ease_of_more_items_than_it_may_have_keeps_the_most_popular_and_says_so():
-    model = taught(EASE(repeats=False, penalty=0.5, refit_every=13, most_items=2), "ab", "ab", "ab", "xc", "yd", "a", "b", "x")
-    assert model._weights.shape == (2, 2)
-    assert model.recommend("u5", 1) == ["b"]
-    assert model.recommend("u7", 2) == ["a", "b"], "x is not among the two: by popularity"
-    assert "only the 2 most popular of 6 items" in model.settings()
+    histories = "ab", "ab", "ab", "xc", "yx", "p", "p", "p", "p", "a", "y"
+    model = taught(EASE(repeats=False, penalty=0.5, refit_every=16, most_items=3), *histories)
+    assert model._weights.shape == (3, 3)
+    assert model.recommend("u9", 2) == ["b", "p"], "a, b and p are kept: b by a, p by popularity"
+    assert set(model.recommend("u10", 2)) == {"p", "a"}, "y is not: by popularity"
+    assert "only the 3 most popular of 6 items" in model.settings()
     assert "all items" in EASE(repeats=False).settings()
 
 
@@ -178,11 +179,13 @@ def test_session_knn_has_the_weights_of_the_paper():
     assert model.recommend("u3", 3) == ["y", "x", "z"]
 
 
-def test_session_knn_takes_the_nearest_of_the_latest_sessions():
-    model = taught(SessionKNN(repeats=False, recent=2, neighbours=1), "abx", "by", "az", "ab")
-    # u0 shares both items but is older than u1 and u2; of these u1 is the nearer: it holds b, the latest.
-    assert model.recommend("u3", 1) == ["y"]
-    assert taught(SessionKNN(repeats=False, recent=3, neighbours=1), "abx", "by", "az", "ab").recommend("u3", 1) == ["x"]
+@pytest.mark.parametrize(("recent", "nearest"), [(3, "v"), (4, "x")])
+def test_session_knn_takes_the_nearest_of_the_latest_sessions(recent, nearest):
+    # u0 shares a and c with u4, but four sessions share something and u0's is the oldest. Of the others u2 and u3 share
+    # b and u1 the older a; u3 is the latest.
+    histories = "acx", "aw", "by", "bv", "abc"
+    model = taught(SessionKNN(repeats=False, recent=recent, neighbours=1), *histories)
+    assert model.recommend("u4", 1) == [nearest]
 
 
 @pytest.mark.parametrize(("pause_ms", "of_u"), [(10 * MINUTE_MS, ["b", "c"]), (10 * MINUTE_MS + 1, ["c", "b"])])
