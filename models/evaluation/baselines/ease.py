@@ -18,7 +18,7 @@ class EASE:
         P = (X'X + lambda I)^-1,  B[i, j] = -P[i, j] / P[j, j] for i != j,  score(j) = sum of B[i, j] over the profile i.
 
     The inverse takes the third power of the number of items. With more than `most_items` of them only those with the
-    most events are in X when it is fitted, at most 64 MB a matrix and 2 s a fit; the others are never recommended but by
+    most events are in X when it is fitted, at most 36 MB a matrix and about 1 s a fit; the others are never recommended but by
     popularity, where nothing else is left.
 
     Parameters
@@ -43,7 +43,7 @@ class EASE:
         profile_decay: float = 1.0,
         refit_every: int = 5_000,
         history: int = 1_000,
-        most_items: int = 4_000,
+        most_items: int = 3_000,
     ) -> None:
         self._so_far = Interactions(repeats=repeats)
         self._penalty, self._last_items, self._profile_decay = penalty, last_items, profile_decay
