@@ -52,6 +52,9 @@ def evaluate(
         "numbers as figures.json.")] = None,
     ablation: Annotated[bool, typer.Option("--ablation", help="Run the file again without each source, without each "
         "group of features and with each other scorer: one whole run each.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Run the file again by each built-in baseline, and print "
+        "them in a table beside flinkrec.")] = False,
+    compare_json: Annotated[Path | None, typer.Option(help="Compare, and write the table to this file, as JSON.")] = None,
 ) -> None:
     """Test every event against the recommendations that were there before it, then learn from it.
 
@@ -66,6 +69,11 @@ def evaluate(
         raise UserError("--ablation needs --engine local")
     if report is not None:
         _prepare_report(report)
+    compare = compare or compare_json is not None
+    if compare:
+        from cli.evaluation.compare import require_packages
+
+        require_packages()
     console = Console(highlight=False, stderr=True)
     asked = slate or (Asked.BEFORE if engine is Engine.LOCAL else Asked.SERVED)
     configuration = _configuration(config, k=k, allow_repeats=allow_repeats, explore=explore)
@@ -79,7 +87,7 @@ def evaluate(
     )
 
     def run(configuration: Configuration, title: str) -> Run:
-        record = report is not None or ablation
+        record = report is not None or ablation or compare
         if engine is Engine.FLINK:
             from cli.evaluation.flink import run_flink
 
@@ -94,6 +102,8 @@ def evaluate(
     _print_report(whole.report, k)
     if json is not None:
         json.write_bytes(whole.report.encode())
+    if compare:
+        _compare(whole, file, configuration, every=every, asked=asked, console=console, json=compare_json)
     ablations = _ablate(whole, configuration, run) if ablation else []
     if report is not None:
         from cli.evaluation.run import figures_of_run
@@ -155,6 +165,25 @@ def _ablate(whole: Run, configuration: Configuration, run: Callable[[Configurati
         )
         found.append(one)
     return found
+
+
+def _compare(
+    whole: Run,
+    file: EventFile,
+    configuration: Configuration,
+    *,
+    every: int,
+    asked: Asked,
+    console: Console,
+    json: Path | None,
+) -> None:
+    """Run all baselines and show them beside the run."""
+    from cli.evaluation.compare import compare, print_comparison
+
+    comparison = compare(whole, file, configuration, every=every, asked=asked, console=console)
+    print_comparison(comparison, Console(highlight=False))
+    if json is not None:
+        json.write_bytes(comparison.encode())
 
 
 def _print_report(report: EvaluationReport, k: int) -> None:
