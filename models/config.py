@@ -132,7 +132,7 @@ class UserCF(Section, frozen=True, kw_only=True):
     panel_size: Annotated[int, Meta(ge=0, le=1_000_000)] = 4_096
     similarity: Literal["cosine", "pearson"] = "cosine"
     items: Annotated[int, Meta(ge=1, le=200)] = 20
-    decay: UnitFloat = 0.9
+    decay: UnitFloat = 0.8
     recent: PositiveInt = 200
     neighbours: Annotated[int, Meta(ge=1, le=1000)] = 50
     shared_items: PositiveInt = 5

@@ -7,7 +7,7 @@ of its row:
 - serve path, each subtask: ``13 MB + 325 * N + 28 * 2**ceil(log2(2 * items * L)) + items * (250 + 4 * R) +
   panel_size * profile.items * 16`` bytes; the slabs that lists have outgrown, as many again as are in use, wait for others
 - learn path, over all subtasks: ``items * (700 + 33 * R)`` bytes
-- state of one user: ``68 + 25 * profile.items + 8 * profile.dedup_events + 8 * slate.k`` for the profile, 1 + 8 an item for
+- state of one user: ``69 + 25 * profile.items + 8 * profile.dedup_events + 12 * slate.k`` for the profile, 1 + 8 an item for
   what was seen (at most profile.seen_items), and ``6 + (2 * WIDTH + 8) * scorer.candidates`` for the pending example
 """
 
@@ -60,7 +60,7 @@ def learn_bytes(configuration: Configuration, *, items: int, neighbours: int) ->
 def user_bytes(configuration: Configuration, *, seen: int) -> int:
     """Keyed state of one user who had `seen` items: an upper bound, reached by a user with a full profile."""
     config = configuration
-    profile = 68 + 25 * config.profile.items + 8 * config.profile.dedup_events + 8 * config.slate.k
+    profile = 69 + 25 * config.profile.items + 8 * config.profile.dedup_events + 12 * config.slate.k
     pending = 6 + (2 * WIDTH + 8) * config.scorer.candidates
     return profile + 1 + 8 * min(seen, config.profile.seen_items) + pending
 
