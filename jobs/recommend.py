@@ -1,9 +1,9 @@
 """The main job: events in, recommendations, metrics, dead letters and model updates out.
 
     events ──► RECOMMEND ──┬──► recommendations
-    items, model-updates ─►│──► dead-letter
-      (broadcast)          ├──► facts ──► SQL windows ──► metrics
-                           ├──► members ──────────────────┬──► model-updates
+    items, controls,       ├──► dead-letter
+    model-updates ────────►├──► facts ──► SQL windows ──► metrics
+                           ├──► members, controls ────────┬──► model-updates
                            ├──► pairs ──► CO-OCCURRENCE ──┤
                            └──► examples ──► LEARNER ─────┘
 """
@@ -39,9 +39,9 @@ from jobs.streams import (
     update_source,
 )
 from models.config import Configuration, parse_configuration
-from models.topics import DEAD_LETTER, EVENTS, ITEMS, MODEL_UPDATES, RECOMMENDATIONS, topic_name
+from models.topics import CONTROLS, DEAD_LETTER, EVENTS, ITEMS, MODEL_UPDATES, RECOMMENDATIONS, topic_name
 from operators.learn import learn_cooccurrence, learn_ranker
-from operators.recommend import DEAD_LETTERS, EXAMPLES, FACTS, MEMBERS, PAIRS, RECORD, Recommend
+from operators.recommend import DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, RECORD, REPLICAS, Recommend
 
 MAX_PARALLELISM = 128
 SERVE = "serve"
@@ -100,7 +100,7 @@ def build(inputs: Inputs, configuration: Configuration, *, bootstrap: bool = Tru
     facts = DataStream(side_output(recommendations, FACTS)._j_data_stream.rescale())
     return Outputs(
         recommendations=recommendations,
-        model_updates=rows.union(versions, side_output(recommendations, MEMBERS)),
+        model_updates=rows.union(versions, side_output(recommendations, REPLICAS)),
         dead_letters=side_output(recommendations, DEAD_LETTERS),
         facts=facts,
     )
@@ -144,7 +144,7 @@ def run(configuration: Configuration) -> None:
         updates=update_source(
             t_env,
             kafka,
-            (topic_name(prefix, ITEMS), topic_name(prefix, MODEL_UPDATES)),
+            [topic_name(prefix, topic) for topic in (ITEMS, CONTROLS, MODEL_UPDATES)],
             from_ms=time.time_ns() // 1_000_000 - _OVERLAP_MS,
         ),
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numba import njit
 
 from models.board import CF, CONTENT, USER_CF, Board
-from models.config import Configuration
+from models.config import Configuration, Sources
 from models.features import candidate_features, columns_of
 from models.profile import SeenItems, UserState
 from models.replica import Replica, lookup
@@ -102,28 +103,27 @@ class CandidateGenerator:
         self._ignored = columns_of(configuration.scorer.ignored_groups)
         self._board = Board(self._size)
         self._places_of = np.zeros(0, np.int32)
-        weights = configuration.sources
-        sources: tuple[tuple[Source, float], ...] = (
-            (ItemCF(configuration.item_cf, replica, bit=1), weights.item_cf),
-            (UserCF(configuration.user_cf, replica, bit=2), weights.user_cf),
-            (Content(replica, bit=4), weights.content),
-            (Trending(replica, bit=8), weights.trending),
-            (NewItems(replica, bit=16), weights.new_items),
-            (Popularity(replica, bit=32), 0.0),
+        self._sources: tuple[Source, ...] = (
+            ItemCF(configuration.item_cf, replica, bit=1),
+            UserCF(configuration.user_cf, replica, bit=2),
+            Content(replica, bit=4),
+            Trending(replica, bit=8),
+            NewItems(replica, bit=16),
         )
-        self._names = {1 << place: source.name for place, (source, _) in enumerate(sources)}
+        self._filler: Source = Popularity(replica, bit=32)
+        everyone = (*self._sources, self._filler)
+        self._names = {1 << place: source.name for place, source in enumerate(everyone)}
         self._source_names: dict[int, list[str]] = {}
-        self._filler = sources[-1][0]
-        total = sum(weight for _, weight in sources)
+        self.weigh(configuration.sources)
+
+    def weigh(self, weights: Sources) -> None:
+        """Give the sources other weights, from the next slate on."""
+        total = sum(msgspec.structs.astuple(weights))
+        weighed = [(1 << place, source, getattr(weights, source.name)) for place, source in enumerate(self._sources)]
+        weighed = [(bit, source, weight) for bit, source, weight in weighed if weight > 0]
         # every share is rounded up: a source that is on has a place
-        self._places = [
-            (source, -int(-self._size * weight // total)) for source, weight in sources if weight > 0
-        ]
-        self._weights = [
-            (_SCORES[source.name], weight, 1 << place)
-            for place, (source, weight) in enumerate(sources)
-            if source.name in _SCORES and weight > 0
-        ]
+        self._places = [(source, -int(-self._size * weight // total)) for _, source, weight in weighed]
+        self._weights = [(_SCORES[source.name], weight, bit) for bit, source, weight in weighed if source.name in _SCORES]
 
     def source_names(self, origins: int) -> list[str]:
         """Names of the sources of one candidate, the same list for the same sources."""

@@ -18,6 +18,7 @@ import numpy as np
 from models.board import USER_CF
 from models.candidates import CandidateGenerator, Candidates
 from models.config import Configuration
+from models.controls import control_key, decode_control
 from models.cooccurrence import PairMessage, encode_pair_message
 from models.events import Event, Refusal, Rejected
 from models.examples import encode_pending, label_pending
@@ -32,6 +33,7 @@ from models.scorers.mlp import MLP
 from models.topics import CatalogueItem, Recommendation, RecommendedItem, Timings
 from models.versions import Version, decode_tensors, decode_version
 
+_CONTROL = control_key("")
 _CATALOGUE = msgspec.json.Decoder(CatalogueItem)
 
 
@@ -117,9 +119,11 @@ class Recommender:
         ValueError
             When the record is of a version that this release cannot read, or of a network of another shape.
         """
-        if value is None:
+        if key.startswith(_CONTROL):
+            self.apply_control(key.removeprefix(_CONTROL), value)
+        elif value is None:
             return
-        if key.startswith("row:"):
+        elif key.startswith("row:"):
             self.replica.apply_row(value)
         elif key.startswith("panel:"):
             self.replica.panel.apply(value)
@@ -132,6 +136,16 @@ class Recommender:
                     raise ValueError(f"network {version} does not fit the configured scorer.hidden: {error}") from error
                 self._version = version
                 self._versions = {"ranker": str(version)}
+
+    def apply_control(self, name: str | None, value: bytes | None) -> None:
+        """Apply one record of `controls` (`models.controls`); None takes the rule back.
+
+        Raises
+        ------
+        Rejected
+            When it is no rule; the one before stays.
+        """
+        self._generator.weigh(self._config.sources if value is None else decode_control(name, value))
 
     def apply_catalogue(self, key: str | None, value: bytes | None) -> None:
         """Apply one record of `items`; a tombstone takes the item off the slates.

@@ -13,11 +13,11 @@ Timers
     none
 Outputs
     main: Row(user id, JSON) for `recommendations`; side: pair messages, examples, facts, dead letters, and for
-    `model-updates` the profiles of panel members
+    `model-updates` what the other replicas must know: profiles of panel members, accepted controls
 Late, duplicate and malformed events
     A malformed event, a duplicate, and one too many become one dead letter each, and nothing else. A late event is
-    learned like any other and counted. Nothing that arrives stops the job. A catalogue entry that cannot be read becomes a dead
-    letter when it arrives; the bootstrap, which meets it again at every start, only counts it.
+    learned like any other and counted. Nothing that arrives stops the job. A catalogue entry or a control that cannot be read
+    becomes a dead letter when it arrives; the bootstrap, which meets it again at every start, only counts it.
 Flink metrics
     one counter for each reason of a refusal, such as ``rejected_not_json``
 """
@@ -35,6 +35,7 @@ from pyflink.datastream import KeyedBroadcastProcessFunction, OutputTag, Runtime
 from pyflink.datastream.state import StateTtlConfig, ValueState, ValueStateDescriptor
 
 from models.config import Configuration
+from models.controls import control_key
 from models.events import UNKNOWN_WATERMARK_MS, DeadLetter, Event, EventCleaner, Refusal, Rejected
 from models.facts import Fact, event_fact, rejection_fact
 from models.identity import item_hash64
@@ -42,7 +43,7 @@ from models.metrics.score_bins import ScoreBins
 from models.pipeline import warm_up
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.recommender import Observation, Recommender, User
-from models.topics import EVENTS, ITEMS, MODEL_UPDATES, Timings, topic_name
+from models.topics import CONTROLS, EVENTS, ITEMS, MODEL_UPDATES, Timings, topic_name
 from operators.bootstrap import read_to_end
 from operators.threads import use_one_thread
 
@@ -55,7 +56,7 @@ FACT = Types.ROW_NAMED(
 )
 PAIRS = OutputTag("pairs", MESSAGE)
 EXAMPLES = OutputTag("examples", MESSAGE)
-MEMBERS = OutputTag("members", RECORD)
+REPLICAS = OutputTag("replicas", RECORD)
 FACTS = OutputTag("facts", FACT)
 DEAD_LETTERS = OutputTag("dead-letters", RECORD)
 
@@ -87,6 +88,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         prefix = self._config.kafka.topic_prefix
         self._events_topic = topic_name(prefix, EVENTS)
         self._items_topic = topic_name(prefix, ITEMS)
+        self._controls_topic = topic_name(prefix, CONTROLS)
         self._cleaner = EventCleaner(self._config.events)
         self._score_bins = ScoreBins(self._config.metrics.pr_bins)
         self._recommender = Recommender(self._config)
@@ -180,7 +182,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             yield PAIRS, Row(shard, observation.pair)
         if observation.member is not None:
             key, profile = observation.member
-            yield MEMBERS, Row(key.encode(), profile)
+            yield REPLICAS, Row(key.encode(), profile)
         if observation.example is not None:
             yield EXAMPLES, Row(self._learner_key, observation.example)
 
@@ -203,19 +205,23 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
 
     def process_broadcast_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator[Any]:
         topic, key, raw = value
-        rejected = self._apply(topic, key, None if raw is None else bytes(raw))
+        raw = None if raw is None else bytes(raw)
+        rejected = self._apply(topic, key, raw)
         if rejected is not None:
-            letter = DeadLetter.of(rejected, raw and bytes(raw), topic=topic, key=key)
+            letter = DeadLetter.of(rejected, raw, topic=topic, key=key)
             yield DEAD_LETTERS, Row(rejected.reason.value.encode(), letter.encode())
+        elif topic == self._controls_topic and key is not None:
+            yield REPLICAS, Row(control_key(key).encode(), raw)
 
     def _apply(self, topic: str, key: str | None, value: bytes | None) -> Rejected | None:
-        """Apply one record of a broadcast topic; the refusal when it is a catalogue entry that cannot be read."""
-        if topic != self._items_topic:
-            if key is not None:
-                self._recommender.apply_update(key, value)
-            return None
+        """Apply one record of a broadcast topic; the refusal when it cannot be read."""
         try:
-            self._recommender.apply_catalogue(key, value)
+            if topic == self._items_topic:
+                self._recommender.apply_catalogue(key, value)
+            elif topic == self._controls_topic:
+                self._recommender.apply_control(key, value)
+            elif key is not None:
+                self._recommender.apply_update(key, value)
         except Rejected as rejected:
             self._refused[rejected.reason].inc()
             return rejected

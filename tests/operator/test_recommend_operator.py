@@ -25,7 +25,7 @@ from models.metrics.score_bins import ScoreBins
 from models.panel import decode_member, panel_key
 from models.pipeline import LocalPipeline
 from models.versions import encode_version
-from operators.recommend import DEAD_LETTERS, EXAMPLES, FACTS, MEMBERS, PAIRS, Recommend
+from operators.recommend import DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, REPLICAS, Recommend
 from tests import synthetic
 from tests.operator.fakes import FakeBackend, Running
 
@@ -39,7 +39,7 @@ CONFIG = Configuration(
     policy=Policy(epsilon=0.2),
 )
 T0 = 1_700_000_000_000
-TAGS = {PAIRS: "pairs", MEMBERS: "members", EXAMPLES: "examples", FACTS: "facts", DEAD_LETTERS: "letters"}
+TAGS = {PAIRS: "pairs", REPLICAS: "replicas", EXAMPLES: "examples", FACTS: "facts", DEAD_LETTERS: "letters"}
 
 
 class Yielded:
@@ -52,7 +52,7 @@ class Yielded:
                 outputs[TAGS[each[0]]].append(each[1])
             else:
                 outputs["slates"].append(each)
-        self.pairs, self.examples, self.members = outputs["pairs"], outputs["examples"], outputs["members"]
+        self.pairs, self.examples, self.replicas = outputs["pairs"], outputs["examples"], outputs["replicas"]
         self.keyed_slates = [(row[0], json.loads(row[1])) for row in outputs["slates"]]
         self.slates = [slate for _, slate in self.keyed_slates]
         self.keyed_letters = [(row[0], json.loads(row[1])) for row in outputs["letters"]]
@@ -63,7 +63,7 @@ class Yielded:
         """All that a replay must yield again."""
         slates = [{name: value for name, value in slate.items() if name != "timings"} for slate in self.slates]
         facts = [msgspec.structs.replace(fact, latency_ms=0) for fact in self.facts]
-        return slates, [tuple(row) for row in (*self.pairs, *self.examples, *self.members)], self.letters, facts
+        return slates, [tuple(row) for row in (*self.pairs, *self.examples, *self.replicas)], self.letters, facts
 
 
 class Recommending(Running):
@@ -156,13 +156,37 @@ def test_the_item_alone_says_which_shard_learns_an_event(recommend):
 def test_every_fourth_event_of_a_panel_member_publishes_the_profile(recommend):
     for number in range(1, 13):
         yielded = recommend.event(view(number))
-        assert len(yielded.members) == (number % CONFIG.user_cf.publish_every == 0)
-    [(key, record)] = yielded.members
+        assert len(yielded.replicas) == (number % CONFIG.user_cf.publish_every == 0)
+    [(key, record)] = yielded.replicas
     assert key.decode() == panel_key(hash64("u"))
     user, items, _, _ = decode_member(record)
     assert (user, items.tolist()) == (hash64("u"), [hash64(f"item-{number}") for number in range(1, 13)])
     recommend.update("model-updates", key.decode(), record)
     assert recommend.operator._recommender.replica.panel.member(hash64("u")) == 0
+
+
+def test_a_control_changes_the_sources_of_the_next_slate_and_is_published_to_the_other_replicas(updates):
+    recommend = informed(updates)
+
+    def sources(number):
+        [slate] = recommend.event(view(number, item=f"item-{number}")).slates
+        return {source for item in slate["items"] for source in item["sources"]}
+
+    assert "item_cf" in sources(0)
+    only_popular = b'{"trending": 1}'
+    [row] = recommend.update("controls", "sources", only_popular).replicas
+    assert tuple(row) == (b"control:sources", only_popular)
+    assert "item_cf" not in sources(1)
+    for bad in (b'{"no_such_source": 1}', b'{"item_cf": -1}', b"[", b'{"item_cf": "much"}'):
+        yielded = recommend.update("controls", "sources", bad)
+        assert (len(yielded.letters), yielded.replicas) == (1, [])
+    assert len(recommend.update("controls", "no such rule", b"{}").letters) == 1
+    assert "item_cf" not in sources(2), "a bad rule leaves the last good one in force"
+    other = informed([*updates, ("control:sources", only_popular)])
+    [slate] = other.event(view(3, item="item-3")).slates
+    assert not any("item_cf" in item["sources"] for item in slate["items"]), "a replica that starts finds it"
+    recommend.update("controls", "sources", None)
+    assert "item_cf" in sources(4)
 
 
 def test_the_next_event_of_a_user_names_the_earlier_items_and_other_users_do_not(recommend):
