@@ -111,7 +111,7 @@ class CandidateGenerator:
             NewItems(replica, bit=16),
         )
         self._filler: Source = Popularity(replica, bit=32)
-        everyone = (*self._sources, self._filler)
+        everyone: tuple[Source, ...] = (*self._sources, self._filler)
         self._names = {1 << place: source.name for place, source in enumerate(everyone)}
         self._source_names: dict[int, list[str]] = {}
         self.weigh(configuration.sources)
