@@ -8,6 +8,7 @@ from pyflink.table import Schema, StreamTableEnvironment
 from jobs.streams import sql_options
 from models.config import Configuration
 from models.facts import Fact
+from models.metrics.score_bins import FIRST_MARK, ScoreBins
 from models.topics import METRICS, topic_name
 
 
@@ -15,12 +16,22 @@ def attach_metrics(t_env: StreamTableEnvironment, facts: DataStream, configurati
     """Attach the windows over the facts and their exactly-once sink to the job.
 
     Every window gives one record for each measure under the slice ``all``, and one for each event type and each reason of a
-    dead letter under ``type=...`` and ``reason=...``.
+    dead letter under ``type=...`` and ``reason=...``. Where slates with probabilities were judged, the precision-recall curve
+    has a ``pr_precision`` and a ``pr_recall`` under ``score>=x`` for each threshold of `models.metrics.score_bins` whose bin
+    is not empty, and ``pr_auc`` is the area under it. Of each judged slate, the item that came next is the positive.
     """
     t_env.create_temporary_view("facts", t_env.from_data_stream(facts, _fact_schema()))
-    t_env.create_temporary_view("summaries", t_env.sql_query(_summaries(configuration.metrics.window_s)))
-    t_env.create_temporary_view("shown_items", t_env.sql_query(_coverage(configuration.metrics.window_s)))
-    t_env.create_temporary_view("kinds", t_env.sql_query(_kinds(configuration.metrics.window_s)))
+    window_s, bins = configuration.metrics.window_s, ScoreBins(configuration.metrics.pr_bins)
+    for name, query in (
+        ("summaries", _summaries(window_s)),
+        ("shown_items", _coverage(window_s)),
+        ("kinds", _kinds(window_s)),
+        ("score_bins", _score_bins(window_s)),
+        ("thresholds", _thresholds(window_s, bins)),
+        ("curve_points", _CURVE_POINTS),
+        ("curve", _curve(window_s)),
+    ):
+        t_env.create_temporary_view(name, t_env.sql_query(query))
     kafka = configuration.kafka
     t_env.execute_sql(
         f"""
@@ -46,7 +57,7 @@ def attach_metrics(t_env: StreamTableEnvironment, facts: DataStream, configurati
         SELECT
             CONCAT(CAST(window_start_ms AS STRING), '/', metric, '/', `slice`),
             window_start_ms, window_end_ms, metric, `slice`, `value`, n
-        FROM ({" UNION ALL ".join((_SUMMARY_METRICS, _COVERAGE_METRIC, _KIND_METRICS))})
+        FROM ({" UNION ALL ".join((_SUMMARY_METRICS, _COVERAGE_METRIC, _KIND_METRICS, _CURVE_METRICS))})
         """
     )
     statements.attach_as_datastream()
@@ -66,6 +77,7 @@ _WINDOW = """
 
 
 def _tumble(window_s: int, table: str = "facts") -> str:
+    """The windows over a table; `event_time` is the facts' own, and behind a window its last millisecond."""
     return f"TABLE(TUMBLE(TABLE {table}, DESCRIPTOR(event_time), INTERVAL '{window_s}' SECOND(10)))"
 
 
@@ -109,6 +121,68 @@ def _kinds(window_s: int) -> str:
         FROM {_tumble(window_s)}
         GROUP BY window_start, window_end, kind, `type`"""
 
+
+def _score_bins(window_s: int) -> str:
+    """The histogram of a window: how many shown items fell into a bin, and how many of them were what came next."""
+    return f"""
+        SELECT
+            window_time AS event_time,
+            ASCII(mark) - {FIRST_MARK} AS bin,
+            COUNT(*) AS shown,
+            COUNT(CASE WHEN place = `position` THEN 1 END) AS positives
+        FROM {_tumble(window_s)} CROSS JOIN UNNEST(SPLIT(score_marks, '')) WITH ORDINALITY AS T(mark, place)
+        WHERE score_marks <> ''
+        GROUP BY window_start, window_end, window_time, ASCII(mark) - {FIRST_MARK}"""
+
+
+def _thresholds(window_s: int, bins: ScoreBins) -> str:
+    """For each bin that is not empty, what lies in it, what lies above it, and what there is in all.
+
+    The CASE is always true; without it the planner takes the constant array for a table of its own, and joins it with the
+    histograms outside of their windows.
+    """
+    labels = ", ".join(f"'score>={threshold:g}'" for threshold in bins.thresholds)
+    return f"""
+        SELECT
+            window_time AS event_time,
+            label,
+            SUM(CASE WHEN bin + 1 = place THEN shown ELSE 0 END) AS shown_here,
+            SUM(CASE WHEN bin + 1 = place THEN positives ELSE 0 END) AS positives_here,
+            SUM(CASE WHEN bin + 1 > place THEN shown ELSE 0 END) AS shown_above,
+            SUM(CASE WHEN bin + 1 > place THEN positives ELSE 0 END) AS positives_above,
+            SUM(shown) AS shown,
+            SUM(positives) AS positives
+        FROM {_tumble(window_s, "score_bins")}
+            CROSS JOIN UNNEST(CASE WHEN bin >= 0 THEN ARRAY[{labels}] END) WITH ORDINALITY AS T(label, place)
+        GROUP BY window_start, window_end, window_time, label, place
+        HAVING SUM(CASE WHEN bin + 1 = place THEN shown ELSE 0 END) > 0"""
+
+
+# The last row is what a bin adds to the area: formula in `models.metrics.score_bins`.
+_CURVE_POINTS = """
+    SELECT event_time, metric, `slice`, `value`, n
+    FROM (SELECT *, CAST(shown_here + 1 AS DOUBLE) / (positives_here + 1) AS step FROM thresholds)
+        CROSS JOIN UNNEST(ARRAY[
+        ROW('pr_precision', label,
+            CAST(positives_above + positives_here AS DOUBLE) / (shown_above + shown_here), shown_above + shown_here),
+        ROW('pr_recall', label,
+            CAST(positives_above + positives_here AS DOUBLE) / NULLIF(positives, 0), positives),
+        ROW('pr_auc', 'all',
+            (positives_here / step + (positives_above - shown_above / step) / step
+                * LN((shown_above + step * (positives_here + 0.5E0)) / (shown_above + step * 0.5E0)))
+            / NULLIF(positives, 0), shown)
+    ]) AS T(metric, `slice`, `value`, n)"""
+
+
+def _curve(window_s: int) -> str:
+    """The points as they are, and the area as the sum of its parts."""
+    return f"""
+        SELECT {_WINDOW}, metric, `slice`, SUM(`value`) AS `value`, MAX(n) AS n
+        FROM {_tumble(window_s, "curve_points")}
+        GROUP BY window_start, window_end, metric, `slice`"""
+
+
+_CURVE_METRICS = "SELECT window_start_ms, window_end_ms, metric, `slice`, `value`, n FROM curve"
 
 _SUMMARY_METRICS = """
     SELECT window_start_ms, window_end_ms, metric, 'all' AS `slice`, `value`, n

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
+from models.metrics.score_bins import MAX_BINS
+
 PositiveInt = Annotated[int, Meta(ge=1)]
 NonNegativeInt = Annotated[int, Meta(ge=0)]
 # The bound keeps infinity out: a time to live of .inf could not be turned into milliseconds.
@@ -130,7 +132,7 @@ class UserCF(Section, frozen=True, kw_only=True):
     panel_size: Annotated[int, Meta(ge=0, le=1_000_000)] = 4_096
     similarity: Literal["cosine", "pearson"] = "cosine"
     items: Annotated[int, Meta(ge=1, le=200)] = 20
-    decay: UnitFloat = 0.9
+    decay: UnitFloat = 0.8
     recent: PositiveInt = 200
     neighbours: Annotated[int, Meta(ge=1, le=1000)] = 50
     shared_items: PositiveInt = 5
@@ -191,6 +193,7 @@ class Slate(Section, frozen=True, kw_only=True):
 
 class Metrics(Section, frozen=True, kw_only=True):
     window_s: PositiveInt = 60
+    pr_bins: Annotated[int, Meta(ge=2, le=MAX_BINS)] = 40
 
 
 class Configuration(Section, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from models.events import Event, Refusal
+from models.metrics.score_bins import ScoreBins
 from models.recommender import Observation
 from models.topics import Recommendation
 
@@ -26,6 +27,8 @@ class Fact(Struct, frozen=True, gc=False):
     evaluated : 1 when the event judges the slate before it
     position : of the event's item in that slate, from 1; 0 where it was not shown
     shown : length of that slate
+    score_marks : the bin of each of its items' probabilities (`models.metrics.score_bins`), by position; empty where the
+        scorer predicted none
     slates : 1 when the event was answered
     recommended : length of the new slate
     items : ids of the new slate's items, separated by U+001F
@@ -40,6 +43,7 @@ class Fact(Struct, frozen=True, gc=False):
     evaluated: int
     position: int
     shown: int
+    score_marks: str
     slates: int
     recommended: int
     items: str
@@ -52,6 +56,7 @@ def event_fact(
     observation: Observation,
     recommendation: Recommendation | None,
     *,
+    bins: ScoreBins,
     late: bool,
     known_items: int,
     time_ms: int,
@@ -69,6 +74,7 @@ def event_fact(
         evaluated=int(observation.evaluated),
         position=observation.position,
         shown=observation.shown,
+        score_marks=bins.marks(observation.probabilities) if observation.evaluated else "",
         slates=int(recommendation is not None),
         recommended=len(items),
         items="\x1f".join(item.item_id for item in items),
@@ -79,4 +85,4 @@ def event_fact(
 
 def rejection_fact(reason: Refusal, *, time_ms: int) -> Fact:
     """The fact of a record that became a dead letter."""
-    return Fact(time_ms, "rejected", reason.value, 0, 0, 0, 0, 0, 0, "", 0, NO_LATENCY)
+    return Fact(time_ms, "rejected", reason.value, 0, 0, 0, 0, "", 0, 0, "", 0, NO_LATENCY)

@@ -1,11 +1,14 @@
 """What is kept of one user: the last items, the last slate, counters, and the ring of event ids that were seen.
 
-Layout of the packed state (little endian, version byte first)
---------------------------------------------------------------
+Layout of the packed state, version 2 (little endian, version byte first)
+-----------------------------------------------------------------------
 ``HEADER`` | ``items: ITEM_DTYPE[n_items]``, the latest last | ``event id hashes i64[n_dedup]``, a ring written at
-``dedup_at`` | ``last slate: item hashes i64[n_slate]``, by position.
+``dedup_at`` | ``last slate: item hashes i64[n_slate]``, by position | ``their probabilities f32[n_probabilities]``,
+n_probabilities = n_slate, or 0 where the scorer predicts none.
 
-Size bound: 68 + 25 * profile.items + 8 * profile.dedup_events + 8 * slate.k bytes (about 1.9 kB by default).
+Version 1, which is still read, has neither n_probabilities in its header nor probabilities behind the slate.
+
+Size bound: 69 + 25 * profile.items + 8 * profile.dedup_events + 12 * slate.k bytes (about 2 kB by default).
 
 The hashes of all items a user ever touched are a state of their own (`SeenItems`), since most users have more of them
 than the profile keeps: ``version u8 | i64[n]``, the oldest first, at most profile.seen_items; what is older than that
@@ -21,9 +24,11 @@ import numpy as np
 
 from models.config import Profile as ProfileConfig
 
-VERSION = 1
+VERSION = 2
+SEEN_VERSION = 1
 ITEM_DTYPE = np.dtype([("item", "<i8"), ("time_ms", "<i8"), ("value", "<f4"), ("weight", "<f4"), ("sitting", "<u1")])
-_HEADER = struct.Struct("<BBHHHqqqqdqqI")
+_HEADER = struct.Struct("<BBBHHHqqqqdqqI")
+_HEADER_1 = struct.Struct("<BBHHHqqqqdqqI")
 
 
 @dataclass(slots=True)
@@ -38,6 +43,8 @@ class UserState:
         Ring of hashes of the last event ids, written at `dedup_at` next.
     last_slate : int64[k]
         Hashes of the items of the user's latest slate, by position.
+    last_probabilities : float32[k] or float32[0]
+        Of these items, as predicted when they were shown; none where the scorer predicts none.
     seq : int
         Number of slates made for this user.
     events : int
@@ -55,6 +62,7 @@ class UserState:
     items: np.ndarray = field(default_factory=lambda: np.zeros(0, ITEM_DTYPE))
     dedup: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     last_slate: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    last_probabilities: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     dedup_at: int = 0
     seq: int = 0
     events: int = 0
@@ -109,6 +117,7 @@ def encode_user_state(state: UserState) -> bytes:
     head = _HEADER.pack(
         VERSION,
         len(state.last_slate),
+        len(state.last_probabilities),
         len(state.items),
         len(state.dedup),
         state.dedup_at,
@@ -121,26 +130,33 @@ def encode_user_state(state: UserState) -> bytes:
         state.minute,
         state.minute_events,
     )
-    return b"".join((head, state.items.tobytes(), state.dedup.tobytes(), state.last_slate.tobytes()))
+    slate = state.last_slate.tobytes() + state.last_probabilities.tobytes()
+    return b"".join((head, state.items.tobytes(), state.dedup.tobytes(), slate))
 
 
 def decode_user_state(raw: bytes) -> UserState:
-    """The state in `raw`; its arrays are read-only views.
+    """The state in `raw`, of this version or an earlier one; its arrays are read-only views.
 
     Raises
     ------
     ValueError
-        When the bytes are of another version.
+        When the bytes are of a version that this release does not know.
     """
-    version, n_slate, n_items, n_dedup, *fields = _HEADER.unpack_from(raw)
-    if version != VERSION:
-        raise ValueError(f"user state of version {version}, this release reads {VERSION}")
-    dedup_bytes_at = _HEADER.size + n_items * ITEM_DTYPE.itemsize
+    if raw[0] == VERSION:
+        _, n_slate, n_probabilities, n_items, n_dedup, *fields = _HEADER.unpack_from(raw)
+        items_at = _HEADER.size
+    elif raw[0] == 1:
+        _, n_slate, n_items, n_dedup, *fields = _HEADER_1.unpack_from(raw)
+        items_at, n_probabilities = _HEADER_1.size, 0
+    else:
+        raise ValueError(f"user state of version {raw[0]}, this release reads 1 to {VERSION}")
+    dedup_bytes_at = items_at + n_items * ITEM_DTYPE.itemsize
     slate_at = dedup_bytes_at + 8 * n_dedup
     return UserState(
-        np.frombuffer(raw, ITEM_DTYPE, n_items, _HEADER.size),
+        np.frombuffer(raw, ITEM_DTYPE, n_items, items_at),
         np.frombuffer(raw, "<i8", n_dedup, dedup_bytes_at),
         np.frombuffer(raw, "<i8", n_slate, slate_at),
+        np.frombuffer(raw, "<f4", n_probabilities, slate_at + 8 * n_slate),
         *fields,
     )
 
@@ -178,7 +194,7 @@ class SeenItems:
 
     def encode(self) -> bytes:
         """The packed bytes (layout: module docstring)."""
-        return bytes((VERSION,)) + self.hashes.tobytes()
+        return bytes((SEEN_VERSION,)) + self.hashes.tobytes()
 
     @classmethod
     def decode(cls, raw: bytes | None) -> SeenItems:
@@ -191,6 +207,6 @@ class SeenItems:
         """
         if raw is None:
             return cls()
-        if raw[0] != VERSION:
-            raise ValueError(f"seen items of version {raw[0]}, this release reads {VERSION}")
+        if raw[0] != SEEN_VERSION:
+            raise ValueError(f"seen items of version {raw[0]}, this release reads {SEEN_VERSION}")
         return cls(np.frombuffer(raw, "<i8", -1, 1))

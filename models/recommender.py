@@ -70,6 +70,7 @@ class Observation:
     evaluated : the user had an earlier event, so the last slate can be judged by this one
     position : 1-based place of the item in the last slate, 0 where it was not shown
     shown : length of the last slate
+    probabilities : float32[shown], predicted of its items when they were shown; float32[0] where the scorer predicts none
     """
 
     pair: bytes | None
@@ -78,6 +79,7 @@ class Observation:
     evaluated: bool
     position: int
     shown: int
+    probabilities: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 class Recommender:
@@ -203,6 +205,7 @@ class Recommender:
             evaluated=evaluated,
             position=int(places[0]) + 1 if len(places) else 0,
             shown=len(state.last_slate),
+            probabilities=state.last_probabilities,
         )
 
     def _member(self, state: UserState, user_id: str) -> tuple[str, bytes] | None:
@@ -269,6 +272,8 @@ class Recommender:
         shown = [slot.item for slot in slots]
         state.last_slate = hashes[shown]
         self.replica.impressions[shown] += 1
+        predicted = [] if probabilities is None else [item.probability for item in items]
+        state.last_probabilities = np.array(predicted, np.float32)
         if self._network is not None and config.learner.enabled and len(candidates.items) > 1:
             user.pending = encode_pending(candidates.features, hashes[candidates.items])
         return Recommendation(

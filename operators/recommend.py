@@ -38,6 +38,7 @@ from models.config import Configuration
 from models.events import UNKNOWN_WATERMARK_MS, DeadLetter, Event, EventCleaner, Refusal, Rejected
 from models.facts import Fact, event_fact, rejection_fact
 from models.identity import item_hash64
+from models.metrics.score_bins import ScoreBins
 from models.pipeline import warm_up
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.recommender import Observation, Recommender, User
@@ -87,6 +88,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._events_topic = topic_name(prefix, EVENTS)
         self._items_topic = topic_name(prefix, ITEMS)
         self._cleaner = EventCleaner(self._config.events)
+        self._score_bins = ScoreBins(self._config.metrics.pr_bins)
         self._recommender = Recommender(self._config)
         self._user = self._value_state(runtime_context, "user")
         self._seen = self._value_state(runtime_context, "seen")
@@ -164,6 +166,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             event,
             observation,
             recommendation,
+            bins=self._score_bins,
             late=late,
             known_items=self._recommender.replica.known_items,
             # A fact behind the watermark would be dropped by the windows: it counts in the oldest open one.

@@ -22,7 +22,7 @@ from models.sources import Visit
 EPSILON = 1e-6
 # Of USER_CF_NEAR: a member's rating falls by this factor per item away from the latest one that both have, and what came
 # before it counts less than what came after.
-_NEAR_DECAY = 0.9
+_NEAR_DECAY = 0.95
 _NEAR_BEFORE = 0.7
 _FARTHEST = 200  # profile.items at most
 _NEAR = np.array(

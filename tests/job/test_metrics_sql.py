@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from pyflink.common import Row, WatermarkStrategy
 from pyflink.table import StreamTableEnvironment
+from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from jobs.metrics import attach_metrics
 from jobs.recommend import environment
 from models.config import Configuration, Flink, Metrics
 from models.facts import NO_LATENCY, Fact
+from models.metrics.score_bins import ScoreBins
 from operators.recommend import FACT
 
 WINDOW_MS = 60_000
@@ -22,7 +26,8 @@ FIRST, SECOND = T0, T0 + WINDOW_MS
 CONFIG = Configuration(
     flink=Flink(options={"taskmanager.numberOfTaskSlots": "4"}), metrics=Metrics(window_s=WINDOW_MS // 1000)
 )
-NO_FACT = Fact(T0, "event", "view", 0, 0, 0, 0, 0, 0, "", 0, NO_LATENCY)
+BINS = ScoreBins(CONFIG.metrics.pr_bins)
+NO_FACT = Fact(T0, "event", "view", 0, 0, 0, 0, "", 0, 0, "", 0, NO_LATENCY)
 
 
 def fact(after_ms: int, **fields: Any) -> Fact:
@@ -35,6 +40,11 @@ def rejected(after_ms: int, reason: str) -> Fact:
 
 def answered(*items: str) -> dict[str, Any]:
     return {"slates": 1, "recommended": len(items), "items": "\x1f".join(items)}
+
+
+def judged(position: int, *probabilities: float) -> dict[str, Any]:
+    marks = BINS.marks(np.array(probabilities, np.float32))
+    return {"evaluated": 1, "position": position, "shown": len(probabilities), "score_marks": marks}
 
 
 FACTS = [
@@ -52,6 +62,33 @@ FACTS = [
     fact(60_000, type="impression"),
     # the third has dead letters only
     rejected(120_000, "not_json"),
+    # the fourth judges three slates with probabilities: a hit, a miss, and a hit
+    fact(180_000, **judged(1, 0.5, 0.03, 0.03)),
+    fact(181_000, **judged(0, 0.2, 0.03)),
+    fact(239_999, **judged(2, 0.2, 0.00005)),
+    # the fifth has no positive
+    fact(240_000, **judged(0, 0.5, 0.2)),
+]
+FOURTH, FIFTH = T0 + 3 * WINDOW_MS, T0 + 4 * WINDOW_MS
+
+
+def random_slates(n: int, *, seed: int) -> list[tuple[np.ndarray, int]]:
+    """Slates of ten with skewed probabilities, and which item came next: at most one, the likelier the more probable."""
+    draw = np.random.default_rng(seed)
+    slates = []
+    for _ in range(n):
+        probabilities = np.sort(10 ** draw.normal(-1.7, 0.5, 10).clip(-6, 0)).astype(np.float32)[::-1]
+        hits = np.flatnonzero(draw.random(10) < probabilities)
+        slates.append((probabilities, int(hits[0]) + 1 if len(hits) else 0))
+    return slates
+
+
+# windows of one slate, of few, and of many, from an hour on
+RANDOM = {T0 + (60 + minute) * WINDOW_MS: random_slates(n, seed=minute) for minute, n in enumerate((1, 25, 2_000))}
+FACTS += [
+    fact(start - T0 + number, **judged(position, *probabilities))
+    for start, slates in RANDOM.items()
+    for number, (probabilities, position) in enumerate(slates)
 ]
 
 
@@ -80,8 +117,8 @@ class Captured:
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[tuple[Any, ...]]:
-    """All that the job would write to the topic: key, window start and end, metric, slice, value, n."""
+def planned_and_run() -> tuple[str, list[tuple[Any, ...]]]:
+    """The plan, and all that the job would write to the topic: key, window start and end, metric, slice, value, n."""
     env = environment(CONFIG)
     t_env = StreamTableEnvironment.create(env)
     # The facts are out of order; the watermark passes all windows when they end.
@@ -90,8 +127,14 @@ def rows() -> list[tuple[Any, ...]]:
     captured = Captured(t_env)
     attach_metrics(captured, stream.assign_timestamps_and_watermarks(WatermarkStrategy.no_watermarks()), CONFIG)
     select = captured.insert.split("metrics_sink", 1)[1]
+    plan = t_env.explain_sql(select).split("== Optimized Execution Plan ==")[1]
     with t_env.execute_sql(select).collect() as results:
-        return [tuple(row) for row in results]
+        return plan, [tuple(row) for row in results]
+
+
+@pytest.fixture(scope="module")
+def rows(planned_and_run: tuple[str, list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
+    return planned_and_run[1]
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +147,13 @@ def test_each_measure_of_a_window_is_one_record_whose_key_names_it(rows):
     for key, start, end, metric, part, _, _ in rows:
         assert key == f"{start}/{metric}/{part}"
         assert (start % WINDOW_MS, end - start) == (0, WINDOW_MS)
-    assert {row[1] for row in rows} == {FIRST, SECOND, SECOND + WINDOW_MS}
+    assert {row[1] for row in rows} == {FIRST, SECOND, SECOND + WINDOW_MS, FOURTH, FIFTH, *RANDOM}
+
+
+def test_nothing_in_the_plan_keeps_state_beyond_its_window(planned_and_run):
+    plan, _ = planned_and_run
+    stateful = set(re.findall(r"\w*(?:Aggregate|Join|Rank|Deduplicate)\(", plan))
+    assert stateful == {"LocalWindowAggregate(", "GlobalWindowAggregate("}
 
 
 GAIN_AT_3 = math.log(2) / math.log(4)
@@ -166,3 +215,98 @@ def test_a_window_of_dead_letters_only_is_still_counted(measured):
     assert measured[window, "events", "all"] == (0, 1)
     assert measured[window, "dead_letters", "all"] == (1, 1)
     assert measured[window, "dead_letters", "reason=not_json"] == (1, 1)
+
+
+# ------------------------------------------------------------------------------------------------ the curve
+
+
+def curve_of(measured: dict[tuple[int, str, str], tuple[float | None, int]], window: int) -> dict[Any, Any]:
+    return {
+        (metric, part): value
+        for (start, metric, part), value in measured.items()
+        if start == window and metric.startswith("pr_")
+    }
+
+
+def test_the_curve_of_a_window_is_the_one_worked_out_by_hand(measured):
+    # by score: 0.5 hit | 0.2 0.2 | 0.03 0.03 0.03 | 0.00005 hit
+    assert curve_of(measured, FOURTH) == {
+        ("pr_precision", "score>=0.3981"): (1 / 1, 1),
+        ("pr_recall", "score>=0.3981"): (1 / 2, 2),
+        ("pr_precision", "score>=0.1995"): (1 / 3, 3),
+        ("pr_recall", "score>=0.1995"): (1 / 2, 2),
+        ("pr_precision", "score>=0.02512"): (1 / 6, 6),
+        ("pr_recall", "score>=0.02512"): (1 / 2, 2),
+        ("pr_precision", "score>=0"): (2 / 7, 7),
+        ("pr_recall", "score>=0"): (2 / 2, 2),
+        # (1 / 1 + 2 / 7) / 2, each term as its integral: 1 of 1 shown with 0 above, then 1 of 1 with 1 of 6 above
+        ("pr_auc", "all"): (pytest.approx((1 + 1 - 5 * math.log(7.5 / 6.5)) / 2), 7),
+    }
+
+
+def test_without_a_positive_precision_is_zero_and_recall_and_area_are_null(measured):
+    assert curve_of(measured, FIFTH) == {
+        ("pr_precision", "score>=0.3981"): (0.0, 1),
+        ("pr_recall", "score>=0.3981"): (None, 0),
+        ("pr_precision", "score>=0.1995"): (0.0, 2),
+        ("pr_recall", "score>=0.1995"): (None, 0),
+        ("pr_auc", "all"): (None, 2),
+    }
+
+
+@pytest.mark.parametrize("window", [FIRST, SECOND, SECOND + WINDOW_MS])
+def test_a_window_that_labels_no_probability_has_no_curve(measured, window):
+    assert curve_of(measured, window) == {}
+
+
+@pytest.mark.parametrize("window", RANDOM)
+def test_the_curve_is_that_of_scikit_learn_at_every_threshold(measured, window):
+    labels, scores = labelled(RANDOM[window])
+    assert labels.any()
+    precisions, recalls, thresholds = precision_recall_curve(labels, scores)
+    curve = curve_of(measured, window)
+    at = sorted({float(part.removeprefix("score>=")) for metric, part in curve if metric != "pr_auc"})
+    occupied = {bin_of(BINS, score) for score in scores}
+    assert at == [BINS.thresholds[number] for number in sorted(occupied)]
+    for threshold in at:
+        place = int(np.searchsorted(thresholds, threshold))
+        precision, retrieved = curve["pr_precision", f"score>={threshold:g}"]
+        recall, positives = curve["pr_recall", f"score>={threshold:g}"]
+        assert (precision, recall) == pytest.approx((precisions[place], recalls[place]), abs=1e-12)
+        assert (retrieved, positives) == (int((scores >= threshold).sum()), int(labels.sum()))
+
+
+@pytest.mark.parametrize("window", RANDOM)
+def test_the_area_is_that_of_scikit_learn_within_what_a_bin_can_hide(measured, window):
+    labels, scores = labelled(RANDOM[window])
+    area, n = curve_of(measured, window)["pr_auc", "all"]
+    assert n == len(labels)
+    # within a bin the order is lost: at best its positives come first, at worst last
+    binned = np.array([bin_of(BINS, score) for score in scores])
+    best, worst = (average_precision_score(labels, binned + sign * 0.5 * labels) for sign in (1, -1))
+    exact = average_precision_score(labels, scores)
+    assert worst <= exact <= best
+    # a sum of one term and its integral are at most 2.2 % apart, of more terms less
+    assert 0.978 * worst <= area <= best
+    if len(RANDOM[window]) > 1_000:
+        assert area == pytest.approx(exact, rel=0.02)
+        assert best - worst > 0.1 * exact, "hardly a bin to hide anything in: the data are too easy"
+
+
+@pytest.mark.parametrize("window", RANDOM)
+def test_the_area_is_the_mean_over_all_orders_within_the_bins(measured, window):
+    labels, scores = labelled(RANDOM[window])
+    area, _ = curve_of(measured, window)["pr_auc", "all"]
+    binned = np.array([bin_of(BINS, score) for score in scores])
+    draw = np.random.default_rng(1)
+    shuffled = [average_precision_score(labels, binned + 0.5 * draw.random(len(binned))) for _ in range(20)]
+    assert area == pytest.approx(float(np.mean(shuffled)), rel=0.03)
+
+
+def labelled(slates: list[tuple[np.ndarray, int]]) -> tuple[np.ndarray, np.ndarray]:
+    labels = np.concatenate([np.arange(1, len(shown) + 1) == position for shown, position in slates])
+    return labels, np.concatenate([shown for shown, _ in slates]).astype(np.float64)
+
+
+def bin_of(bins: ScoreBins, score: float) -> int:
+    return sum(score >= threshold for threshold in bins.thresholds) - 1

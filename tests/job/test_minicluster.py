@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from pyflink.common import Row, Types
 from pyflink.datastream import DataStream, FlatMapFunction, RuntimeContext, StreamExecutionEnvironment
@@ -28,8 +29,10 @@ from models.config import Configuration, Flink, ItemCF, Learner, Policy, Scorer,
 from models.cooccurrence import Row as CooccurrenceRow
 from models.cooccurrence import decode_row, encode_row
 from models.events import Event
+from models.facts import Fact
 from models.identity import slate_id
 from models.learner import weights_key
+from models.metrics.score_bins import ScoreBins
 from models.pipeline import LocalPipeline
 from models.versions import decode_version, encode_version
 from operators.recommend import Recommend
@@ -280,6 +283,19 @@ def test_every_record_is_one_fact(finished):
     assert kinds.count(("event", "rating")) == len(EVENTS)
     assert kinds.count(("rejected", "not_json")) == 1
     assert len(kinds) == len(EVENTS) + 1
+
+
+def test_every_fact_marks_the_probabilities_of_the_slate_that_its_event_judges(finished):
+    bins = ScoreBins(configuration().metrics.pr_bins)
+    shown: dict[str, list[float]] = {}
+    expected = []
+    for _, value in finished.recommendations.rows:
+        slate = json.loads(value)
+        expected.append(bins.marks(np.array(shown.get(slate["user_id"], []), np.float32)))
+        shown[slate["user_id"]] = [item["probability"] for item in slate["items"]]
+    facts = [Fact(*fact) for fact in finished.facts.rows]
+    assert [fact.score_marks for fact in facts if fact.kind == "event"] == expected
+    assert len({marks for marks in expected if len(marks) == 3}) > 2
 
 
 # ------------------------------------------------------------------------------------------------ failure and restore

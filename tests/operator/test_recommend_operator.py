@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from models.examples import decode_example
 from models.facts import Fact
 from models.identity import hash64
 from models.learner import weights_key
+from models.metrics.score_bins import ScoreBins
 from models.panel import decode_member, panel_key
 from models.pipeline import LocalPipeline
 from models.versions import encode_version
@@ -179,6 +181,8 @@ def test_an_event_that_takes_what_the_last_slate_showed_is_an_evaluated_hit_and_
     yielded = recommend.event(view(2, item=third))
     [fact] = yielded.facts
     assert (fact.evaluated, fact.position, fact.shown) == (1, 3, len(slate["items"]))
+    shown = np.array([item["probability"] for item in slate["items"]], np.float32)
+    assert fact.score_marks == ScoreBins(CONFIG.metrics.pr_bins).marks(shown)
     [row] = yielded.examples
     assert row[0] == LEARNER_KEY
     assert decode_example(row[1]).features.shape[0] == CONFIG.scorer.candidates

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import msgspec
+import numpy as np
 import pytest
 
 from models.events import Event, Refusal
 from models.facts import NO_LATENCY, Fact, event_fact, rejection_fact
+from models.metrics.score_bins import ScoreBins
 from models.recommender import Observation
 from models.topics import Recommendation, RecommendedItem, Timings
 
@@ -32,7 +36,8 @@ def answer(*item_ids: str, emitted_at_ms: int = 1_030) -> Recommendation:
 
 
 def fact_of(event: Event = EVENT, seen: Observation = FIRST, slate: Recommendation | None = None, **more) -> Fact:
-    return event_fact(event, seen, slate, **{"late": False, "known_items": 0, "time_ms": 5_000} | more)
+    always = {"bins": ScoreBins(4), "late": False, "known_items": 0, "time_ms": 5_000}
+    return event_fact(event, seen, slate, **always | more)
 
 
 def test_an_answered_event_tells_what_was_shown_and_how_long_it_took():
@@ -44,6 +49,7 @@ def test_an_answered_event_tells_what_was_shown_and_how_long_it_took():
         evaluated=0,
         position=0,
         shown=0,
+        score_marks="",
         slates=1,
         recommended=2,
         items="a\x1fb",
@@ -55,6 +61,14 @@ def test_an_answered_event_tells_what_was_shown_and_how_long_it_took():
 def test_an_event_that_judges_a_slate_tells_the_place_of_its_item():
     fact = fact_of(seen=Observation(b"", None, b"", evaluated=True, position=3, shown=10))
     assert (fact.evaluated, fact.position, fact.shown) == (1, 3, 10)
+
+
+def test_an_event_that_judges_a_slate_tells_the_bins_of_all_its_probabilities():
+    probabilities = np.array([0.5, 0.02, 0.0], np.float32)
+    seen = Observation(b"", None, b"", evaluated=True, position=3, shown=3, probabilities=probabilities)
+    assert fact_of(seen=seen).score_marks == "320"
+    # what judges no slate labels no probability, though one may have been shown
+    assert fact_of(seen=dataclasses.replace(seen, evaluated=False)).score_marks == ""
 
 
 def test_an_event_without_an_answer_counts_no_slate_and_no_latency():
@@ -81,7 +95,7 @@ def test_a_refused_record_tells_its_reason_and_counts_nowhere_else(reason):
     fact = rejection_fact(reason, time_ms=7)
     assert (fact.time_ms, fact.kind, fact.type, fact.latency_ms) == (7, "rejected", reason.value, NO_LATENCY)
     counted = (fact.late, fact.evaluated, fact.position, fact.shown, fact.slates, fact.recommended, fact.known_items)
-    assert (sum(counted), fact.items) == (0, "")
+    assert (sum(counted), fact.items, fact.score_marks) == (0, "", "")
 
 
 def test_facts_are_made_of_integers_and_texts_alone():

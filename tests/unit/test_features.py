@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
@@ -191,3 +193,10 @@ def test_an_ignored_group_is_zero_for_scoring_and_learning_and_the_others_are_as
     assert not partial[:, ignored].any()
     assert whole[:, ignored].any()
     np.testing.assert_array_equal(partial[:, kept], whole[:, kept])
+
+
+def test_the_table_of_the_documentation_names_every_feature_in_its_order_and_group():
+    table = (Path(__file__).parents[2] / "docs" / "features.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| `")]
+    group = {name: each for each, names in GROUPS.items() for name in names}
+    assert [(row[0].strip("`"), row[1], row[4]) for row in rows] == [(name, FEATURES[name], group[name]) for name in FEATURES]

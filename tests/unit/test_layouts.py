@@ -54,8 +54,12 @@ def test_a_pair_message_of_version_1_is_read():
     assert message.earlier.tolist() == [7, -8, 2**63 - 1]
 
 
-def test_a_user_state_of_version_1_is_read():
-    state = decode_user_state(released("user-state-v1.bin"))
+@pytest.mark.parametrize(
+    ("name", "probabilities"), [("user-state-v1.bin", []), ("user-state-v2.bin", [0.25, 0.0, 1.0])]
+)
+def test_a_user_state_of_every_version_is_read(name, probabilities):
+    state = decode_user_state(released(name))
+    assert state.last_probabilities.tolist() == probabilities
     assert state.items["item"].tolist() == [5, -6]
     assert state.items["time_ms"].tolist() == [1_700_000_000_000, 1_700_000_001_000]
     assert state.items["value"][0] == 4.0
@@ -99,11 +103,11 @@ def test_weights_of_version_1_are_read():
     [
         ("row-v1.bin", lambda raw: encode_row(decode_row(raw))),
         ("pair-message-v1.bin", lambda raw: encode_pair_message(decode_pair_message(raw))),
-        ("user-state-v1.bin", lambda raw: encode_user_state(decode_user_state(raw))),
+        ("user-state-v2.bin", lambda raw: encode_user_state(decode_user_state(raw))),
         ("seen-items-v1.bin", lambda raw: SeenItems.decode(raw).encode()),
     ],
 )
-def test_this_release_still_writes_version_1_to_the_byte(name, rewritten):
+def test_this_release_writes_the_newest_version_to_the_byte(name, rewritten):
     assert rewritten(released(name)) == released(name)
 
 

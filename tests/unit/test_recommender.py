@@ -146,6 +146,24 @@ def test_the_next_event_judges_the_last_slate_and_labels_its_candidates():
     assert labelled > hits
 
 
+def test_the_next_event_is_told_the_probabilities_that_were_shown():
+    pipeline, told = pipeline_of(), 0
+    shown: dict[str, list[float]] = {}
+    for event in STREAM:
+        observation = pipeline.learn(event)
+        assert observation.probabilities.tolist() == shown.get(event.user_id, [])
+        told += len(observation.probabilities)
+        shown[event.user_id] = [item.probability for item in pipeline.recommend(event).items]
+    assert told > 1_000
+
+
+def test_without_a_scorer_no_probability_is_told():
+    pipeline = pipeline_of(STREAM[:100], scorer={"name": "none"})
+    observation = pipeline.learn(STREAM[100])
+    assert observation.shown > 0
+    assert len(observation.probabilities) == 0
+
+
 def test_a_slate_makes_one_example_at_most():
     pipeline = pipeline_of(STREAM[:180])
     event = STREAM[179]

@@ -97,10 +97,10 @@ def test_what_a_member_had_near_the_item_that_both_have_counts_more_and_what_cam
     fill(replica, {"ann": [("w", 1.0), ("x", 1.0), ("a", 1.0), ("y", 1.0), ("z", 1.0)]})
     near = {item: score for item, (_, score) in predicted(replica, "dan", [("b", 1.0), ("a", 1.0)]).items()}
     assert near == {
-        "w": pytest.approx(near["y"] * 0.7 * 0.9),
+        "w": pytest.approx(near["y"] * 0.7 * 0.95),
         "x": pytest.approx(near["y"] * 0.7),
         "y": near["y"],
-        "z": pytest.approx(near["y"] * 0.9),
+        "z": pytest.approx(near["y"] * 0.95),
     }
 
 

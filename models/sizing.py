@@ -1,0 +1,69 @@
+"""How much memory a model takes, by formula: what to give a TaskManager for so many items and users.
+
+Arrays grow by doubling, so an array for n entries holds the next power of two. With N = items rounded up so (at least 1,024),
+L = neighbours of an item in the replica (twice those of its row, rounded up so, at most item_cf.served_neighbours) and R = those
+of its row:
+
+- serve path, each subtask: ``13 MB + 325 * N + 28 * 2**ceil(log2(2 * items * L)) + items * (250 + 4 * R) +
+  panel_size * profile.items * 16`` bytes; the slabs that lists have outgrown, as many again as are in use, wait for others
+- learn path, over all subtasks: ``items * (700 + 33 * R)`` bytes
+- state of one user: ``69 + 25 * profile.items + 8 * profile.dedup_events + 12 * slate.k`` for the profile, 1 + 8 an item for
+  what was seen (at most profile.seen_items), and ``6 + (2 * WIDTH + 8) * scorer.candidates`` for the pending example
+"""
+
+from __future__ import annotations
+
+from models.config import Configuration
+from models.features import WIDTH
+
+# hashes, lists, stats, categories, available, year, applied, before, marks, impressions, panel heads, labels,
+# signatures and prices of the replica; sums, touched, marks, taken and allowed of the board, places of the reasons; four
+# entries of the index table
+_ARRAYS_AN_ITEM = 8 + 24 + 64 + 8 + 1 + 4 + 8 + 4 + 8 + 4 + 4 + 32 + 8 + 4 + (64 + 4 + 8 + 8 + 8) + 4 + 4 * 12
+# id and title as Python strings with their places in lists, and the row's entry in a dictionary
+_OBJECTS_AN_ITEM = 250
+_BYTES_A_SLOT = 28
+_BYTES_A_MEMBER_ITEM = 16
+_FIRST_ITEMS = 1024
+# free lists of the replica's pool, and the buckets of the content source
+_FIXED = 13_200_000
+
+
+def serve_bytes(configuration: Configuration, *, items: int, neighbours: int, users: int) -> int:
+    """Memory of one RECOMMEND subtask's model.
+
+    Parameters
+    ----------
+    items : distinct items
+    neighbours : of an item's row, on average; at most item_cf.neighbours
+    users : distinct users, of which panel_size are in the panel
+    """
+    config = configuration
+    served = _power_of_two(min(2 * neighbours, config.item_cf.served_neighbours))
+    capacity = max(_FIRST_ITEMS, _power_of_two(items))
+    members = min(config.user_cf.panel_size, _power_of_two(users))
+    return (
+        _FIXED
+        + capacity * _ARRAYS_AN_ITEM
+        + _power_of_two(2 * items * served) * _BYTES_A_SLOT
+        + items * (_OBJECTS_AN_ITEM + 4 * neighbours)
+        + members * config.profile.items * _BYTES_A_MEMBER_ITEM
+    )
+
+
+def learn_bytes(configuration: Configuration, *, items: int, neighbours: int) -> int:
+    """Memory of the co-occurrence table, over all subtasks."""
+    kept = min(_power_of_two(neighbours), configuration.item_cf.neighbours)
+    return items * (700 + 33 * max(16, kept))
+
+
+def user_bytes(configuration: Configuration, *, seen: int) -> int:
+    """Keyed state of one user who had `seen` items: an upper bound, reached by a user with a full profile."""
+    config = configuration
+    profile = 69 + 25 * config.profile.items + 8 * config.profile.dedup_events + 12 * config.slate.k
+    pending = 6 + (2 * WIDTH + 8) * config.scorer.candidates
+    return profile + 1 + 8 * min(seen, config.profile.seen_items) + pending
+
+
+def _power_of_two(n: int) -> int:
+    return 1 << max(0, n - 1).bit_length()

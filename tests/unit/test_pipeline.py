@@ -1,0 +1,45 @@
+"""The pipeline knows nothing of what has not happened yet."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from models.config import parse_configuration
+from models.pipeline import LocalPipeline
+from tests.synthetic import events
+
+STREAM = events(500, users=25, items=120)
+PAST = 300
+
+SETTINGS = {
+    "defaults": {},
+    "no scorer": {"scorer": {"name": "none"}},
+    "each source alike": {"sources": dict.fromkeys(("item_cf", "user_cf", "content", "trending", "new_items"), 0.2)},
+    "pearson": {"user_cf": {"similarity": "pearson"}},
+    "counts that age": {"item_cf": {"half_life_days": 0.01}},
+    "repeats and exploration": {"slate": {"recommend_seen": True}, "policy": {"epsilon": 0.3}},
+}
+
+
+def slates(stream, sections):
+    pipeline = LocalPipeline(parse_configuration(sections, "test.yaml"))
+    answers = []
+    for event in stream:
+        pipeline.learn(event)
+        answers.append(msgspec.json.encode(pipeline.recommend(event)))
+    return answers
+
+
+@pytest.mark.parametrize("sections", SETTINGS.values(), ids=SETTINGS)
+def test_a_shuffled_future_leaves_the_slates_of_the_past_as_they_were(sections):
+    past, future = STREAM[:PAST], STREAM[PAST:]
+    order = np.random.default_rng(1).permutation(len(future))
+    times = sorted(event.event_time_ms for event in future)
+    shuffled = [
+        msgspec.structs.replace(future[n], event_time_ms=time_ms) for n, time_ms in zip(order, times, strict=True)
+    ]
+    there, elsewhere = slates(past + future, sections), slates(past + shuffled, sections)
+    assert there[:PAST] == elsewhere[:PAST]
+    assert there[PAST:] != elsewhere[PAST:]
