@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cli.eventfiles import EventFile
     from models.config import Configuration
     from models.evaluation.ablation import Ablation
+    from models.evaluation.comparison import Comparison
     from models.evaluation.figures import Figures
     from models.evaluation.report import EvaluationReport
 
@@ -102,8 +103,9 @@ def evaluate(
     _print_report(whole.report, k)
     if json is not None:
         json.write_bytes(whole.report.encode())
+    comparison = None
     if compare:
-        _compare(whole, file, configuration, every=every, asked=asked, console=console, json=compare_json)
+        comparison = _compare(whole, file, configuration, every=every, asked=asked, console=console, json=compare_json)
     ablations = _ablate(whole, configuration, run) if ablation else []
     if report is not None:
         from cli.evaluation.run import figures_of_run
@@ -112,7 +114,7 @@ def evaluate(
         figures = figures_of_run(whole, configuration)
         _print_cold_start(figures)
         protocol = Protocol(events_file=events.name, engine=engine, asked=asked, every=every)
-        page = write_page(report, figures, whole.report, protocol, ablations)
+        page = write_page(report, figures, whole.report, protocol, ablations=ablations, comparison=comparison)
         console.print(f"The report is in {page}.", soft_wrap=True)
 
 
@@ -159,7 +161,7 @@ def _ablate(whole: Run, configuration: Configuration, run: Callable[[Configurati
     for one in ablate(whole, configuration, run):
         hit, ndcg = one.hit_rate_change, one.ndcg_change
         console.print(
-            f"{one.name}: {one.hit_rate.value:.4f}, {one.ndcg.value:.4f}; "
+            f"{one.part} {one.name}: {one.hit_rate.value:.4f}, {one.ndcg.value:.4f}; "
             f"{hit.value:+.4f} ± {hit.standard_error:.4f}, {ndcg.value:+.4f} ± {ndcg.standard_error:.4f}",
             soft_wrap=True,
         )
@@ -176,7 +178,7 @@ def _compare(
     asked: Asked,
     console: Console,
     json: Path | None,
-) -> None:
+) -> Comparison:
     """Run all baselines and show them beside the run."""
     from cli.evaluation.compare import compare, print_comparison
 
@@ -184,6 +186,7 @@ def _compare(
     print_comparison(comparison, Console(highlight=False))
     if json is not None:
         json.write_bytes(comparison.encode())
+    return comparison
 
 
 def _print_report(report: EvaluationReport, k: int) -> None:

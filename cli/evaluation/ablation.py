@@ -21,8 +21,8 @@ class Switch(NamedTuple):
 
     Attributes
     ----------
-    part : kind of the part
-    name : of the run
+    part : kind of the part, such as ``without features``
+    name : which one
     changes : values by section and key
     """
 
@@ -35,12 +35,12 @@ def switches(configuration: Configuration) -> list[Switch]:
     """Everything that can be left out of a configuration or exchanged in it, and changes it."""
     scorers = get_args(get_type_hints(Scorer)["name"])
     table = [
-        *(Switch("scorer", f"scorer {name}", {"scorer": {"name": name}}) for name in scorers),
-        *(Switch("source", f"source {name} off", {"sources": {name: 0.0}}) for name in Sources.__struct_fields__),
-        *(Switch("features", f"features {group} off", {"scorer": {"ignored_groups": [group]}}) for group in GROUPS),
+        *(Switch("scorer", name, {"scorer": {"name": name}}) for name in scorers),
+        *(Switch("without source", name, {"sources": {name: 0.0}}) for name in Sources.__struct_fields__),
+        *(Switch("without features", group, {"scorer": {"ignored_groups": [group]}}) for group in GROUPS),
     ]
     if configuration.scorer.name == "none":
-        table = [switch for switch in table if switch.part != "features"]
+        table = [switch for switch in table if switch.part != "without features"]
     return [switch for switch in table if switched(configuration, switch) != configuration]
 
 
@@ -65,6 +65,6 @@ def ablate(
     assert whole.recording is not None
     found = switches(configuration)
     for number, switch in enumerate(found, start=1):
-        changed = run(switched(configuration, switch), f"ablation {number} of {len(found)}: {switch.name}")
+        changed = run(switched(configuration, switch), f"ablation {number} of {len(found)}: {switch.part} {switch.name}")
         assert changed.recording is not None
         yield ablation_of(switch.part, switch.name, whole=whole.recording, changed=changed.recording)

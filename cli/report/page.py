@@ -18,6 +18,7 @@ from cli.report.plots import milliseconds
 from cli.report.sections import by_part, plots_by_section
 from models.config import Configuration
 from models.evaluation.ablation import Ablation
+from models.evaluation.comparison import Comparison
 from models.evaluation.figures import Figures
 from models.evaluation.report import EvaluationReport
 from models.evaluation.uncertainty import Z95, Mean
@@ -44,7 +45,13 @@ class Protocol:
 
 
 def write_page(
-    directory: Path, figures: Figures, report: EvaluationReport, protocol: Protocol, ablations: Sequence[Ablation]
+    directory: Path,
+    figures: Figures,
+    report: EvaluationReport,
+    protocol: Protocol,
+    *,
+    ablations: Sequence[Ablation] = (),
+    comparison: Comparison | None = None,
 ) -> Path:
     """Write ``index.html`` and ``figures.json`` into a directory, which is made where it is missing.
 
@@ -52,6 +59,7 @@ def write_page(
     ----------
     figures, report : of the run
     ablations : empty where none were run
+    comparison : with the baselines, None where they were not run
 
     Returns
     -------
@@ -64,17 +72,25 @@ def write_page(
     """
     if not report.evaluated:
         raise UserError("--report: no event of this file tested a slate, there is nothing to show")
+    html = render(figures, report, protocol, ablations=ablations, comparison=comparison)
     page = directory / "index.html"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        page.write_text(render(figures, report, protocol, ablations), encoding="utf-8")
+        page.write_text(html, encoding="utf-8")
         (directory / "figures.json").write_bytes(figures.encode())
     except OSError as error:
         raise UserError(f"--report {directory}: cannot be written: {error.strerror}") from None
     return page
 
 
-def render(figures: Figures, report: EvaluationReport, protocol: Protocol, ablations: Sequence[Ablation]) -> str:
+def render(
+    figures: Figures,
+    report: EvaluationReport,
+    protocol: Protocol,
+    *,
+    ablations: Sequence[Ablation] = (),
+    comparison: Comparison | None = None,
+) -> str:
     """The whole page."""
     here = jinja2.PackageLoader("cli", "report")
     environment = jinja2.Environment(
@@ -94,7 +110,8 @@ def render(figures: Figures, report: EvaluationReport, protocol: Protocol, ablat
         protocol=protocol,
         ablations=by_part(ablations),
         style=Markup(environment.get_template("style.css").render()),
-        plots=plots_by_section(figures, ablations),
+        plots=plots_by_section(figures, ablations, comparison),
+        comparison=comparison,
         verdict=_verdict(figures),
         clear=_is_clear,
         changed=_changed(report.config),

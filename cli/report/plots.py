@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from cli.report.svg import ACCENT, BASELINE, CARD, INK, MUTED, RULE, WARM, drawing
 from models.evaluation.ablation import Ablation
+from models.evaluation.comparison import Comparison
 from models.evaluation.curves import PrecisionRecall, Reliability
 from models.evaluation.figures import Exposure, Latency
 from models.evaluation.over_time import Band, CoverageGrowth, Series
@@ -163,10 +164,26 @@ def ablation_dots(ablations: Sequence[Ablation]) -> str:
         for chosen, colour in ((clear & (changes < 0), WARM), (clear & (changes > 0), ACCENT), (~clear, BASELINE)):
             axes.hlines(rows[chosen], (changes - half)[chosen], (changes + half)[chosen], color=colour, linewidth=1.6)
             axes.plot(changes[chosen], rows[chosen], "o", color=colour, markersize=4.5)
-        _rows(axes, rows, [one.name for one in ablations])
+        _rows(axes, rows, [f"{one.part} {one.name}" for one in ablations])
         axes.margins(x=0.05)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda change, _: f"{100 * change:+.3g}" if change else "0"))
         axes.set_xlabel("change of the hit rate, percentage points")
+    return chart.svg
+
+
+def rival_bars(comparison: Comparison) -> str:
+    """Hit rate of this run and of the baselines, the best first, with 95 % intervals."""
+    means = [comparison.hit_rate, *(rival.hit_rate for rival in comparison.rivals)]
+    rows = np.arange(len(means))[::-1]
+    values = np.array([mean.value for mean in means])
+    half = Z95 * np.array([mean.standard_error for mean in means])
+    with drawing(height_in=_height(len(means))) as chart:
+        axes = chart.axes
+        axes.barh(rows, values, height=0.62, color=[ACCENT, *[BASELINE] * len(comparison.rivals)])
+        axes.hlines(rows, np.maximum(values - half, 0), values + half, color=INK, linewidth=0.8)
+        _rows(axes, rows, ["flinkrec", *(rival.title for rival in comparison.rivals)])
+        axes.set_xlim(0, 1.04 * (values + half).max() or 1.0)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
     return chart.svg
 
 

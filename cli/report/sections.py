@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from cli.report import plots
 from models.evaluation.ablation import Ablation
+from models.evaluation.comparison import Comparison
 from models.evaluation.figures import POPULARITY, Figures
 
 _FEWEST_IN_A_BAR = 30
@@ -32,9 +33,12 @@ class Plot:
     note: str = ""
 
 
-def plots_by_section(figures: Figures, ablations: Sequence[Ablation]) -> dict[str, list[Plot]]:
+def plots_by_section(
+    figures: Figures, ablations: Sequence[Ablation], comparison: Comparison | None
+) -> dict[str, list[Plot]]:
     """The plots of each section by its name; empty where there is nothing to draw."""
     return {
+        "rivals": _rivals(comparison),
         "time": _time(figures),
         "probability": _probability(figures),
         "coverage": _coverage(figures),
@@ -51,6 +55,12 @@ def by_part(ablations: Sequence[Ablation]) -> dict[str, list[Ablation]]:
     for one in sorted(ablations, key=lambda one: (one.part, one.hit_rate_change.value)):
         parts.setdefault(one.part, []).append(one)
     return parts
+
+
+def _rivals(comparison: Comparison | None) -> list[Plot]:
+    if comparison is None:
+        return []
+    return [Plot(f"HR@{comparison.k} on the same events", Markup(plots.rival_bars(comparison)))]
 
 
 def _time(figures: Figures) -> list[Plot]:

@@ -14,8 +14,8 @@ class Ablation(Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    part : what kind of part, such as ``features``
-    name : which one, such as ``without content``
+    part : what was changed, such as ``without features``
+    name : which one, such as ``content``
     hit_rate, ndcg : of the changed run
     hit_rate_change, ndcg_change : paired differences, the changed run less the whole: negative where the part helps
     """
@@ -41,7 +41,7 @@ def ablation_of(part: str, name: str, *, whole: Recording, changed: Recording) -
     """
     judged = whole.judged
     if len(judged) != len(changed.judged) or (judged != changed.judged).any():
-        raise ValueError(f"{name}: expected the same judged events as in the whole run")
+        raise ValueError(f"{part} {name}: expected the same judged events as in the whole run")
     users, before, after = whole.users[judged], whole.positions[judged], changed.positions[judged]
     return Ablation(
         part=part,

@@ -21,13 +21,15 @@ from cli.loop import ServedJudge
 from cli.report.page import Protocol, render, write_page
 from models.config import parse_configuration
 from models.evaluation.ablation import ablation_of
+from models.evaluation.comparison import comparison_of, rival_of
+from models.evaluation.popularity_baseline import popularity_positions
 from models.evaluation.prequential import Judgement, PrequentialEvaluator
 from models.evaluation.recorder import Recorder, Shown
 from models.features import GROUPS
 from models.pipeline import LocalPipeline
 from tests.synthetic import events
 
-SECTIONS = {"headline", "time", "probability", "coverage", "splits", "sources", "ablation", "latency", "configuration"}
+SECTIONS = {"headline", "rivals", "time", "probability", "coverage", "splits", "sources", "ablation", "latency", "configuration"}
 VOID = {"meta", "br"}
 PROTOCOL = Protocol(events_file="shop.tsv", engine="local", asked="before", every=1)
 SMALL = {"scorer": {"hidden": [8]}, "learner": {"batch_examples": 8, "publish_every_steps": 1}, "policy": {"epsilon": 0}}
@@ -101,20 +103,34 @@ def figures(run, configuration):
 @pytest.fixture(scope="module")
 def ablations(run):
     changed = replace(run.recording, positions=np.minimum(run.recording.positions, 0))
-    return [ablation_of("features", "without content", whole=run.recording, changed=changed)]
+    return [ablation_of("without features", "content", whole=run.recording, changed=changed)]
 
 
-def test_the_page_is_whole_and_has_every_section(figures, run, ablations):
-    page = Page(render(figures, run.report, PROTOCOL, ablations))
+@pytest.fixture(scope="module")
+def comparison(run):
+    rival = rival_of(
+        run.recording,
+        popularity_positions(run.recording),
+        name="popularity",
+        title="most popular <so far>",
+        settings="",
+        events_per_s=1.0,
+    )
+    return comparison_of(run.recording, [rival], every=1, slate="before", events_per_s=2.0, versions={})
+
+
+def test_the_page_is_whole_and_has_every_section(figures, run, ablations, comparison):
+    page = Page(render(figures, run.report, PROTOCOL, ablations=ablations, comparison=comparison))
     assert page.open == []
     assert set(page.ids) >= SECTIONS
     assert len(page.ids) == len(set(page.ids))
     assert f"{run.report.hr_at_k:.4f}" in page.text
-    assert "without content" in page.text
+    assert "without features content" in page.text
+    assert "most popular <so far>" in page.text
 
 
-def test_the_page_loads_nothing(figures, run, ablations):
-    html = render(figures, run.report, PROTOCOL, ablations)
+def test_the_page_loads_nothing(figures, run, ablations, comparison):
+    html = render(figures, run.report, PROTOCOL, ablations=ablations, comparison=comparison)
     page = Page(html)
     assert all(reference.startswith("#") and reference[1:] in page.ids for reference in page.references)
     assert re.findall(r"url\((?!#)", html) == []
@@ -122,7 +138,7 @@ def test_the_page_loads_nothing(figures, run, ablations):
 
 
 def test_drawings_take_their_colours_from_the_page(figures, run):
-    html = render(figures, run.report, PROTOCOL, [])
+    html = render(figures, run.report, PROTOCOL)
     used = set(re.findall(r"var\(--(\w+)\)", html))
     defined = set(re.findall(r"--(\w+):", html))
     assert used <= defined
@@ -131,20 +147,20 @@ def test_drawings_take_their_colours_from_the_page(figures, run):
 
 
 def test_what_a_file_is_called_cannot_steer_the_page(figures, run):
-    html = render(figures, run.report, Protocol("<script>alert(1)</script>.tsv", "local", "before", 1), [])
+    html = render(figures, run.report, Protocol("<script>alert(1)</script>.tsv", "local", "before", 1))
     assert "<script>" not in html
     assert "<script>alert(1)</script>.tsv" in Page(html).text
 
 
 def test_settings_that_may_hold_passwords_are_not_on_the_page(figures, run):
     config = run.report.config | {"kafka": run.report.config["kafka"] | {"properties": {"sasl.jaas.config": "hush"}}}
-    html = render(figures, msgspec.structs.replace(run.report, config=config), PROTOCOL, [])
+    html = render(figures, msgspec.structs.replace(run.report, config=config), PROTOCOL)
     assert "sasl.jaas.config" in html
     assert "hush" not in html
 
 
 def test_what_differs_from_the_defaults_is_listed(figures, run):
-    text = Page(render(figures, run.report, PROTOCOL, [])).text
+    text = Page(render(figures, run.report, PROTOCOL)).text
     assert re.search(r"learner\.batch_examples\s*64\s*8\s", text)
     assert not re.search(r"learner\.learning_rate\s*0\.002\s*0\.002", text)
 
@@ -153,15 +169,15 @@ def test_a_section_without_figures_is_left_out(file):
     configuration = parse_configuration(SMALL | {"scorer": {"name": "none"}}, "test.yaml")
     run = run_of(file, configuration)
     figures = figures_of_run(run, configuration)
-    page = Page(render(figures, run.report, PROTOCOL, []))
+    page = Page(render(figures, run.report, PROTOCOL))
     assert figures.reliability is None
-    assert SECTIONS - set(page.ids) == {"ablation"}
+    assert SECTIONS - set(page.ids) == {"ablation", "rivals"}
     assert "Calibration of" not in page.text
     assert set(page.references) <= {f"#{name}" for name in page.ids}
 
 
 def test_the_page_and_its_numbers_are_written_to_the_directory(tmp_path, figures, run):
-    path = write_page(tmp_path / "a" / "b", figures, run.report, PROTOCOL, [])
+    path = write_page(tmp_path / "a" / "b", figures, run.report, PROTOCOL)
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
     numbers = msgspec.json.decode((tmp_path / "a" / "b" / "figures.json").read_bytes())
     assert numbers["overall"]["hit_rate"]["value"] == pytest.approx(run.report.hr_at_k)
@@ -170,9 +186,9 @@ def test_the_page_and_its_numbers_are_written_to_the_directory(tmp_path, figures
 def test_a_directory_that_is_a_file_and_a_run_that_judged_nothing_are_said_in_a_sentence(tmp_path, figures, run):
     (tmp_path / "taken").touch()
     with pytest.raises(UserError, match="taken: cannot be written: "):
-        write_page(tmp_path / "taken", figures, run.report, PROTOCOL, [])
+        write_page(tmp_path / "taken", figures, run.report, PROTOCOL)
     with pytest.raises(UserError, match="nothing to show"):
-        write_page(tmp_path, figures, msgspec.structs.replace(run.report, evaluated=0), PROTOCOL, [])
+        write_page(tmp_path, figures, msgspec.structs.replace(run.report, evaluated=0), PROTOCOL)
 
 
 # what the page is made of
@@ -220,16 +236,16 @@ def test_every_switch_gives_a_configuration_of_its_own():
     changed = [msgspec.json.encode(switched(configuration, switch)) for switch in found]
     assert len(set(changed)) == len(found)
     assert msgspec.json.encode(configuration) not in changed
-    assert {switch.name for switch in found if switch.part == "features"} == {f"features {group} off" for group in GROUPS}
-    assert {switch.name for switch in found if switch.part == "source"} == {
-        f"source {name} off" for name, weight in msgspec.to_builtins(configuration.sources).items() if weight
+    assert {switch.name for switch in found if switch.part == "without features"} == set(GROUPS)
+    assert {switch.name for switch in found if switch.part == "without source"} == {
+        name for name, weight in msgspec.to_builtins(configuration.sources).items() if weight
     }
-    assert "scorer none" in {switch.name for switch in found}
+    assert "none" in {switch.name for switch in found if switch.part == "scorer"}
 
 
 def test_without_a_scorer_no_features_are_switched_off():
     configuration = parse_configuration({"scorer": {"name": "none"}}, "test.yaml")
-    assert {switch.part for switch in switches(configuration)} == {"scorer", "source"}
+    assert {switch.part for switch in switches(configuration)} == {"scorer", "without source"}
 
 
 def test_an_ablation_compares_each_switch_with_the_whole(run, file, configuration):
@@ -239,9 +255,9 @@ def test_an_ablation_compares_each_switch_with_the_whole(run, file, configuratio
         titles.append(title)
         return run_of(file, changed) if changed.scorer.name == "none" else run
 
-    found = {one.name: one for one in ablate(run, configuration, rerun)}
+    found = {(one.part, one.name): one for one in ablate(run, configuration, rerun)}
     assert titles[0].startswith(f"ablation 1 of {len(switches(configuration))}: ")
-    same, unscored = found["features content off"], found["scorer none"]
+    same, unscored = found["without features", "content"], found["scorer", "none"]
     assert (same.hit_rate_change.value, same.hit_rate_change.standard_error) == (0, 0)
     assert unscored.hit_rate_change.value == pytest.approx(unscored.hit_rate.value - run.report.hr_at_k)
     assert 0 < unscored.hit_rate_change.standard_error < 2 * unscored.hit_rate.standard_error
