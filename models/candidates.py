@@ -59,6 +59,19 @@ def _user_columns(events, times_ms, sittings, mean_value):  # type: ignore[no-un
     return out
 
 
+@njit(cache=True)
+def _rows_with_origins(sums, items, origins, columns, bits):  # type: ignore[no-untyped-def]
+    """Copies of some rows of the board; a source that scores an item, in its column, is an origin of it."""
+    rows = np.empty((len(items), sums.shape[1]), np.float32)
+    for k in range(len(items)):
+        for c in range(sums.shape[1]):
+            rows[k, c] = sums[items[k], c]
+        for s in range(len(columns)):
+            if rows[k, columns[s]] > 0:
+                origins[k] |= bits[s]
+    return rows
+
+
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """What may be shown to one user now.
@@ -123,7 +136,12 @@ class CandidateGenerator:
         weighed = [(bit, source, weight) for bit, source, weight in weighed if weight > 0]
         # every share is rounded up: a source that is on has a place
         self._places = [(source, -int(-self._size * weight // total)) for _, source, weight in weighed]
-        self._weights = [(_SCORES[source.name], weight, bit) for bit, source, weight in weighed if source.name in _SCORES]
+        scoring = [(_SCORES[source.name], weight, bit) for bit, source, weight in weighed if source.name in _SCORES]
+        self._weights = [(column, weight) for column, weight, _ in scoring]
+        self._scoring = (
+            np.array([column for column, _, _ in scoring], np.int64),
+            np.array([bit for _, _, bit in scoring], np.uint8),
+        )
 
     def source_names(self, origins: int) -> list[str]:
         """Names of the sources of one candidate, the same list for the same sources."""
@@ -167,10 +185,8 @@ class CandidateGenerator:
         self._filler.choose(visit, board, self._size)
         if restrict is not None:
             board.take_first(replica.indices_of(restrict), self._size, available=replica.available, bit=0)
-        items, sums = board.chosen, board.sums[board.chosen]
-        origins = board.origins
-        for column, _, bit in self._weights:
-            origins |= np.where(sums[:, column] > 0, bit, 0).astype(np.uint8)
+        items, origins = board.chosen, board.origins
+        sums = _rows_with_origins(board.sums, items, origins, *self._scoring)
         features = candidate_features(
             items,
             board.sums,
@@ -220,7 +236,7 @@ class CandidateGenerator:
         float32[n]
         """
         total = np.zeros(len(candidates.items), np.float32)
-        for column, weight, _ in self._weights:
+        for column, weight in self._weights:
             scores = candidates.sums[:, column]
             largest = scores.max(initial=0.0)
             if largest > 0:
