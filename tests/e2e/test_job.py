@@ -148,5 +148,5 @@ def test_a_new_job_serves_what_an_earlier_one_learned(run: running.Configuration
     [slate] = [s for s in running.values(config, RECOMMENDATIONS) if s["user_id"] == "newcomer"]
 
     assert len(slate["items"]) == config.slate.k
-    assert slate["items"][0]["sources"] == ["item_cf"]
+    assert "item_cf" in slate["items"][0]["sources"]
     assert slate["items"][0]["reasons"][0]["item_id"] == known.item_id
