@@ -80,7 +80,7 @@ def evaluate(
     configuration = _configuration(config, k=k, allow_repeats=allow_repeats, explore=explore)
     file = read_events(events)
     catalogue = {} if items is None else read_items(items)
-    _require_known_types(file, configuration)
+    require_known_types(file, configuration)
     console.print(
         f"{len(file):,} events of {len(set(file.user_ids)):,} users and {len(set(file.item_ids)):,} items; "
         f"timestamps are in {file.time_unit}.",
@@ -131,7 +131,8 @@ def _configuration(path: Path | None, *, k: int, allow_repeats: bool, explore: b
     return load_configuration(path, overrides)
 
 
-def _require_known_types(file: EventFile, configuration: Configuration) -> None:
+def require_known_types(file: EventFile, configuration: Configuration) -> None:
+    """Find out before a long run whether every type of event in a file has a weight."""
     unknown = set(file.types or ()) - set(configuration.events.types)
     if unknown:
         raise UserError(

@@ -17,7 +17,7 @@ import io
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn, cast
 
@@ -106,6 +106,17 @@ class EventFile:
 
     def __len__(self) -> int:
         return len(self.user_ids)
+
+    def last(self, n: int) -> EventFile:
+        """The last n events, all of them where there are not more."""
+        return replace(
+            self,
+            user_ids=self.user_ids[-n:],
+            item_ids=self.item_ids[-n:],
+            event_time_ms=self.event_time_ms[-n:],
+            types=None if self.types is None else self.types[-n:],
+            values=None if self.values is None else self.values[-n:],
+        )
 
     def events(self, default_type: str = "view") -> Iterator[Event]:
         """The events in order, named ``<file>-<n>`` with n from 1: the same file gives the same ids."""
