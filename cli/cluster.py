@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import time
@@ -19,7 +20,7 @@ import models
 import operators
 from cli.errors import UserError
 from cli.stack import Home, Stack
-from models.config import Configuration
+from models.config import BUILT_IN_SCORERS, Configuration
 
 _ENDED = {"FINISHED", "CANCELED", "FAILED"}
 _START_TIMEOUT_S = 180.0
@@ -85,8 +86,12 @@ class Cluster:
         return str(entries[0]["stacktrace"]).split("\n\tat ", 1)[0]
 
 
-def submit_job(configuration: Configuration, *, progress: Progress) -> str:
+def submit_job(configuration: Configuration, *, progress: Progress, model: Path | None = None) -> str:
     """Submit the recommendation job, in place of one of the same name, and wait until it runs.
+
+    Parameters
+    ----------
+    model : file of `flinkrec train` to begin with; that it fits was checked before (`cli.modelfile`)
 
     Returns
     -------
@@ -114,7 +119,8 @@ def submit_job(configuration: Configuration, *, progress: Progress) -> str:
         where = ["-m", configuration.flink.jobmanager, "-pyfs", str(home.deployment)]
     progress("submitting the job")
     script = home.deployment / "jobs" / "recommend.py"
-    result = stack.run_flink(["run", "-d", *where, "-py", str(script), "--config", str(config_file)])
+    begin_with = [] if model is None else ["--model", str(model.resolve())]
+    result = stack.run_flink(["run", "-d", *where, "-py", str(script), "--config", str(config_file), *begin_with])
     if "JobID" not in result.stdout:
         raise UserError(f"Flink refused the job: {_gist(result.stdout + result.stderr)}")
     job_id = result.stdout.split("JobID", 1)[1].split()[0]
@@ -133,9 +139,26 @@ def _lay_out(home: Home, configuration: Configuration) -> Path:
         assert package.__file__ is not None
         source = Path(package.__file__).parent
         shutil.copytree(source, home.deployment / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    _lay_out_own_scorer(home, configuration.scorer.name)
     config_file = home.deployment / "config.yaml"
     config_file.write_text(yaml.safe_dump(msgspec.json.decode(msgspec.json.encode(configuration))), encoding="utf-8")
     return config_file
+
+
+def _lay_out_own_scorer(home: Home, name: str) -> None:
+    """Copy the module of somebody's own scorer, or the package that it is in, beside the job's code."""
+    if name in BUILT_IN_SCORERS:
+        return
+    top = importlib.import_module(name.partition(":")[0].partition(".")[0])
+    if not top.__file__:
+        raise UserError(f"scorer.name: expected a module in a file or in a package with __init__.py, got {name!r}")
+    source = Path(top.__file__)
+    if source.name == "__init__.py":
+        target = home.deployment / source.parent.name
+        if not target.exists():
+            shutil.copytree(source.parent, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copy2(source, home.deployment / source.name)
 
 
 def _gist(output: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml
 
 from cli.errors import UserError
 from cli.stack import Home, Stack
-from models.config import Configuration, ConfigurationError, parse_configuration
+from models.config import BUILT_IN_SCORERS, Configuration, ConfigurationError, parse_configuration
 
 
 def load_configuration(path: Path | None, overrides: dict[str, dict[str, Any]] | None = None) -> Configuration:
@@ -38,9 +39,32 @@ def load_configuration(path: Path | None, overrides: dict[str, dict[str, Any]] |
             mapping[section] = {**(mapping.get(section) or {}), **given}
     _default_to_local_stack(mapping)
     try:
-        return parse_configuration(mapping, name)
+        configuration = parse_configuration(mapping, name)
+        _require_scorer(configuration, name)
     except ConfigurationError as error:
         raise UserError(str(error)) from None
+    return configuration
+
+
+def _require_scorer(configuration: Configuration, file: str) -> None:
+    """Find out before anything starts whether the scorer can be made and trained on this machine."""
+    if configuration.scorer.name not in BUILT_IN_SCORERS:
+        from models.scorers import make_scorer
+
+        # a class of one's own stands where the command is called
+        sys.path.insert(0, str(Path.cwd()))
+        try:
+            make_scorer(configuration.scorer)
+        except ConfigurationError as error:
+            raise ConfigurationError(file=file, key=error.key, expected=error.expected, got=error.got) from None
+        finally:
+            sys.path.remove(str(Path.cwd()))
+    if configuration.learner.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            expected = "cpu on this machine, where PyTorch finds no CUDA"
+            raise ConfigurationError(file=file, key="learner.device", expected=expected, got="'cuda'")
 
 
 def target_configuration(path: Path | None, overrides: dict[str, dict[str, Any]] | None = None) -> Configuration:

@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 from cli.errors import UserError
+from cli.modelfile import MODEL, read_model
 from cli.replay import SPEED, parse_speed, shift_to_now_ms
 
 if TYPE_CHECKING:
@@ -45,12 +46,14 @@ class Inputs:
     ----------
     file, catalogue : what is replayed
     configuration : as given, without the run's own topics
+    model : file of `flinkrec train` to begin with
     began_s : monotonic time of the start of the command
     """
 
     file: EventFile
     catalogue: dict[str, CatalogueItem]
     configuration: Configuration
+    model: Path | None
     began_s: float
 
 
@@ -84,6 +87,7 @@ def demo(
     ] = None,
     user: Annotated[str | None, typer.Option(help="Show the slates of this user; otherwise of one after the other.")] = None,
     speed: Annotated[str, SPEED] = "max",
+    model: Annotated[Path | None, MODEL] = None,
     stop: Annotated[bool, typer.Option("--stop", help="End the stack afterwards.")] = False,
 ) -> None:
     """Start everything, replay events through it, and show what it recommends.
@@ -100,7 +104,7 @@ def demo(
     home = Home.from_environment()
     pace = parse_speed(speed)
     try:
-        inputs = _inputs(console, home, events=events, items=items, config=config, user=user)
+        inputs = _inputs(console, home, events=events, items=items, config=config, user=user, model=model)
         try:
             run = _start(console, home, inputs)
             loop = _loop(run, pace)
@@ -122,7 +126,16 @@ def demo(
 # ------------------------------------------------------------------------------------------------ from nothing to a job
 
 
-def _inputs(console: Console, home: Home, *, events: Path | None, items: Path | None, config: Path | None, user: str | None) -> Inputs:
+def _inputs(
+    console: Console,
+    home: Home,
+    *,
+    events: Path | None,
+    items: Path | None,
+    config: Path | None,
+    user: str | None,
+    model: Path | None,
+) -> Inputs:
     """Check and read everything that a person may have to mend, before anything is started."""
     from cli.configuration import load_configuration
     from cli.eventfiles import read_events, read_items
@@ -134,6 +147,7 @@ def _inputs(console: Console, home: Home, *, events: Path | None, items: Path | 
     if Stack.find(home) is None:
         require_for_run(str(home.root))
     configuration = load_configuration(config or _demo_yaml())
+    read_model(model, configuration)
     if events is None:
         with console.status("getting MovieLens 100K"):
             events, items = movielens_100k(home.data)
@@ -141,7 +155,7 @@ def _inputs(console: Console, home: Home, *, events: Path | None, items: Path | 
     file = read_events(events)
     if user is not None and user not in file.user_ids:
         raise UserError(f"--user: no event of {events} is of user {user!r}")
-    return Inputs(file, {} if items is None else read_items(items), configuration, began_s)
+    return Inputs(file, {} if items is None else read_items(items), configuration, model, began_s)
 
 
 def _start(console: Console, home: Home, inputs: Inputs) -> Run:
@@ -159,7 +173,7 @@ def _start(console: Console, home: Home, inputs: Inputs) -> Run:
         sender = EventSender(configuration.kafka)
         sender.send_items(inputs.catalogue)
         sender.close()
-        job_id = submit_job(configuration, progress=say)
+        job_id = submit_job(configuration, progress=say, model=inputs.model)
     file, began_s = inputs.file, inputs.began_s
     console.print(f"Job {job_id} runs after {time.monotonic() - began_s:.0f} s; replaying {len(file):,} events.")
     return Run(file, _titles(inputs.catalogue), configuration, job_id, began_s)

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from cli.errors import UserError
 from cli.evaluation.run import Asked
+from cli.modelfile import MODEL, read_model
 
 if TYPE_CHECKING:
     from cli.evaluation.run import Run
@@ -55,6 +56,7 @@ def evaluate(
         "group of features and with each other scorer: one whole run each.")] = False,
     compare: Annotated[bool, typer.Option("--compare", help="Run the file again by each built-in baseline, and print "
         "them in a table beside flinkrec.")] = False,
+    model: Annotated[Path | None, MODEL] = None,
     compare_json: Annotated[Path | None, typer.Option(help="Compare, and write the table to this file, as JSON.")] = None,
 ) -> None:
     """Test every event against the recommendations that were there before it, then learn from it.
@@ -68,6 +70,8 @@ def evaluate(
         raise UserError("--slate before needs --engine local: a running job is never asked, it answers events")
     if engine is Engine.FLINK and ablation:
         raise UserError("--ablation needs --engine local")
+    if ablation and model is not None:
+        raise UserError("--ablation exchanges the scorer: it cannot begin with a --model")
     if report is not None:
         _prepare_report(report)
     compare = compare or compare_json is not None
@@ -77,7 +81,8 @@ def evaluate(
         require_packages()
     console = Console(highlight=False, stderr=True)
     asked = slate or (Asked.BEFORE if engine is Engine.LOCAL else Asked.SERVED)
-    configuration = _configuration(config, k=k, allow_repeats=allow_repeats, explore=explore)
+    configuration = configuration_of_a_file(config, k=k, allow_repeats=allow_repeats, explore=explore)
+    begin_with = read_model(model, configuration)
     file = read_events(events)
     catalogue = {} if items is None else read_items(items)
     require_known_types(file, configuration)
@@ -92,11 +97,21 @@ def evaluate(
         if engine is Engine.FLINK:
             from cli.evaluation.flink import run_flink
 
-            return run_flink(file, catalogue, configuration, every=every, console=console, record=record)
+            return run_flink(
+                file, catalogue, configuration, every=every, console=console, record=record, model=model
+            )
         from cli.evaluation.local import run_local
 
         return run_local(
-            file, catalogue, configuration, every=every, asked=asked, console=console, record=record, title=title
+            file,
+            catalogue,
+            configuration,
+            every=every,
+            asked=asked,
+            console=console,
+            record=record,
+            title=title,
+            start=begin_with,
         )
 
     whole = run(configuration, "evaluating")
@@ -118,7 +133,10 @@ def evaluate(
         console.print(f"The report is in {page}.", soft_wrap=True)
 
 
-def _configuration(path: Path | None, *, k: int, allow_repeats: bool, explore: bool) -> Configuration:
+def configuration_of_a_file(
+    path: Path | None, *, k: int | None = None, allow_repeats: bool = False, explore: bool = False
+) -> Configuration:
+    """The configuration of a run over a file of events: no limit on their rate; None leaves slate.k as configured."""
     from cli.configuration import load_configuration
 
     overrides: dict[str, dict[str, object]] = {

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from cli.modelfile import MODEL, read_model
+
 BOOTSTRAP = typer.Option(help="Kafka to use, HOST:PORT[,...], instead of the configuration's or the local one.")
 JOBMANAGER = typer.Option(help="Flink to use, HOST:PORT of its REST interface, likewise.")
 CONFIG = typer.Option(help="YAML file of the configuration; without it the defaults (conf/default.yaml).")
@@ -18,6 +20,7 @@ def submit(
     config: Annotated[Path | None, CONFIG] = None,
     bootstrap_servers: Annotated[str | None, BOOTSTRAP] = None,
     jobmanager: Annotated[str | None, JOBMANAGER] = None,
+    model: Annotated[Path | None, MODEL] = None,
 ) -> None:
     """Submit the job, in place of one that runs.
 
@@ -32,11 +35,13 @@ def submit(
     configuration = target_configuration(
         config, {"kafka": {"bootstrap_servers": bootstrap_servers}, "flink": {"jobmanager": jobmanager}}
     )
+    read_model(model, configuration)
     created = create_topics(configuration.kafka)
     if created:
         console.print(f"Created topics {', '.join(created)}.", soft_wrap=True)
     with console.status("submitting") as spinner:
-        job_id = submit_job(configuration, progress=spinner.update if console.is_terminal else console.print)
+        say = spinner.update if console.is_terminal else console.print
+        job_id = submit_job(configuration, progress=say, model=model)
     console.print(
         f"Job {job_id} runs on http://{configuration.flink.jobmanager}, with Kafka at "
         f"{configuration.kafka.bootstrap_servers}.",

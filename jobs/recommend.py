@@ -68,7 +68,14 @@ class Outputs:
     facts: DataStream
 
 
-def build(inputs: Inputs, configuration: Configuration, *, bootstrap: bool = True) -> Outputs:
+def build(
+    inputs: Inputs,
+    configuration: Configuration,
+    *,
+    bootstrap: bool = True,
+    model: bytes | None = None,
+    submitted_s: int = 0,
+) -> Outputs:
     """Wire the operators.
 
     Parameters
@@ -76,9 +83,13 @@ def build(inputs: Inputs, configuration: Configuration, *, bootstrap: bool = Tru
     inputs : streams to read
     configuration : the whole configuration
     bootstrap : fill the replica from Kafka when RECOMMEND opens
+    model : a file of `flinkrec train` that learner and recommender begin with; it travels in the job graph
+    submitted_s : time of the submission, the epoch of `model`
     """
     keys = shard_keys(configuration.item_cf.shards, MAX_PARALLELISM)
-    recommend = Recommend(configuration, shard_keys=keys, learner_key=0, bootstrap=bootstrap)
+    recommend = Recommend(
+        configuration, shard_keys=keys, learner_key=0, bootstrap=bootstrap, model=model, submitted_s=submitted_s
+    )
     replica_updates = inputs.updates.broadcast(MapStateDescriptor("unused", Types.STRING(), Types.STRING()))
     recommendations = (
         keyed_in_jvm(inputs.events, Types.STRING(), EVENT)
@@ -94,7 +105,7 @@ def build(inputs: Inputs, configuration: Configuration, *, bootstrap: bool = Tru
     rows = _learn(
         side_output(recommendations, PAIRS), learn_cooccurrence(configuration), "CO-OCCURRENCE", "cooccurrence"
     )
-    versions = _learn(side_output(recommendations, EXAMPLES), learn_ranker(configuration), "LEARNER", "learner")
+    versions = _learn(side_output(recommendations, EXAMPLES), learn_ranker(configuration, model), "LEARNER", "learner")
     versions.set_parallelism(1)
     # a thread of its own for the SQL: chained to RECOMMEND, its windows would run between two events
     facts = DataStream(side_output(recommendations, FACTS)._j_data_stream.rescale())
@@ -133,8 +144,8 @@ def attach_sinks(t_env: StreamTableEnvironment, outputs: Outputs, configuration:
     attach_metrics(t_env, outputs.facts, configuration)
 
 
-def run(configuration: Configuration) -> None:
-    """Submit the job to the cluster that the Flink client is configured for."""
+def run(configuration: Configuration, model: bytes | None = None) -> None:
+    """Submit the job to the cluster that the Flink client is configured for, with a model to begin with."""
     env = environment(configuration)
     t_env = StreamTableEnvironment.create(env)
     kafka = configuration.kafka
@@ -148,7 +159,8 @@ def run(configuration: Configuration) -> None:
             from_ms=time.time_ns() // 1_000_000 - _OVERLAP_MS,
         ),
     )
-    attach_sinks(t_env, build(inputs, configuration), configuration)
+    outputs = build(inputs, configuration, model=model, submitted_s=int(time.time()))
+    attach_sinks(t_env, outputs, configuration)
     env.execute(configuration.flink.job_name)
 
 
@@ -178,8 +190,10 @@ def main(argv: list[str]) -> None:
     """Read the configuration file and submit the job."""
     parser = argparse.ArgumentParser(prog="recommend", description="Submit the recommendation job.")
     parser.add_argument("--config", required=True, type=Path, help="YAML file of the configuration")
+    parser.add_argument("--model", type=Path, help="file of `flinkrec train` to begin with")
     arguments = parser.parse_args(argv)
-    run(parse_configuration(yaml.safe_load(arguments.config.read_text()), arguments.config.name))
+    configuration = parse_configuration(yaml.safe_load(arguments.config.read_text()), arguments.config.name)
+    run(configuration, None if arguments.model is None else arguments.model.read_bytes())
 
 
 if __name__ == "__main__":

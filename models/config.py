@@ -158,16 +158,33 @@ class Sources(Section, frozen=True, kw_only=True):
     new_items: NonNegativeFloat = 0.03
 
 
+BUILT_IN_SCORERS = ("none", "mlp", "gru", "cnn")
+_OWN_SCORER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+# The embeddings are published as float16 in one record, which a broker and a producer take at their defaults up to 1 MiB.
+_MAX_EMBEDDING_NUMBERS = 480_000
+
+
 class Scorer(Section, frozen=True, kw_only=True):
-    name: Literal["mlp", "none"] = "mlp"
+    name: Annotated[str, Meta(min_length=1, max_length=256)] = "mlp"
     candidates: Annotated[int, Meta(ge=10, le=1000)] = 64
     hidden: tuple[PositiveInt, ...] = (64, 32)
     ignored_groups: tuple[str, ...] = ()
+    history: Annotated[int, Meta(ge=1, le=200)] = 20
+    embedding_rows: Annotated[int, Meta(ge=16, le=1_000_000)] = 8_192
+    embedding_dim: Annotated[int, Meta(ge=2, le=256)] = 32
+    dropout: Annotated[float, Meta(ge=0, le=0.9)] = 0.0
+    options: dict[str, Any] = {}
 
 
 class Learner(Section, frozen=True, kw_only=True):
     enabled: bool = True
+    device: Literal["cpu", "cuda"] = "cpu"
+    loss: Literal["both", "listwise", "bce"] = "both"
     learning_rate: PositiveFloat = 0.002
+    embedding_learning_rate: PositiveFloat = 0.002
+    weight_decay: NonNegativeFloat = 0.0
+    embedding_decay: NonNegativeFloat = 0.1
+    clip_norm: NonNegativeFloat = 0.0
     batch_examples: PositiveInt = 64
     replay_batches: NonNegativeInt = 2
     replay_bytes: PositiveInt = 33_554_432
@@ -315,6 +332,18 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
         "events.types",
         "at least one type with a weight above 0",
         list(c.events.types),
+    )
+    require(
+        c.scorer.name in BUILT_IN_SCORERS or _OWN_SCORER.fullmatch(c.scorer.name) is not None,
+        "scorer.name",
+        f"one of {', '.join(BUILT_IN_SCORERS)}, or MODULE:CLASS of a class of your own",
+        c.scorer.name,
+    )
+    require(
+        c.scorer.embedding_rows * (c.scorer.embedding_dim + 1) <= _MAX_EMBEDDING_NUMBERS,
+        "scorer.embedding_rows",
+        f"at most {_MAX_EMBEDDING_NUMBERS // (c.scorer.embedding_dim + 1):,} with scorer.embedding_dim {c.scorer.embedding_dim}",
+        c.scorer.embedding_rows,
     )
     require(
         c.slate.k <= c.scorer.candidates, "slate.k", f"at most scorer.candidates = {c.scorer.candidates}", c.slate.k

@@ -9,6 +9,7 @@ from models.config import Configuration
 from models.cooccurrence import CooccurrenceTable
 from models.events import Event
 from models.learner import Learner
+from models.model_file import ModelFile
 from models.recommender import Observation, Recommender, User
 from models.topics import Recommendation, Timings
 
@@ -27,14 +28,17 @@ class LocalPipeline:
     ----------
     configuration : the whole configuration
     publish_every : events between two publications of changed rows to the recommender; 1 is the freshest
+    start : a trained network to begin with
     """
 
-    def __init__(self, configuration: Configuration, *, publish_every: int = 16) -> None:
+    def __init__(
+        self, configuration: Configuration, *, publish_every: int = 16, start: ModelFile | None = None
+    ) -> None:
         self._publish_every = publish_every
         self._since_publication = 0
-        self.recommender = Recommender(configuration)
+        self.recommender = Recommender(configuration, start=start)
         self.table = CooccurrenceTable(configuration.item_cf, configuration.popularity)
-        self.learner = Learner(configuration.learner, configuration.scorer)
+        self.learner = Learner(configuration.learner, configuration.scorer, start=start)
         self._members: list[tuple[str, bytes]] = []
         self.users: dict[str, User] = {}
 

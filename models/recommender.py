@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -24,24 +23,19 @@ from models.events import Event, Refusal, Rejected
 from models.examples import encode_pending, label_pending
 from models.identity import hash64, item_hash64, slate_id, uniform
 from models.learner import weights_key
+from models.model_file import ModelFile
 from models.panel import encode_member, panel_key
 from models.policies.epsilon_greedy import EpsilonGreedy, Slot
 from models.profile import SeenItems, UserState
 from models.reasons import item_cf_reasons, other_reasons
 from models.replica import Replica
-from models.scorers.mlp import MLP
+from models.scorers import make_scorer
+from models.scorers.base import NO_ITEMS
 from models.topics import CatalogueItem, Recommendation, RecommendedItem, Timings
 from models.versions import Version, decode_tensors, decode_version
 
 _CONTROL = control_key("")
 _CATALOGUE = msgspec.json.Decoder(CatalogueItem)
-
-
-class Scorer(Protocol):
-    """What scores the frozen candidates of one slate."""
-
-    def score(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """float16[n, WIDTH] to ranking scores float32[n] and calibrated probabilities float32[n]."""
 
 
 @dataclass(slots=True)
@@ -90,16 +84,27 @@ class Recommender:
     Parameters
     ----------
     configuration : the whole configuration
+    start : a network to score with until the learner has published one
+    epoch : of `start`, later than what earlier lives of a learner published
+
+    Raises
+    ------
+    ValueError
+        When `start` does not fit the configuration.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, *, start: ModelFile | None = None, epoch: int = 0) -> None:
         self._config = configuration
         self.replica = Replica(configuration)
         self._generator = CandidateGenerator(configuration, self.replica)
-        self._network = None if configuration.scorer.name == "none" else MLP(configuration.scorer.hidden).eval()
+        self._network = None if configuration.scorer.name == "none" else make_scorer(configuration.scorer).eval()
         self._version: Version | None = None
         self._versions: dict[str, str] = {}
         self._policy = EpsilonGreedy(configuration.policy)
+        if start is not None and self._network is not None:
+            start.require_fit(configuration.scorer)
+            self._network.load(start.network)
+            self._serve(Version(epoch, 0, start.content))
 
     @property
     def version(self) -> Version | None:
@@ -133,9 +138,12 @@ class Recommender:
                 try:
                     self._network.load(decode_tensors(weights))
                 except RuntimeError as error:
-                    raise ValueError(f"network {version} does not fit the configured scorer.hidden: {error}") from error
-                self._version = version
-                self._versions = {"ranker": str(version)}
+                    raise ValueError(f"network {version} does not fit the configured scorer: {error}") from error
+                self._serve(version)
+
+    def _serve(self, version: Version) -> None:
+        self._version = version
+        self._versions = {"ranker": str(version)}
 
     def apply_control(self, name: str | None, value: bytes | None) -> None:
         """Apply one record of `controls` (`models.controls`); None takes the rule back.
@@ -273,7 +281,9 @@ class Recommender:
         """
         state, config = user.state, self._config
         candidates = self._generator.generate(hash64(event.user_id), state, user.seen)
-        scores, probabilities = self._score(candidates)
+        hashes = self.replica.hashes
+        matrix, history = self._frozen(candidates, state)
+        scores, probabilities = self._score(candidates, matrix, history)
         order = np.argsort(-scores, kind="stable")
         ranked = candidates.items[order]
         name = slate_id(event.event_id, event.user_id)
@@ -282,14 +292,13 @@ class Recommender:
         )
         items = self._explained(candidates, slots, scores, probabilities)
         state.seq += 1
-        hashes = self.replica.hashes
         shown = [slot.item for slot in slots]
         state.last_slate = hashes[shown]
         self.replica.impressions[shown] += 1
         predicted = [] if probabilities is None else [item.probability for item in items]
         state.last_probabilities = np.array(predicted, np.float32)
         if self._network is not None and config.learner.enabled and len(candidates.items) > 1:
-            user.pending = encode_pending(candidates.features, hashes[candidates.items])
+            user.pending = encode_pending(matrix, hashes[candidates.items], history)
         return Recommendation(
             slate_id=name,
             revision=self._revision(state.last_slate, slots),
@@ -305,10 +314,21 @@ class Recommender:
             timings=stamp(),
         )
 
-    def _score(self, candidates: Candidates) -> tuple[np.ndarray, np.ndarray | None]:
+    def _frozen(self, candidates: Candidates, state: UserState) -> tuple[np.ndarray, np.ndarray]:
+        """The matrix that the scorer sees, and the latest items that it reads."""
+        network = self._network
+        if network is None or network.history == 0 or len(candidates.items) == 0:
+            return candidates.features, NO_ITEMS
+        history = np.ascontiguousarray(state.items["item"][: -network.history - 1 : -1])
+        return network.freeze(candidates.features, self.replica.hashes[candidates.items], history), history
+
+    def _score(
+        self, candidates: Candidates, matrix: np.ndarray, history: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         if self._network is None or len(candidates.items) == 0:
             return self._generator.blend(candidates), None
-        return self._network.score(candidates.features)
+        items = self.replica.hashes[candidates.items] if self._network.history else NO_ITEMS
+        return self._network.score(matrix, items, history)
 
     def _explained(
         self, candidates: Candidates, slots: list[Slot], scores: np.ndarray, probabilities: np.ndarray | None

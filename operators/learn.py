@@ -27,6 +27,7 @@ from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from models.config import Configuration
 from models.cooccurrence import CooccurrenceTable
 from models.learner import Learner
+from models.model_file import decode_model
 from models.pipeline import warm_up
 from operators.snapshot_log import SnapshotLog, SnapshotModel
 from operators.threads import use_one_thread
@@ -98,12 +99,22 @@ def learn_cooccurrence(configuration: Configuration) -> Learn:
     )
 
 
-def learn_ranker(configuration: Configuration) -> Learn:
-    """LEARNER: the network that re-ranks candidates."""
+def learn_ranker(configuration: Configuration, model: bytes | None = None) -> Learn:
+    """LEARNER: the network that re-ranks candidates.
+
+    Parameters
+    ----------
+    model : a file to begin with (`models.model_file`) where there is no state
+    """
     learner, scorer = configuration.learner, configuration.scorer
+
+    def make() -> Learner:
+        start = None if model is None else decode_model(model, "the model that was submitted")
+        return Learner(learner, scorer, epoch=int(time.time()), start=start)
+
     return Learn(
         configuration,
-        lambda: Learner(learner, scorer, epoch=int(time.time())),
+        make,
         snapshot_every=learner.snapshot_every,
         publish_interval_ms=0,
     )

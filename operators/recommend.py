@@ -40,6 +40,7 @@ from models.events import UNKNOWN_WATERMARK_MS, DeadLetter, Event, EventCleaner,
 from models.facts import Fact, event_fact, rejection_fact
 from models.identity import item_hash64
 from models.metrics.score_bins import ScoreBins
+from models.model_file import decode_model
 from models.pipeline import warm_up
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.recommender import Observation, Recommender, User
@@ -72,15 +73,26 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     shard_keys : key of each co-occurrence shard
     learner_key : key of the learner
     bootstrap : read the compacted topics in `open`; off where there is no Kafka
+    model : a file to score with until the learner has published a network (`models.model_file`)
+    submitted_s : time of the submission; networks of earlier lives of the learner do not replace `model`
     """
 
     def __init__(
-        self, configuration: Configuration, *, shard_keys: tuple[int, ...], learner_key: int, bootstrap: bool
+        self,
+        configuration: Configuration,
+        *,
+        shard_keys: tuple[int, ...],
+        learner_key: int,
+        bootstrap: bool,
+        model: bytes | None = None,
+        submitted_s: int = 0,
     ) -> None:
         self._config = configuration
         self._shard_keys = shard_keys
         self._learner_key = learner_key
         self._bootstrap = bootstrap
+        self._model = model
+        self._submitted_s = submitted_s
 
     def open(self, runtime_context: RuntimeContext) -> None:
         use_one_thread()
@@ -91,7 +103,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._controls_topic = topic_name(prefix, CONTROLS)
         self._cleaner = EventCleaner(self._config.events)
         self._score_bins = ScoreBins(self._config.metrics.pr_bins)
-        self._recommender = Recommender(self._config)
+        start = None if self._model is None else decode_model(self._model, "the model that was submitted")
+        self._recommender = Recommender(self._config, start=start, epoch=self._submitted_s)
         self._user = self._value_state(runtime_context, "user")
         self._seen = self._value_state(runtime_context, "seen")
         self._pending = self._value_state(runtime_context, "pending")

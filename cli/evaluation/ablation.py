@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple
 
 import msgspec
 
 from cli.evaluation.run import Run
-from models.config import Configuration, Scorer, Sources, parse_configuration
+from models.config import BUILT_IN_SCORERS, Configuration, Sources, parse_configuration
 from models.evaluation.ablation import Ablation, ablation_of
 from models.features import GROUPS
 
@@ -33,9 +33,8 @@ class Switch(NamedTuple):
 
 def switches(configuration: Configuration) -> list[Switch]:
     """Everything that can be left out of a configuration or exchanged in it, and changes it."""
-    scorers = get_args(get_type_hints(Scorer)["name"])
     table = [
-        *(Switch("scorer", name, {"scorer": {"name": name}}) for name in scorers),
+        *(Switch("scorer", name, {"scorer": {"name": name}}) for name in BUILT_IN_SCORERS),
         *(Switch("without source", name, {"sources": {name: 0.0}}) for name in Sources.__struct_fields__),
         *(Switch("without features", group, {"scorer": {"ignored_groups": [group]}}) for group in GROUPS),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -31,6 +32,7 @@ def run_flink(
     every: int,
     console: Console,
     record: bool,
+    model: Path | None = None,
 ) -> Run:
     """Run over a file in place of the job that runs on the local stack; a stack that it had to start it stops again.
 
@@ -38,6 +40,7 @@ def run_flink(
     ----------
     every : judge each N-th of the events that can be judged
     record : whether each judged event is kept
+    model : file of `flinkrec train` to begin with
     """
     home = Home.from_environment()
     started_here = Stack.find(home) is None
@@ -49,7 +52,7 @@ def run_flink(
         sender = EventSender(configuration.kafka)
         sender.send_items(catalogue)
         sender.close()
-        job_id = submit_job(configuration, progress=say)
+        job_id = submit_job(configuration, progress=say, model=model)
     recorder = Recorder(configuration.slate.k, repeats=configuration.slate.recommend_seen) if record else None
     loop = Loop(configuration, every=every, recorder=recorder)
     job_versions: dict[str, str] = {}

@@ -18,8 +18,20 @@ from models.config import Configuration
 from models.evaluation.prequential import PrequentialEvaluator
 from models.evaluation.recorder import Recorder, Shown, SlateItem
 from models.evaluation.report import EvaluationReport, LatencyMs
+from models.model_file import ModelFile
 from models.pipeline import LocalPipeline
 from models.topics import CatalogueItem
+
+
+def pipeline_of(
+    configuration: Configuration, catalogue: dict[str, CatalogueItem], *, start: ModelFile | None = None
+) -> LocalPipeline:
+    """The loop, with the catalogue in its memory; PyTorch keeps to one thread."""
+    torch.set_num_threads(1)
+    pipeline = LocalPipeline(configuration, start=start)
+    for item_id, item in catalogue.items():
+        pipeline.recommender.apply_catalogue(item_id, msgspec.json.encode(item))
+    return pipeline
 
 
 def run_local(
@@ -32,6 +44,7 @@ def run_local(
     console: Console,
     record: bool,
     title: str = "evaluating",
+    start: ModelFile | None = None,
 ) -> Run:
     """Run over a file, judging each `every`-th event that can be judged.
 
@@ -40,11 +53,9 @@ def run_local(
     asked : which slate an event tests
     record : whether each judged event is kept
     title : of the progress bar
+    start : a trained network to begin with
     """
-    torch.set_num_threads(1)
-    pipeline = LocalPipeline(configuration)
-    for item_id, item in catalogue.items():
-        pipeline.recommender.apply_catalogue(item_id, msgspec.json.encode(item))
+    pipeline = pipeline_of(configuration, catalogue, start=start)
     evaluator = PrequentialEvaluator(configuration.slate.k, every=every)
     recorder = Recorder(configuration.slate.k, repeats=configuration.slate.recommend_seen) if record else None
     served: dict[str, Sequence[SlateItem]] = {}

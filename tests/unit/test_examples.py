@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.examples import decode_example, encode_pending, label_pending
+from models.examples import decode_example, encode_pending, example_bytes, label_pending
 
 FEATURES = np.random.default_rng(1).normal(size=(5, 29)).astype(np.float16)
 ITEMS = np.array([11, -12, 13, 2**63 - 1, -(2**63)], np.int64)
@@ -26,10 +26,21 @@ def test_an_item_that_was_no_candidate_makes_no_example():
     assert label_pending(PENDING, 99) is None
 
 
-def test_an_example_carries_no_item_hashes():
+def test_an_example_without_a_history_carries_no_item_hashes():
     raw = label_pending(PENDING, 11)
     assert raw is not None
-    assert len(raw) == len(PENDING) - ITEMS.nbytes
+    assert len(raw) == len(PENDING) - ITEMS.nbytes == example_bytes(width=29, candidates=5, history=0)
+    assert len(decode_example(raw).items) == len(decode_example(raw).history) == 0
+
+
+def test_an_example_with_a_history_carries_it_and_the_item_hashes():
+    history = np.array([7, -8, 2**63 - 1], np.int64)
+    raw = label_pending(encode_pending(FEATURES, ITEMS, history), -12)
+    assert raw is not None
+    assert len(raw) == example_bytes(width=29, candidates=5, history=3)
+    example = decode_example(raw)
+    assert (example.label, example.items.tolist(), example.history.tolist()) == (1, ITEMS.tolist(), history.tolist())
+    assert example.features.tobytes() == FEATURES.tobytes()
 
 
 def test_pending_bytes_are_no_example():
@@ -40,7 +51,7 @@ def test_pending_bytes_are_no_example():
 def test_bytes_of_another_version_are_refused():
     raw = label_pending(PENDING, 11)
     assert raw is not None
-    with pytest.raises(ValueError, match="version 2"):
-        decode_example(b"\x02" + raw[1:])
-    with pytest.raises(ValueError, match="version 2"):
-        label_pending(b"\x02" + PENDING[1:], 11)
+    with pytest.raises(ValueError, match="example of version 3, this release reads 1 and 2"):
+        decode_example(b"\x03" + raw[1:])
+    with pytest.raises(ValueError, match="example of version 3"):
+        label_pending(b"\x03" + PENDING[1:], 11)

@@ -28,9 +28,9 @@ class Scored:
         self.network = network
         self.matrices = []
 
-    def score(self, matrix):
+    def score(self, matrix, *items_and_history):
         self.matrices.append(matrix.tobytes())
-        return self.network.score(matrix)
+        return self.network.score(matrix, *items_and_history)
 
     def __getattr__(self, name):
         return getattr(self.network, name)
@@ -137,8 +137,9 @@ def learned_from(config, stream):
         last[event.user_id] = scored.matrices[-1] if scored.matrices else b""
 
 
-def test_the_matrix_that_is_learned_from_is_the_one_that_was_scored_to_the_last_bit():
-    config = parse_configuration({"scorer": {"hidden": [8]}, "learner": {"batch_examples": 16}}, "test.yaml")
+@pytest.mark.parametrize("scorer", ["mlp", "gru", "cnn"])
+def test_the_matrix_that_is_learned_from_is_the_one_that_was_scored_to_the_last_bit(scorer):
+    config = parse_configuration({"scorer": {"name": scorer, "hidden": [8]}, "learner": {"batch_examples": 16}}, "test.yaml")
     examples = list(learned_from(config, events(400, users=15, items=60)))
     assert len(examples) > 100
     assert all(example.features.tobytes() == scored for example, scored in examples)

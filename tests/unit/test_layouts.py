@@ -14,7 +14,7 @@ import pytest
 
 from models.config import Configuration
 from models.cooccurrence import decode_pair_message, decode_row, encode_pair_message, encode_row
-from models.examples import decode_example, label_pending
+from models.examples import decode_example, encode_pending, label_pending
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.replica import Replica
 from models.versions import Version, decode_tensors, decode_version
@@ -81,12 +81,36 @@ def test_seen_items_of_version_1_are_read():
 def test_an_example_of_version_1_is_read():
     example = decode_example(released("example-v1.bin"))
     assert example.features.tolist() == [[0.5, -1.0], [2.0, 65504.0], [0.0, 0.25]]
-    assert example.label == 1
+    assert (example.label, len(example.items), len(example.history)) == (1, 0, 0)
 
 
 def test_a_pending_example_of_version_1_is_labelled():
     assert label_pending(released("pending-v1.bin"), -10) == released("example-v1.bin")
     assert label_pending(released("pending-v1.bin"), 12) is None
+
+
+def test_an_example_of_version_2_is_read():
+    example = decode_example(released("example-v2.bin"))
+    assert example.features.tolist() == [[0.5, -1.0], [2.0, 65504.0], [0.0, 0.25]]
+    assert (example.label, example.items.tolist(), example.history.tolist()) == (1, [9, -10, 11], [2**63 - 1, -7])
+    bare = decode_example(released("example-without-history-v2.bin"))
+    assert bare.features.tobytes() == example.features.tobytes()
+    assert (bare.label, len(bare.items), len(bare.history)) == (1, 0, 0)
+
+
+def test_a_pending_example_of_version_2_is_labelled():
+    assert label_pending(released("pending-v2.bin"), -10) == released("example-v2.bin")
+    assert label_pending(released("pending-without-history-v2.bin"), -10) == released("example-without-history-v2.bin")
+    assert label_pending(released("pending-v2.bin"), 12) is None
+    # what stands in the history is no candidate
+    assert label_pending(released("pending-v2.bin"), -7) is None
+
+
+def test_this_release_writes_pending_examples_of_version_2_to_the_byte():
+    example = decode_example(released("example-v2.bin"))
+    items = example.items
+    assert encode_pending(example.features, items, example.history) == released("pending-v2.bin")
+    assert encode_pending(example.features, items) == released("pending-without-history-v2.bin")
 
 
 def test_weights_of_version_1_are_read():

@@ -8,13 +8,15 @@ import torch
 
 from models.config import Learner as LearnerConfig
 from models.config import Scorer
-from models.examples import encode_pending, label_pending
+from models.examples import encode_pending, example_bytes, label_pending
 from models.features import FEATURES, WIDTH
 from models.learner import Learner
 from models.versions import decode_tensors, decode_version
 
 SCORER = Scorer(hidden=(8,), candidates=16)
 CONFIG = LearnerConfig(batch_examples=8, replay_batches=2, publish_every_steps=2, learning_rate=0.01)
+# of 8 examples, each behind its length
+BATCH_BYTES = 8 * (4 + example_bytes(width=WIDTH, candidates=16, history=0))
 LIKED = list(FEATURES).index("liked")
 
 
@@ -81,7 +83,7 @@ def test_a_restored_learner_goes_on_as_if_it_had_never_stopped(cut):
 
 def test_snapshots_hold_only_new_batches_and_together_the_whole_state():
     stream = examples(120)
-    config = LearnerConfig(batch_examples=8, replay_batches=2, learning_rate=0.01, replay_bytes=8 * 2 * WIDTH * 16 * 5)
+    config = LearnerConfig(batch_examples=8, replay_batches=2, learning_rate=0.01, replay_bytes=5 * BATCH_BYTES)
     first, saved = learner(config), {}
     for start in range(0, 80, 20):
         for raw in stream[start : start + 20]:
@@ -98,12 +100,11 @@ def test_snapshots_hold_only_new_batches_and_together_the_whole_state():
 
 
 def test_the_replay_ring_keeps_to_its_bytes():
-    bound = 3 * 8 * 2 * WIDTH * 16
+    bound = 3 * BATCH_BYTES
     made = learner(LearnerConfig(batch_examples=8, replay_bytes=bound), examples(200))
     batches = [raw for key, raw in made.take_snapshot() if key.startswith("batch:")]
     assert len(batches) == 3
-    # beyond the features each example has a head of 6 bytes and a length of 4
-    assert sum(map(len, batches)) <= bound + 3 * 8 * 10
+    assert sum(map(len, batches)) <= bound
 
 
 def test_a_feature_that_decides_what_comes_next_is_learned():
@@ -201,7 +202,7 @@ def test_a_batch_with_features_that_are_not_finite_leaves_nothing_behind():
 @pytest.mark.parametrize(("before", "after"), [(3, 50), (20, 3)], ids=["larger", "smaller"])
 def test_the_replay_ring_may_change_its_size_at_a_restore(before, after):
     def sized(batches):
-        return LearnerConfig(batch_examples=8, replay_bytes=batches * 8 * 2 * WIDTH * 16)
+        return LearnerConfig(batch_examples=8, replay_bytes=batches * BATCH_BYTES)
 
     saved = learner(sized(before), examples(8 * 25)).take_snapshot()
     made = learner(sized(after))
@@ -224,3 +225,60 @@ def test_an_empty_snapshot_is_a_fresh_learner():
     made = learner()
     made.load_snapshot([])
     assert weights(made) == weights(learner())
+
+
+def separable(n, seed):
+    """Ten candidates; each comes next with the softmax of 1.5 times its `liked`: a probability that is known."""
+    draw = np.random.default_rng(seed)
+    for _ in range(n):
+        matrix = draw.normal(size=(10, WIDTH)).astype(np.float16)
+        chances = np.exp(1.5 * matrix[:, LIKED].astype(np.float64))
+        yield matrix, int(draw.choice(10, p=chances / chances.sum()))
+
+
+def test_predicted_probabilities_are_reliable_in_every_bin():
+    config = LearnerConfig(batch_examples=16)
+    network = learner(config, [example_of(*one) for one in separable(8_000, 3)]).network
+    network.load(network.state_dict())
+    predicted, came = [], []
+    for matrix, label in separable(3_000, 4):
+        predicted.append(network.score(matrix)[1])
+        came.append(np.arange(10) == label)
+    predicted, came = np.concatenate(predicted), np.concatenate(came)
+    edges = np.quantile(predicted, np.linspace(0, 1, 11))
+    bins = np.clip(np.searchsorted(edges, predicted, side="right") - 1, 0, 9)
+    means = np.array([[predicted[bins == each].mean(), came[bins == each].mean()] for each in range(10)])
+    assert means[-1, 1] > 8 * means[0, 1], "the bins differ"
+    assert np.abs(means[:, 0] - means[:, 1]).max() < 0.05
+    assert np.abs(means[:, 0] - means[:, 1]).mean() < 0.015
+
+
+@pytest.mark.parametrize("loss", ["both", "listwise", "bce"])
+def test_every_loss_learns_the_ranking(loss):
+    network = learner(LearnerConfig(batch_examples=8, loss=loss, learning_rate=0.01), examples(1_200)).network
+    network.load(network.state_dict())
+    draw = np.random.default_rng(9)
+    lists = [draw.normal(size=(16, WIDTH)).astype(np.float16) for _ in range(200)]
+    assert np.mean([network.score(matrix)[0].argmax() == matrix[:, LIKED].argmax() for matrix in lists]) > 0.5
+
+
+def test_listwise_alone_leaves_the_probability_where_it_started():
+    network = learner(LearnerConfig(batch_examples=8, loss="listwise"), examples(100)).network
+    untrained = learner().network
+    assert torch.equal(network.probability.weight, untrained.probability.weight)
+    assert torch.equal(network.probability.bias, untrained.probability.bias)
+    assert not torch.equal(network.rank.weight, untrained.rank.weight)
+
+
+def test_weight_decay_shrinks_and_a_clipped_step_is_another():
+    plain = learner(LearnerConfig(batch_examples=8, replay_batches=0), examples(400)).network
+    decayed = learner(LearnerConfig(batch_examples=8, replay_batches=0, weight_decay=5.0), examples(400)).network
+    clipped = learner(LearnerConfig(batch_examples=8, replay_batches=0, clip_norm=0.01), examples(400)).network
+    assert decayed.body[0].weight.norm() < 0.8 * plain.body[0].weight.norm()
+    assert not torch.equal(clipped.body[0].weight, plain.body[0].weight)
+
+
+def test_an_example_of_another_width_stops_the_learner_with_both_widths():
+    raw = label_pending(encode_pending(np.zeros((4, 3), np.float16), np.arange(1, 5)), 2)
+    with pytest.raises(ValueError, match=f"example of 3 columns for a scorer of {WIDTH}"):
+        learner(LearnerConfig(batch_examples=1), [raw])

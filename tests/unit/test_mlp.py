@@ -1,4 +1,4 @@
-"""The scorer: starts as item CF, serves what it was trained as, and takes no notice of padding."""
+"""The MLP: starts as item CF, and serves what it was trained as."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from models.config import Scorer
 from models.features import FEATURES, WIDTH
+from models.scorers.base import Lists
 from models.scorers.mlp import MLP
 
 CF = list(FEATURES).index("cf")
@@ -19,7 +21,7 @@ def features(n=12, seed=1):
 def trained(seed=2):
     """A network none of whose weights is at its starting value."""
     draw = torch.Generator().manual_seed(seed)
-    scorer = MLP((16, 8))
+    scorer = MLP(Scorer(hidden=(16, 8)))
     tensors = {name: 0.3 * torch.randn(tensor.shape, generator=draw) for name, tensor in scorer.state_dict().items()}
     tensors["inverse_deviation"] = tensors["inverse_deviation"].abs() + 0.5
     scorer.load(tensors)
@@ -28,7 +30,7 @@ def trained(seed=2):
 
 def test_an_untrained_network_ranks_by_the_cf_score_alone():
     matrix = features(30)
-    rank, probability = MLP((16, 8)).score(matrix)
+    rank, probability = MLP(Scorer(hidden=(16, 8))).score(matrix)
     assert np.argsort(-rank).tolist() == np.argsort(-matrix[:, CF].astype(np.float32)).tolist()
     assert probability == pytest.approx(np.full(30, 1 / (1 + np.exp(4.6))), rel=1e-4)
 
@@ -37,7 +39,7 @@ def test_served_scores_are_those_of_the_trained_network():
     scorer, matrix = trained(), features(40)
     rank, probability = scorer.score(matrix)
     with torch.no_grad():
-        expected, logit = scorer(torch.from_numpy(matrix).float()[None], torch.ones(1, 40))
+        expected, logit = scorer(Lists.of([matrix]))
     assert rank == pytest.approx(expected[0].numpy(), rel=1e-4, abs=1e-5)
     assert probability == pytest.approx(logit[0].sigmoid().numpy(), rel=1e-4, abs=1e-6)
     assert len(set(rank.tolist())) == 40
@@ -50,20 +52,8 @@ def test_scoring_does_not_touch_the_frozen_matrix():
     assert matrix.tobytes() == before
 
 
-def test_padding_does_not_change_the_scores_of_a_list():
-    scorer, matrix = trained(), torch.from_numpy(features(7)).float()
-    padded = torch.full((1, 20, WIDTH), 5.0)
-    padded[0, :7] = matrix
-    mask = torch.zeros(1, 20)
-    mask[0, :7] = 1
-    with torch.no_grad():
-        alone, with_padding = scorer(matrix[None], torch.ones(1, 7)), scorer(padded, mask)
-    for one, other in zip(alone, with_padding, strict=True):
-        assert torch.allclose(one[0], other[0, :7], atol=1e-5)
-
-
 def test_served_scores_change_only_when_weights_are_loaded():
-    scorer, matrix = MLP((16, 8)), features()
+    scorer, matrix = MLP(Scorer(hidden=(16, 8))), features()
     before = scorer.score(matrix)[0]
     other = trained()
     scorer.load(other.state_dict())
@@ -73,7 +63,7 @@ def test_served_scores_change_only_when_weights_are_loaded():
 
 def test_the_probability_head_does_not_train_the_body():
     scorer = trained()
-    _, logit = scorer(torch.from_numpy(features()).float()[None], torch.ones(1, 12))
+    _, logit = scorer(Lists.of([features()]))
     logit.sum().backward()
     assert all(parameter.grad is None for parameter in scorer.body.parameters())
     assert scorer.probability.weight.grad is not None
@@ -87,4 +77,4 @@ def test_one_candidate_alone_is_scored():
 
 def test_weights_of_another_shape_are_refused():
     with pytest.raises(RuntimeError, match="size mismatch"):
-        MLP((8, 8)).load(MLP((16, 8)).state_dict())
+        MLP(Scorer(hidden=(8, 8))).load(MLP(Scorer(hidden=(16, 8))).state_dict())

@@ -247,7 +247,7 @@ def test_explored_items_come_from_outside_the_list_with_the_propensity_of_the_po
 def test_a_network_of_another_shape_is_refused():
     key, raw = taken_version(STREAM[:150])
     other = pipeline_of(scorer={"hidden": [9]}).recommender
-    with pytest.raises(ValueError, match=r"network 0\.1-\w+ does not fit the configured scorer\.hidden"):
+    with pytest.raises(ValueError, match=r"network 0\.1-\w+ does not fit the configured scorer"):
         other.apply_update(key, raw)
 
 

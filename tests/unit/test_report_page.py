@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from cli.errors import UserError
-from cli.evaluate import _configuration
+from cli.evaluate import configuration_of_a_file
 from cli.evaluation.ablation import ablate, switched, switches
 from cli.evaluation.local import run_local
 from cli.evaluation.run import Asked, Run, figures_of_run
@@ -231,7 +231,7 @@ def answered(file, configuration):
 
 
 def test_every_switch_gives_a_configuration_of_its_own():
-    configuration = _configuration(None, k=10, allow_repeats=False, explore=False)
+    configuration = configuration_of_a_file(None, k=10, allow_repeats=False, explore=False)
     found = switches(configuration)
     changed = [msgspec.json.encode(switched(configuration, switch)) for switch in found]
     assert len(set(changed)) == len(found)

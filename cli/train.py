@@ -1,0 +1,66 @@
+"""`flinkrec train`: a network from a file of events, for the job to begin with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cli.errors import UserError
+
+
+def train(
+    *,
+    events: Annotated[Path, typer.Option(help="Events: CSV, TSV or Parquet, also .gz, with a header "
+        "user_id,item_id,timestamp[,type][,value].")],
+    out: Annotated[Path, typer.Option(help="File to write: safetensors.")],
+    items: Annotated[Path | None, typer.Option(help="Items: item_id[,title][,year][,categories][,tags][,brand][,price]"
+        "[,text]; lists are split by a bar.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of the configuration; without it the defaults.")] = None,
+) -> None:
+    """Learn the ranking network from events of the past.
+
+    Runs the whole loop over the file in this process, as `evaluate` does, and writes the network with the normalisation of its
+    features. `submit`, `demo` and `evaluate` take the file with --model. It holds no events, no items and no users.
+    """
+    from rich.progress import track
+
+    from cli.evaluate import configuration_of_a_file, require_known_types
+    from cli.evaluation.local import pipeline_of
+    from cli.eventfiles import read_events, read_items
+
+    configuration = configuration_of_a_file(config)
+    if configuration.scorer.name == "none" or not configuration.learner.enabled:
+        raise UserError("train: scorer.name is 'none' or learner.enabled is false: there is nothing to train")
+    file = read_events(events)
+    require_known_types(file, configuration)
+    _require_writable(out)
+    pipeline = pipeline_of(configuration, {} if items is None else read_items(items))
+    console = Console(highlight=False, stderr=True)
+    stream = file.events(configuration.events.default_type)
+    for event in track(stream, "training", total=len(file), console=console, disable=not console.is_terminal):
+        pipeline.learn(event)
+        if configuration.events.types[event.type].makes_slate:
+            pipeline.recommend(event)
+    learner = pipeline.learner
+    if learner.steps == 0:
+        raise UserError(
+            f"{events}: its {len(file):,} events make {learner.examples} examples, fewer than a batch of "
+            f"{configuration.learner.batch_examples}: nothing was learned"
+        )
+    raw = learner.model()
+    out.write_bytes(raw)
+    Console(highlight=False).print(
+        f"{out}: {configuration.scorer.name}, {len(raw):,} bytes, after {learner.steps:,} steps over {learner.examples:,} "
+        f"examples of {len(file):,} events.",
+        soft_wrap=True,
+    )
+
+
+def _require_writable(out: Path) -> None:
+    """Find out before a long run whether the file can be written."""
+    if out.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
+        raise UserError(f"--out {out}: cannot be written")
