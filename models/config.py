@@ -158,18 +158,18 @@ class Sources(Section, frozen=True, kw_only=True):
     new_items: NonNegativeFloat = 0.03
 
 
-BUILT_IN_SCORERS = ("none", "mlp", "gru", "cnn")
+BUILT_IN_SCORERS = ("none", "mlp", "fism", "gru", "cnn")
 _OWN_SCORER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 # The embeddings are published as float16 in one record, which a broker and a producer take at their defaults up to 1 MiB.
 _MAX_EMBEDDING_NUMBERS = 480_000
 
 
 class Scorer(Section, frozen=True, kw_only=True):
-    name: Annotated[str, Meta(min_length=1, max_length=256)] = "mlp"
+    name: Annotated[str, Meta(min_length=1, max_length=256)] = "fism"
     candidates: Annotated[int, Meta(ge=10, le=1000)] = 64
     hidden: tuple[PositiveInt, ...] = (64, 32)
     ignored_groups: tuple[str, ...] = ()
-    history: Annotated[int, Meta(ge=1, le=200)] = 20
+    history: Annotated[int, Meta(ge=1, le=200)] = 50
     embedding_rows: Annotated[int, Meta(ge=16, le=1_000_000)] = 8_192
     embedding_dim: Annotated[int, Meta(ge=2, le=256)] = 32
     dropout: Annotated[float, Meta(ge=0, le=0.9)] = 0.0
@@ -181,7 +181,7 @@ class Learner(Section, frozen=True, kw_only=True):
     device: Literal["cpu", "cuda"] = "cpu"
     loss: Literal["both", "listwise", "bce"] = "both"
     learning_rate: PositiveFloat = 0.002
-    embedding_learning_rate: PositiveFloat = 0.002
+    embedding_learning_rate: PositiveFloat = 0.001
     weight_decay: NonNegativeFloat = 0.0
     embedding_decay: NonNegativeFloat = 0.1
     clip_norm: NonNegativeFloat = 0.0

@@ -86,10 +86,7 @@ class Learner:
         self._config = learner
         self._scorer = scorer
         self._key = weights_key(name)
-        generator = torch.random.get_rng_state()
-        torch.manual_seed(learner.seed)
-        self.network = make_scorer(scorer).to(learner.device)
-        torch.random.set_rng_state(generator)
+        self.network = make_scorer(scorer, seed=learner.seed).to(learner.device)
         self._optimiser = _optimiser(self.network, learner)
         self._width = WIDTH + self.network.columns
         self._mean = np.zeros(self._width)
@@ -299,7 +296,7 @@ def _optimiser(network: Scorer, config: LearnerConfig) -> torch.optim.Optimizer:
                 "weight_decay": config.embedding_decay,
             }
         )
-    return torch.optim.AdamW(groups, foreach=True)
+    return torch.optim.AdamW(groups, fused=True)
 
 
 def _pointwise(logit: torch.Tensor, lists: Lists, labels: torch.Tensor) -> torch.Tensor:

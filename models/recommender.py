@@ -97,7 +97,9 @@ class Recommender:
         self._config = configuration
         self.replica = Replica(configuration)
         self._generator = CandidateGenerator(configuration, self.replica)
-        self._network = None if configuration.scorer.name == "none" else make_scorer(configuration.scorer).eval()
+        self._network = None
+        if configuration.scorer.name != "none":
+            self._network = make_scorer(configuration.scorer, seed=configuration.learner.seed).eval()
         self._version: Version | None = None
         self._versions: dict[str, str] = {}
         self._policy = EpsilonGreedy(configuration.policy)

@@ -9,7 +9,7 @@ of its row:
 - learn path, over all subtasks: ``items * (700 + 33 * R)`` bytes
 - state of one user: ``69 + 25 * profile.items + 8 * profile.dedup_events + 12 * slate.k`` for the profile, 1 + 8 an item for
   what was seen (at most profile.seen_items), and ``7 + (2 * (WIDTH + columns) + 8) * scorer.candidates + 8 * history`` for the pending
-  example, where gru and cnn add 2 columns and scorer.history items
+  example, where fism adds 2 columns, gru and cnn 4, and all three at most scorer.history items
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from models.features import WIDTH
 # signatures and prices of the replica; sums, touched, marks, taken and allowed of the board, places of the reasons; four
 # entries of the index table
 _ARRAYS_AN_ITEM = 8 + 24 + 64 + 8 + 1 + 4 + 8 + 4 + 8 + 4 + 4 + 32 + 8 + 4 + (64 + 4 + 8 + 8 + 8) + 4 + 4 * 12
-SEQUENCE_COLUMNS = 2
+_ENCODER_COLUMNS = {"fism": 2, "gru": 4, "cnn": 4}
 # id and title as Python strings with their places in lists, and the row's entry in a dictionary
 _OBJECTS_AN_ITEM = 250
 _BYTES_A_SLOT = 28
@@ -63,8 +63,8 @@ def user_bytes(configuration: Configuration, *, seen: int) -> int:
     """Keyed state of one user who had `seen` items: an upper bound, reached by a user with a full profile."""
     config = configuration
     profile = 69 + 25 * config.profile.items + 8 * config.profile.dedup_events + 12 * config.slate.k
-    sequence = config.scorer.name in {"gru", "cnn"}
-    columns, history = (SEQUENCE_COLUMNS, config.scorer.history) if sequence else (0, 0)
+    columns = _ENCODER_COLUMNS.get(config.scorer.name, 0)
+    history = min(config.scorer.history, config.profile.items) if columns else 0
     pending = 7 + (2 * (WIDTH + columns) + 8) * config.scorer.candidates + 8 * history
     return profile + 1 + 8 * min(seen, config.profile.seen_items) + pending
 

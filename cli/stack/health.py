@@ -14,7 +14,7 @@ from cli.stack.ports import Ports
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What the JobManager knows: its registered TaskManagers, slots and jobs (name, state, id, start time in ms)."""
+    """What the JobManager knows: the TaskManagers that can be used, slots and jobs (name, state, id, start time in ms)."""
 
     resource_ids: frozenset[str]
     slots_total: int
@@ -39,7 +39,8 @@ def cluster(ports: Ports) -> Cluster | None:
     except (OSError, ValueError, KeyError):
         return None
     return Cluster(
-        resource_ids=frozenset(taskmanager["id"] for taskmanager in taskmanagers),
+        # a TaskManager is listed when it has registered, and offers its slot after that
+        resource_ids=frozenset(taskmanager["id"] for taskmanager in taskmanagers if taskmanager["slotsNumber"]),
         slots_total=overview["slots-total"],
         slots_free=overview["slots-available"],
         jobs=tuple(jobs),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _CLASSES = {
     "none": "models.scorers.mlp:MLP",
     "mlp": "models.scorers.mlp:MLP",
+    "fism": "models.scorers.fism:FISM",
     "gru": "models.scorers.gru:GRU",
     "cnn": "models.scorers.cnn:CNN",
 }
@@ -26,7 +27,7 @@ def scorer_class(name: str) -> type[Scorer]:
 
     Parameters
     ----------
-    name : mlp, gru, cnn, or ``MODULE:CLASS`` of a class of your own
+    name : mlp, fism, gru, cnn, or ``MODULE:CLASS`` of a class of your own
 
     Raises
     ------
@@ -49,21 +50,33 @@ def scorer_class(name: str) -> type[Scorer]:
     return found
 
 
-def make_scorer(config: ScorerConfig) -> Scorer:
+def make_scorer(config: ScorerConfig, *, seed: int = 0) -> Scorer:
     """The configured scorer, untrained.
+
+    Parameters
+    ----------
+    config : section ``scorer``
+    seed : of its first weights; the generator of everybody else is left alone. Who serves and who learns begin with the same
 
     Raises
     ------
     ConfigurationError
         When its class cannot be used, or does not take the configuration.
     """
+    import torch
+
     found = scorer_class(config.name)
-    if config.name in BUILT_IN_SCORERS:
-        return found(config)
     try:
-        return found(config)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            made = found(config)
+    # whatever a class of somebody else's raises is said, with its key; what ours raise is ours to mend
     except Exception as error:
+        if config.name in BUILT_IN_SCORERS:
+            raise
         raise _unusable(f"a class that takes section scorer ({type(error).__name__}: {error})", config.name) from error
+    made.prepare()
+    return made
 
 
 def _unusable(expected: str, name: str) -> ConfigurationError:

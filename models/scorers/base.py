@@ -175,3 +175,7 @@ class Scorer(nn.Module, ABC):
             When they are of a network of another shape.
         """
         self.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Lay the weights out as `score` and `freeze` want them; called by `make_scorer`, and by `load`."""

@@ -2,8 +2,8 @@
 
 Tang and Wang, "Personalized top-N sequential recommendation via convolutional sequence embedding" (Caser), 2018: horizontal
 filters see several successive items at once and are pooled over time; vertical ones are weighted sums over all steps.
-Deviations: no user embedding (the features know the user), the result is added to a decayed sum of the item embeddings,
-and the encoder is trained apart from the ranker (`models.scorers.sequence`).
+Deviations: no user embedding (the features know the user), the result corrects a decayed sum of the item embeddings,
+and the filters are trained apart from these and from the ranker (`models.scorers.refined`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numba import njit
 from torch import nn
 
 from models.config import Scorer as ScorerConfig
-from models.scorers.sequence import SequenceScorer
+from models.scorers.refined import RefinedScorer
 
 _HEIGHTS = (2, 3, 4)
 _HORIZONTAL = 16
@@ -50,7 +50,7 @@ def pooled(steps, height, filters, bias):  # type: ignore[no-untyped-def]
     return out
 
 
-class CNN(SequenceScorer):
+class CNN(RefinedScorer):
     """Scores by the features and by a convolutional reading of the history.
 
     Parameters
@@ -70,7 +70,6 @@ class CNN(SequenceScorer):
         self.out = nn.Linear(_HORIZONTAL * len(_HEIGHTS) + _VERTICAL * dim, dim)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
-        self._prepare_encoder()
 
     def refine(self, embedded: torch.Tensor) -> torch.Tensor:
         """Pooled horizontal and flat vertical features, through a layer that starts at zero."""
@@ -78,8 +77,9 @@ class CNN(SequenceScorer):
         horizontal = [torch.relu(layer(by_step)).amax(2) for layer in self.horizontal]
         return self.out(torch.cat((*horizontal, self.vertical(embedded).flatten(1)), 1))
 
-    def _prepare_encoder(self) -> None:
-        super()._prepare_encoder()
+    def prepare(self) -> None:
+        """See `Scorer.prepare`."""
+        super().prepare()
         self._filters = []
         for layer in self.horizontal:
             weights = {name: tensor.detach() for name, tensor in layer.named_parameters()}
@@ -91,7 +91,7 @@ class CNN(SequenceScorer):
         self._out, self._out_bias = self.out.weight.detach().numpy().T.copy(), self.out.bias.detach().numpy().copy()
 
     def refine_one(self, embedded: np.ndarray) -> np.ndarray:
-        """`refine` of one history, see `SequenceScorer.refine_one`."""
+        """`refine` of one history, see `RefinedScorer.refine_one`."""
         steps = np.zeros((self.history, embedded.shape[1]), np.float32)
         steps[: len(embedded)] = embedded
         horizontal = [pooled(steps.ravel(), *filters) for filters in self._filters]

@@ -1,7 +1,7 @@
 """A gated recurrent unit over the user's latest items, beside the MLP over the features.
 
-Hidasi et al., "Session-based recommendations with recurrent neural networks", 2016; here its last state is added to the
-decayed sum of the item embeddings, and what it knows is trained apart from the ranker (`models.scorers.sequence`).
+Hidasi et al., "Session-based recommendations with recurrent neural networks", 2016; here its last state corrects the
+decayed sum of the item embeddings, and is trained apart from them and from the ranker (`models.scorers.refined`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from numba import njit
 from torch import nn
 
 from models.config import Scorer as ScorerConfig
-from models.scorers.sequence import SequenceScorer
+from models.scorers.refined import RefinedScorer
 
 
 @njit(cache=True)
@@ -47,7 +47,7 @@ def last_state(inputs, recurrent, bias):  # type: ignore[no-untyped-def]
     return state
 
 
-class GRU(SequenceScorer):
+class GRU(RefinedScorer):
     """Scores by the features and by a GRU's reading of the history.
 
     Parameters
@@ -64,21 +64,21 @@ class GRU(SequenceScorer):
         self.out = nn.Linear(dim, dim)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
-        self._prepare_encoder()
 
     def refine(self, embedded: torch.Tensor) -> torch.Tensor:
         """The last state, through a layer that starts at zero."""
         return self.out(self.gru(embedded.flip(1))[0][:, -1])
 
-    def _prepare_encoder(self) -> None:
-        super()._prepare_encoder()
+    def prepare(self) -> None:
+        """See `Scorer.prepare`."""
+        super().prepare()
         weights = {name: tensor.detach().numpy() for name, tensor in self.gru.named_parameters()}
         self._inputs, self._input_bias = weights["weight_ih_l0"].T.copy(), weights["bias_ih_l0"].copy()
         self._recurrent, self._bias = weights["weight_hh_l0"].T.copy(), weights["bias_hh_l0"].copy()
         self._out, self._out_bias = self.out.weight.detach().numpy().T.copy(), self.out.bias.detach().numpy().copy()
 
     def refine_one(self, embedded: np.ndarray) -> np.ndarray:
-        """`refine` of one history, see `SequenceScorer.refine_one`."""
+        """`refine` of one history, see `RefinedScorer.refine_one`."""
         steps = np.zeros((self.history, embedded.shape[1]), np.float32)
         steps[self.history - len(embedded) :] = embedded[::-1]
         state = last_state(steps @ self._inputs + self._input_bias, self._recurrent, self._bias)

@@ -12,7 +12,6 @@ matters is how a candidate differs from the others), twice as many inputs as col
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -90,7 +89,6 @@ class MLP(Scorer):
             self.rank.bias.zero_()
             self.probability.weight.zero_()
             self.probability.bias.fill_(_PRIOR_LOGIT)
-        self._prepare()
 
     def forward(self, lists: Lists) -> tuple[torch.Tensor, torch.Tensor]:
         """Score lists of candidates, see `Scorer.forward`."""
@@ -101,13 +99,8 @@ class MLP(Scorer):
         rank = self.rank(body).squeeze(-1) + centred @ self.skip
         return rank, self.probability(body.detach()).squeeze(-1) + self.slope * rank.detach()
 
-    def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Take over published weights, see `Scorer.load`."""
-        super().load(tensors)
-        self._prepare()
-
-    def _prepare(self) -> None:
-        """Lay the weights out for `score`: on lists this short the calls of modules cost more than the arithmetic."""
+    def prepare(self) -> None:
+        """See `Scorer.prepare`: on lists this short the calls of modules cost more than the arithmetic."""
         linear = [layer for layer in self.body if isinstance(layer, nn.Linear)]
         self._layers = [(layer.weight.detach().t(), layer.bias.detach()) for layer in linear]
         self._both_heads = torch.cat((self.rank.weight, self.probability.weight)).detach().t()

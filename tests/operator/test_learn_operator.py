@@ -24,7 +24,7 @@ PUBLISH_INTERVAL_MS = 200
 SHARD, OTHER_SHARD = 11, 12
 CONFIG = Configuration(
     item_cf=ItemCF(neighbours=8, snapshot_every=SNAPSHOT_EVERY, publish_interval_ms=PUBLISH_INTERVAL_MS),
-    scorer=Scorer(hidden=(8,), candidates=10),
+    scorer=Scorer(name="mlp", hidden=(8,), candidates=10),
     learner=Learner(batch_examples=4, snapshot_every=10, publish_every_steps=2, replay_batches=1),
 )
 

@@ -13,7 +13,7 @@ from models.features import FEATURES, WIDTH
 from models.learner import Learner
 from models.versions import decode_tensors, decode_version
 
-SCORER = Scorer(hidden=(8,), candidates=16)
+SCORER = Scorer(name="mlp", hidden=(8,), candidates=16)
 CONFIG = LearnerConfig(batch_examples=8, replay_batches=2, publish_every_steps=2, learning_rate=0.01)
 # of 8 examples, each behind its length
 BATCH_BYTES = 8 * (4 + example_bytes(width=WIDTH, candidates=16, history=0))
@@ -168,11 +168,11 @@ def test_every_life_of_a_learner_publishes_newer_versions_than_the_one_before():
 @pytest.mark.parametrize("restored", [True, False], ids=["from its snapshot", "from nothing"])
 def test_a_life_that_starts_later_publishes_newer_versions(restored):
     stream = examples(64)
-    first = Learner(LearnerConfig(), Scorer(), epoch=1_000)
+    first = Learner(LearnerConfig(), Scorer(name="mlp"), epoch=1_000)
     for raw in stream:
         first.learn_one(raw)
     old = decode_version(first.take_updates()[0][1])[0]
-    second = Learner(LearnerConfig(), Scorer(), epoch=1_005)
+    second = Learner(LearnerConfig(), Scorer(name="mlp"), epoch=1_005)
     if restored:
         second.load_snapshot(first.take_snapshot())
     for raw in stream:
@@ -218,7 +218,7 @@ def test_the_replay_ring_may_change_its_size_at_a_restore(before, after):
 def test_a_snapshot_of_another_network_is_refused():
     saved = learner(stream=examples(16)).take_snapshot()
     with pytest.raises(ValueError, match="does not fit the configured one"):
-        Learner(CONFIG, Scorer(hidden=(9,), candidates=16)).load_snapshot(saved)
+        Learner(CONFIG, Scorer(name="mlp", hidden=(9,), candidates=16)).load_snapshot(saved)
 
 
 def test_an_empty_snapshot_is_a_fresh_learner():

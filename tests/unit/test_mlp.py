@@ -8,8 +8,8 @@ import torch
 
 from models.config import Scorer
 from models.features import FEATURES, WIDTH
+from models.scorers import make_scorer
 from models.scorers.base import Lists
-from models.scorers.mlp import MLP
 
 CF = list(FEATURES).index("cf")
 
@@ -21,7 +21,7 @@ def features(n=12, seed=1):
 def trained(seed=2):
     """A network none of whose weights is at its starting value."""
     draw = torch.Generator().manual_seed(seed)
-    scorer = MLP(Scorer(hidden=(16, 8)))
+    scorer = make_scorer(Scorer(name="mlp", hidden=(16, 8)))
     tensors = {name: 0.3 * torch.randn(tensor.shape, generator=draw) for name, tensor in scorer.state_dict().items()}
     tensors["inverse_deviation"] = tensors["inverse_deviation"].abs() + 0.5
     scorer.load(tensors)
@@ -30,7 +30,7 @@ def trained(seed=2):
 
 def test_an_untrained_network_ranks_by_the_cf_score_alone():
     matrix = features(30)
-    rank, probability = MLP(Scorer(hidden=(16, 8))).score(matrix)
+    rank, probability = make_scorer(Scorer(name="mlp", hidden=(16, 8))).score(matrix)
     assert np.argsort(-rank).tolist() == np.argsort(-matrix[:, CF].astype(np.float32)).tolist()
     assert probability == pytest.approx(np.full(30, 1 / (1 + np.exp(4.6))), rel=1e-4)
 
@@ -53,7 +53,7 @@ def test_scoring_does_not_touch_the_frozen_matrix():
 
 
 def test_served_scores_change_only_when_weights_are_loaded():
-    scorer, matrix = MLP(Scorer(hidden=(16, 8))), features()
+    scorer, matrix = make_scorer(Scorer(name="mlp", hidden=(16, 8))), features()
     before = scorer.score(matrix)[0]
     other = trained()
     scorer.load(other.state_dict())
@@ -77,4 +77,4 @@ def test_one_candidate_alone_is_scored():
 
 def test_weights_of_another_shape_are_refused():
     with pytest.raises(RuntimeError, match="size mismatch"):
-        MLP(Scorer(hidden=(8, 8))).load(MLP(Scorer(hidden=(16, 8))).state_dict())
+        make_scorer(Scorer(name="mlp", hidden=(8, 8))).load(make_scorer(Scorer(name="mlp", hidden=(16, 8))).state_dict())

@@ -18,7 +18,7 @@ from models.pipeline import LocalPipeline
 from tests.synthetic import events
 
 SMALL = {
-    "scorer": {"hidden": [8], "embedding_rows": 64, "embedding_dim": 8, "history": 5},
+    "scorer": {"name": "mlp", "hidden": [8], "embedding_rows": 64, "embedding_dim": 8, "history": 5},
     "learner": {"batch_examples": 8, "publish_every_steps": 2},
 }
 STREAM = events(300, users=12, items=50)
@@ -103,7 +103,7 @@ def test_settings_of_an_encoder_matter_where_there_is_one(mlp):
 def test_other_features_are_named(mlp, monkeypatch):
     monkeypatch.setattr("models.model_file.FEATURES", {"cf": "", "smell": ""})
     with pytest.raises(ValueError, match=r"m: it was trained on other features .*smell"):
-        decode_model(mlp, "m").require_fit(ScorerConfig(hidden=(8,)))
+        decode_model(mlp, "m").require_fit(ScorerConfig(name="mlp", hidden=(8,)))
 
 
 def test_a_damaged_file_is_refused(mlp):

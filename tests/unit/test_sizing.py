@@ -68,15 +68,17 @@ def test_a_model_takes_the_memory_of_the_formulas(items, neighbours):
     assert served == pytest.approx(serve_bytes(CONFIG, items=items, neighbours=neighbours, users=1), rel=0.25)
 
 
-def test_the_state_of_a_user_with_a_full_profile_has_the_bytes_of_the_formula():
-    config = parse_configuration({"profile": {"items": 20, "seen_items": 40, "dedup_events": 16}, "slate": {"k": 5}}, "t")
+@pytest.mark.parametrize(("name", "columns", "history"), [("mlp", 0, 0), ("fism", 2, 20), ("gru", 4, 20)])
+def test_the_state_of_a_user_with_a_full_profile_has_the_bytes_of_the_formula(name, columns, history):
+    profile = {"items": 20, "seen_items": 40, "dedup_events": 16}
+    config = parse_configuration({"profile": profile, "slate": {"k": 5}, "scorer": {"name": name}}, "t")
     pipeline = LocalPipeline(config, publish_every=1)
     for event in events(300, users=3, items=200):
         pipeline.learn(event)
         pipeline.recommend(event)
     for user in pipeline.users.values():
         n = config.scorer.candidates
-        pending = encode_pending(np.zeros((n, WIDTH), np.float16), np.zeros(n, np.int64))
+        pending = encode_pending(np.zeros((n, WIDTH + columns), np.float16), np.zeros(n, np.int64), np.zeros(history, np.int64))
         size = len(encode_user_state(user.state)) + len(user.seen.encode()) + len(pending)
         assert size == user_bytes(config, seen=100)
         assert len(user.pending) <= len(pending)
