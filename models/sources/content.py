@@ -66,11 +66,12 @@ def add_content(  # type: ignore[no-untyped-def]
             continue
         for place in range(min(bucket_sizes[bucket], BUCKET)):
             x = buckets[bucket, place]
-            now = touch(x, sums, touched, found, marks, available)
-            if now >= 0:
-                found = now
-                likeness = max(0.0, signature_cosine(signature, signatures[x]))
-                sums[x, CONTENT] = label_cosine(x, labels, vector, norm) + likeness
+            if marks[1 + x] != marks[0]:
+                if not touch(x, sums, touched, found, marks, available):
+                    continue
+                found += 1
+            likeness = max(0.0, signature_cosine(signature, signatures[x]))
+            sums[x, CONTENT] = label_cosine(x, labels, vector, norm) + likeness
     return found
 
 

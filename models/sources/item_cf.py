@@ -27,6 +27,7 @@ from models.board import (
     LIKED,
     POINTERS,
     SITTING,
+    SUMS,
     Board,
     touch,
 )
@@ -107,58 +108,54 @@ def gather(  # type: ignore[no-untyped-def]
     -------
     int, how many entries of `touched` are valid now
     """
-    already = found
-    zero = np.float32(0.0)
+    already, serial = found, marks[0]
     reverse = np.float32(reverse_weight)
+    nothing = np.float32(0.0)
+    # What each weight of a neighbour adds to the columns. A whole row is added at once, zeros too: with vector instructions
+    # that takes a third of the time of the thirteen sums one by one.
+    of_forward, of_backward = np.zeros(SUMS, np.float32), np.zeros(SUMS, np.float32)
+    of_fast_forward, of_fast_backward = np.zeros(SUMS, np.float32), np.zeros(SUMS, np.float32)
+    of_sitting = np.zeros(SUMS, np.float32)
     plain, long, short = 1.0, 1.0, 1.0
     for d in range(len(profile)):
         j = profile[d]
         norm_j = 1.0 / np.sqrt(counts[j] + shrinkage)
         at_step = np.float32(steps[d] * norm_j)
-        at_plain = np.float32(plain * norm_j)
-        at_long = np.float32(long * norm_j)
-        at_short = np.float32(short * norm_j)
-        at_liked = np.float32(steps[d] * norm_j * liked[d])
-        at_last = np.float32(norm_j) if d == 0 else zero
-        pointer = np.float32(1.0) if d < _POINTING_ITEMS else zero
+        of_forward[CF] = at_step
+        of_forward[CF_PLAIN] = plain * norm_j
+        of_forward[CF_LONG] = long * norm_j
+        of_forward[CF_SHORT] = short * norm_j
+        of_forward[LIKED] = steps[d] * norm_j * liked[d]
+        of_forward[CF_FORWARD] = plain * norm_j
+        of_forward[FORWARD_LAST] = norm_j if d == 0 else 0.0
+        for column in (CF, CF_PLAIN, CF_LONG, CF_SHORT, LIKED):
+            of_backward[column] = reverse * of_forward[column]
+        of_backward[BACKWARD_LAST] = reverse * of_forward[FORWARD_LAST]
+        of_fast_forward[FAST_FORWARD] = short * norm_j
+        of_fast_backward[FAST_BACKWARD] = short * norm_j
+        of_sitting[SITTING] = plain * norm_j
+        pointer = np.float32(1.0 if d < _POINTING_ITEMS else 0.0)
         for s in range(lists[j, 0], lists[j, 0] + lists[j, 1]):
             x = neighbour[s]
-            now = touch(x, sums, touched, found, marks, available)
-            if now < 0:
-                continue
-            found = now
-            # All loads before all stores, and all of it in float32: only so does the compiler use vector instructions.
+            if marks[1 + x] != serial:
+                if not touch(x, sums, touched, found, marks, available):
+                    continue
+                found += 1
             backward, fast_backward, sitting_backward = weights[s, 0], weights[s, 1], weights[s, 2]
             forward, fast_forward, sitting_forward = weights[s, 3], weights[s, 4], weights[s, 5]
-            backward *= reverse
-            both = forward + backward
-            total = sums[x]
-            cf = total[CF] + at_step * both
-            cf_plain = total[CF_PLAIN] + at_plain * both
-            cf_long = total[CF_LONG] + at_long * both
-            cf_short = total[CF_SHORT] + at_short * both
-            cf_forward = total[CF_FORWARD] + at_plain * forward
-            fast_forward = total[FAST_FORWARD] + at_short * fast_forward
-            fast_backward = total[FAST_BACKWARD] + at_short * fast_backward
-            forward_last = total[FORWARD_LAST] + at_last * forward
-            backward_last = total[BACKWARD_LAST] + at_last * backward
-            sitting = total[SITTING] + at_plain * (sitting_forward + reverse * sitting_backward)
-            best = max(total[BEST], at_step * both)
-            pointers = total[POINTERS] + (pointer if both > zero else zero)
-            liked_part = total[LIKED] + at_liked * both
-            total[CF] = cf
-            total[CF_PLAIN] = cf_plain
-            total[CF_LONG] = cf_long
-            total[CF_SHORT] = cf_short
-            total[CF_FORWARD] = cf_forward
-            total[FAST_FORWARD] = fast_forward
-            total[FAST_BACKWARD] = fast_backward
-            total[FORWARD_LAST] = forward_last
-            total[BACKWARD_LAST] = backward_last
-            total[SITTING] = sitting
-            total[BEST] = best
-            total[POINTERS] = pointers
-            total[LIKED] = liked_part
+            both = forward + reverse * backward
+            sitting = sitting_forward + reverse * sitting_backward
+            best = max(sums[x, BEST], at_step * both)
+            for c in range(SUMS):
+                sums[x, c] += (
+                    of_forward[c] * forward
+                    + of_backward[c] * backward
+                    + of_fast_forward[c] * fast_forward
+                    + of_fast_backward[c] * fast_backward
+                    + of_sitting[c] * sitting
+                )
+            sums[x, BEST] = best
+            sums[x, POINTERS] += pointer if both > nothing else nothing
         plain *= decay
         long *= LONG_DECAY
         short *= SHORT_DECAY

@@ -178,16 +178,18 @@ def add_user_cf(  # type: ignore[no-untyped-def]
     for v in range(len(members)):
         squares += similarities[v] * similarities[v]
     scale = 1.0 / np.sqrt(squares)
+    serial = marks[0]
     for v in range(len(members)):
         a = similarities[v] * scale
         for e in range(members[v] * width, members[v] * width + lengths[members[v]]):
             x = item[e]
-            now = touch(x, sums, touched, found, marks, available)
-            if now >= 0:
-                found = now
-                part = a * rating[e]
-                sums[x, USER_CF] += part
-                sums[x, USER_CF_NEAR] += part * _NEAR[_FARTHEST + e - members[v] * width - anchors[v]]
+            if marks[1 + x] != serial:
+                if not touch(x, sums, touched, found, marks, available):
+                    continue
+                found += 1
+            part = a * rating[e]
+            sums[x, USER_CF] += part
+            sums[x, USER_CF_NEAR] += part * _NEAR[_FARTHEST + e - members[v] * width - anchors[v]]
     return found
 
 
