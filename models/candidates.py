@@ -12,6 +12,7 @@ from models.board import CF, CONTENT, USER_CF, Board
 from models.config import Configuration, Sources
 from models.features import candidate_features, columns_of
 from models.profile import SeenItems, UserState
+from models.reasons import reasons_of_sources
 from models.replica import Replica, lookup
 from models.sources import Source, Visit
 from models.sources.content import Content
@@ -20,6 +21,7 @@ from models.sources.new_items import NewItems
 from models.sources.popularity import Popularity
 from models.sources.trending import Trending
 from models.sources.user_cf import UserCF
+from models.topics import Reason
 
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 # Sources that score their items, and where: such an item comes from all of them that do.
@@ -81,7 +83,7 @@ class Candidates:
     items : int32[n], dense indices, the best by CF score first
     features : float16[n, WIDTH], the frozen matrix
     sums : float32[n, SUMS], what the sources know of each (`models.board`)
-    origins : uint8[n], bits of the sources that brought each, `CandidateGenerator.source_names` names them
+    origins : uint8[n], bits of the sources that brought each, see `CandidateGenerator.told_of`
     profile : int32[m], dense indices of the user's last items, the latest first
     steps : float64[m], how much each of them counts in the CF score
     """
@@ -126,7 +128,7 @@ class CandidateGenerator:
         self._filler: Source = Popularity(replica, bit=32)
         everyone: tuple[Source, ...] = (*self._sources, self._filler)
         self._names = {1 << place: source.name for place, source in enumerate(everyone)}
-        self._source_names: dict[int, list[str]] = {}
+        self._by_origins: dict[int, tuple[list[str], list[Reason]]] = {}
         self.weigh(configuration.sources)
 
     def weigh(self, weights: Sources) -> None:
@@ -143,12 +145,13 @@ class CandidateGenerator:
             np.array([bit for _, _, bit in scoring], np.uint8),
         )
 
-    def source_names(self, origins: int) -> list[str]:
-        """Names of the sources of one candidate, the same list for the same sources."""
-        names = self._source_names.get(origins)
-        if names is None:
-            names = self._source_names[origins] = [name for bit, name in self._names.items() if origins & bit]
-        return names
+    def told_of(self, origins: int) -> tuple[list[str], list[Reason]]:
+        """Names of the sources of one candidate and the reasons that they are, the same lists for the same sources."""
+        told = self._by_origins.get(origins)
+        if told is None:
+            names = [name for bit, name in self._names.items() if origins & bit]
+            told = self._by_origins[origins] = (names, reasons_of_sources(names))
+        return told
 
     def generate(
         self,

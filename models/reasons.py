@@ -43,9 +43,11 @@ def item_cf_reasons(parts: np.ndarray, item_ids: Sequence[str], *, most: int) ->
     return reasons
 
 
-def other_reasons(sources: list[str], user_cf_score: float) -> list[Reason]:
-    """One reason for each source of an item that names none of the user's own items; user CF's carries its score."""
-    reasons = [_BY_SOURCE[name] for name in sources if name in _BY_SOURCE]
-    if USER_CF in sources:
-        reasons.insert(0, Reason(kind=USER_CF, contribution=user_cf_score))
-    return reasons
+def reasons_of_sources(sources: list[str]) -> list[Reason]:
+    """One reason for each source that names none of the user's own items; user CF's is another for each item."""
+    return [_BY_SOURCE[name] for name in sources if name in _BY_SOURCE]
+
+
+def user_cf_reason(score: float) -> Reason:
+    """That similar users have it."""
+    return Reason(kind=USER_CF, contribution=score)

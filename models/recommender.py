@@ -27,7 +27,8 @@ from models.model_file import ModelFile
 from models.panel import encode_member, panel_key
 from models.policies.epsilon_greedy import EpsilonGreedy, Slot
 from models.profile import SeenItems, UserState
-from models.reasons import item_cf_reasons, other_reasons
+from models.reasons import USER_CF as USER_CF_SOURCE
+from models.reasons import item_cf_reasons, user_cf_reason
 from models.replica import Replica
 from models.scorers import make_scorer
 from models.scorers.base import NO_ITEMS
@@ -338,11 +339,15 @@ class Recommender:
         replica = self.replica
         row_of = {item: row for row, item in enumerate(candidates.items.tolist())}
         rows = [row_of[slot.item] for slot in slots]
-        names = [self._generator.source_names(bits) for bits in candidates.origins[rows].tolist()]
-        user_cf_scores = candidates.sums[rows, USER_CF].tolist()
+        told = [self._generator.told_of(bits) for bits in candidates.origins[rows].tolist()]
+        sums = candidates.sums[rows].tolist()
         owners = [replica.item_ids[index] for index in candidates.profile.tolist()]
         parts = self._generator.contributions(candidates, candidates.items[rows])
         reasons = item_cf_reasons(parts, owners, most=self._config.slate.reasons)
+        for of_item, (names, others), known in zip(reasons, told, sums, strict=True):
+            if USER_CF_SOURCE in names:
+                of_item.append(user_cf_reason(known[USER_CF]))
+            of_item.extend(others)
         cf_scores = parts.sum(1).tolist()
         chances = [None] * len(rows) if probabilities is None else probabilities[rows].tolist()
         return [
@@ -352,8 +357,8 @@ class Recommender:
                 score=score,
                 cf_score=cf_scores[place],
                 probability=chances[place],
-                sources=names[place],
-                reasons=reasons[place] + other_reasons(names[place], user_cf_scores[place]),
+                sources=told[place][0],
+                reasons=reasons[place],
                 explored=slot.explored,
                 propensity=slot.propensity,
                 title=replica.titles[slot.item],
