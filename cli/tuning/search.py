@@ -221,7 +221,9 @@ class Search:
             trial.scores.append(trial.walk.score(self._metric))
             handle.report(self._gain(trial), place)
             self._on_step(trial)
-            if self.first is not None and place < STEPS and handle.should_prune():
+            # asked for the base too: it is one of those that the others have to be better than
+            is_behind = handle.should_prune()
+            if is_behind and self.first is not None and place < STEPS:
                 return TrialState.PRUNED
         return TrialState.COMPLETE
 

@@ -117,6 +117,7 @@ def test_windows_count_what_was_sent_exactly_once(run: running.Configuration, st
     names = {m["metric"] for m in metrics}
     assert names >= {"hr_at_k", "ndcg_at_k", "precision_at_k", "recall_at_k", "f1_at_k", "coverage"}
     assert names >= {"avg_recommendations", "latency_p50_ms", "latency_p99_ms", "late", "duplicates", "dead_letters"}
+    assert names >= {"pr_precision", "pr_recall", "pr_auc"}
     [duplicates] = {m["value"] for m in metrics if m["metric"] == "duplicates" and m["value"]}
     assert duplicates == 1
 
