@@ -66,8 +66,12 @@ SPACE: Space = {
     "sources.trending": Range(0.0, 0.3),
     "sources.new_items": Range(0.0, 0.2),
     "scorer.candidates": WholeRange(30, 200, log=True),
+    "scorer.history": WholeRange(5, 50),
+    "scorer.embedding_dim": WholeRange(8, 56, log=True),
     "scorer.hidden": Choice(((32,), (64,), (64, 32), (128, 64))),
     "learner.learning_rate": Range(0.0003, 0.01, log=True),
+    "learner.embedding_learning_rate": Range(0.0002, 0.005, log=True),
+    "learner.embedding_decay": Range(0.01, 1.0, log=True),
     "learner.batch_examples": WholeRange(16, 256, log=True),
     "learner.replay_batches": WholeRange(0, 6),
 }
