@@ -1,6 +1,6 @@
 """How often the 95 % intervals of off-policy evaluation hold the true value, on a small bandit whose truth is known.
 
-    python -m benchmarks.ope_coverage [--runs 2000] [--rounds 1000]
+    OMP_NUM_THREADS=1 python -m benchmarks.ope_coverage [--runs 2000] [--rounds 1000]
 
 Every run draws an environment: 50 contexts, each alike likely, of 4 normal numbers; 8 actions; 2 positions; rewards of 0 or 1
 with log-odds that are bilinear in context and action, which the linear reward model cannot hit. The logging policy is a
@@ -11,12 +11,9 @@ the two policies are apart.
 from __future__ import annotations
 
 import argparse
-import os
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from rich.console import Console

@@ -58,7 +58,10 @@ def ope(
     if json is not None:
         said = {"log": source.title, "policy": policy, "seed": seed, "own_log": own}
         report = msgspec.json.encode(said | msgspec.structs.asdict(evaluation))
-        json.write_bytes(msgspec.json.format(report, indent=2) + b"\n")
+        try:
+            json.write_bytes(msgspec.json.format(report, indent=2) + b"\n")
+        except OSError as error:
+            raise UserError(f"--json {json}: cannot be written: {error.strerror}") from None
 
 
 def _source(log: Path | None, obd: str | None) -> BanditLog:
@@ -121,8 +124,8 @@ def _print(evaluation: Evaluation, policy: str, title: str, own: Intervals | Non
     console.print(table)
     overlap = evaluation.overlap
     console.print(
-        f"The weights are worth {overlap.effective_rounds:,.0f} of {evaluation.rounds:,} rounds, the rewards "
-        f"{overlap.effective_rewards:,.0f} rewarded ones; the largest weight is {overlap.largest_weight:,.1f}, the top 1 % have "
+        f"The weights are worth {overlap.effective_rounds:,.0f} of {evaluation.rounds:,} rounds, about "
+        f"{overlap.effective_rewards:,.0f} of them rewarded; the largest weight is {overlap.largest_weight:,.1f}, the top 1 % have "
         f"{overlap.top_share:.0%} of their sum, their mean is {overlap.mean_weight:.3f} ± {overlap.mean_weight_error:.3f}.",
         soft_wrap=True,
     )

@@ -46,10 +46,10 @@ class Overlap(Struct, frozen=True, kw_only=True):
         """Why the overlap is too small to believe an estimate, one reason a rule; empty where it is not."""
         found = []
         if self.effective_rounds < FEWEST_EFFECTIVE_ROUNDS:
-            found.append(f"the weights are worth {self.effective_rounds:.0f} rounds, fewer than {FEWEST_EFFECTIVE_ROUNDS}")
+            found.append(f"the weights are worth {self.effective_rounds:.1f} rounds, fewer than {FEWEST_EFFECTIVE_ROUNDS}")
         if self.effective_rewards < FEWEST_EFFECTIVE_REWARDS:
             found.append(
-                f"the rewards are worth {self.effective_rewards:.1f} rewarded rounds, fewer than {FEWEST_EFFECTIVE_REWARDS}"
+                f"about {self.effective_rewards:.1f} rewarded rounds are behind it, fewer than {FEWEST_EFFECTIVE_REWARDS}"
             )
         if self.largest_share > LARGEST_SHARE:
             found.append(f"one round has {self.largest_share:.0%} of the weight, more than {LARGEST_SHARE:.0%}")

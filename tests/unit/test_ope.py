@@ -10,7 +10,7 @@ from benchmarks.ope_coverage import SHARPNESS, evaluations, run_of
 from models.ope import reward_model
 from models.ope.estimators import Terms, dr, ips, snips, switch_dr
 from models.ope.evaluation import evaluate
-from models.ope.intervals import intervals_of, student_quantile
+from models.ope.intervals import _Sums, intervals_of, student_quantile
 from models.ope.overlap import overlap_of
 from models.ope.policies import Target, best_constant, epsilon_greedy, logged, uniform
 from models.ope.reward_model import cross_fitted
@@ -88,6 +88,15 @@ def test_the_same_seed_gives_the_same_figures():
     rounds = tossed(100)
     first, again, other = (evaluate(rounds, uniform(rounds), np.random.default_rng(seed), tau=10) for seed in (1, 1, 2))
     assert first == again != other
+
+
+def test_a_resample_has_the_ratio_and_the_error_of_its_terms_written_out():
+    rng = np.random.default_rng(4)
+    terms, times = snips(rng.exponential(size=50), rng.normal(2.0, 1.0, 50)), rng.multinomial(50, np.full(50, 1 / 50))
+    distance, error = _Sums.of(terms, terms.value).distance_and_error(times.astype(float))
+    written = Terms(np.repeat(terms.numerator, times), np.repeat(terms.denominator, times))
+    assert terms.value + distance == pytest.approx(written.value)
+    assert error == pytest.approx(intervals_of(written, rng, resamples=1).standard_error)
 
 
 @pytest.mark.parametrize("degrees", [2.0, 2.5, 4.0, 17.3, 1e6])
@@ -184,8 +193,8 @@ def test_weights_are_described():
 @pytest.mark.parametrize(
     ("weight", "reward", "doubt"),
     [
-        (np.ones(99), np.ones(99), "worth 99 rounds, fewer than 100"),
-        (np.ones(1_000), np.r_[np.ones(9), np.zeros(991)], "worth 9.0 rewarded rounds, fewer than 10"),
+        (np.ones(99), np.ones(99), "worth 99.0 rounds, fewer than 100"),
+        (np.ones(1_000), np.r_[np.ones(9), np.zeros(991)], "about 9.0 rewarded rounds are behind it, fewer than 10"),
         (np.r_[np.ones(499), 50.0] * 500 / 549, np.ones(500), "one round has 9% of the weight, more than 5%"),
         (np.tile([0.8, 1.0], 500), np.ones(1_000), "the weights average 0.90 instead of 1"),
         (np.tile([1.0, 1.2], 500), np.ones(1_000), "the weights average 1.10 instead of 1"),

@@ -163,6 +163,10 @@ def test_a_log_is_read_as_its_columns_say(written):
     assert log.targets["column"]().taken.tolist() == [0.5, 0.8, 0.0, 0.0]
 
 
+def test_actions_that_are_numbers_are_in_their_order(written):
+    assert read_log(written("action,reward,propensity\n10,1,0.5\n2,1,0.5\nx,1,0.5\n")).actions == ("2", "10", "x")
+
+
 def test_csv_and_parquet_say_the_same(written, tmp_path):
     csv = written(LOG)
     parquet = tmp_path / "log.parquet"
@@ -170,7 +174,7 @@ def test_csv_and_parquet_say_the_same(written, tmp_path):
     one, other = (run("--log", path, "--policy", "column").output.partition(":")[2] for path in (csv, parquet))
     assert one == other
     assert "IPS" in one
-    assert "The overlap is too small to believe this: the weights are worth 2 rounds" in one.replace("\n", " ")
+    assert "The overlap is too small to believe this: the weights are worth 1.8 rounds" in one.replace("\n", " ")
 
 
 def test_one_column_of_probabilities_is_enough_for_ips_and_snips(written):
