@@ -116,8 +116,13 @@ class EventSender:
             raise UserError(f"Kafka at {self._servers} did not take a record: {self._failure}")
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is left, give up what no broker takes, and disconnect.
+
+        A producer that stays open prints a log of its own when the brokers stop.
+        """
         self._producer.flush(_TIMEOUT_S)
+        self._producer.purge()
+        self._producer.close()
 
 
 class TopicReader:

@@ -32,7 +32,7 @@ class Fact(Struct, frozen=True, gc=False):
     slates : 1 when the event was answered
     recommended : length of the new slate
     items : ids of the new slate's items, separated by U+001F
-    known_items : items that the model knew then
+    known_items : items that could be shown then
     latency_ms : from the producer's clock to the answer, `NO_LATENCY` where it did not say
     """
 

@@ -265,7 +265,7 @@ class Replica:
     impressions : int32[items]
         How often this replica's recommender showed the item since it was filled; it is in no checkpoint.
     known_items : int
-        Number of items with at least one event.
+        Number of items that may be shown: with an event or in the catalogue, and not withdrawn.
     """
 
     STATS = ("count", "events", "pop_fast", "pop_slow", "first_seen_ms", "last_seen_ms", "value_sum", "value_count")
@@ -374,6 +374,7 @@ class Replica:
     def _name(self, index: int, item_id: str) -> None:
         """An item is a candidate once its id is known: of the neighbours in a row only the hashes are."""
         self.item_ids[index] = item_id
+        self.known_items += int(not self.available[index])
         self.available[index] = True
 
     def apply_row(self, raw: bytes) -> None:
@@ -394,7 +395,6 @@ class Replica:
         if not self.item_ids[index]:
             self._name(index, raw[start:ids_at].decode("utf-8", "surrogatepass"))
         stats = self.stats[index]
-        self.known_items += int(stats[1] == 0)
         stats[0] = head["count"] / SCALE
         for column, name in enumerate(self.STATS[1:], start=1):
             stats[column] = head[name]
@@ -479,6 +479,7 @@ class Replica:
         index = self._index_for(hash64(item_id))
         self._name(index, item_id)
         self.available[index] = False
+        self.known_items -= 1
         self._pools_at = -1
 
     def pools(self) -> Pools:

@@ -26,7 +26,7 @@ class PrequentialReport(Struct, frozen=True, kw_only=True):
     precision_at_k : hits / items shown
     recall_at_k : hits / evaluated events, as each has one relevant item; so it equals hr_at_k
     f1_at_k : of these two
-    coverage : distinct items in evaluated slates / distinct items in the stream so far
+    coverage : distinct items in evaluated slates / distinct items in the stream so far or in these slates
     avg_recommendations : items shown / evaluated events
     """
 
@@ -137,7 +137,7 @@ class PrequentialEvaluator:
             precision_at_k=hits_a_shown,
             recall_at_k=hit_rate,
             f1_at_k=f1(hits_a_shown, hit_rate),
-            coverage=len(self._recommended_items) / (len(self._stream_items) or 1),
+            coverage=len(self._recommended_items) / (len(self._stream_items | self._recommended_items) or 1),
             avg_recommendations=self._shown / evaluated,
         )
 

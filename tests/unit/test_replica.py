@@ -239,7 +239,7 @@ def test_a_catalogue_entry_is_kept_with_what_was_learned():
     assert int(replica.categories[one]) == 1 << hash64("a") % 64 | 1 << hash64("b") % 64
     assert (replica.item_ids[three], replica.titles[three], int(replica.categories[three])) == ("i3", None, 0)
     assert np.isnan(replica.year[three])
-    assert replica.known_items == 1
+    assert replica.known_items == 2
 
 
 def test_a_row_of_another_version_is_refused():
@@ -249,3 +249,19 @@ def test_a_row_of_another_version_is_refused():
     for broken in (b"\x02" + raw[1:], raw[:1] + b"w" + raw[2:]):
         with pytest.raises(ValueError, match="row record of version"):
             new_replica().apply_row(broken)
+
+
+def test_what_may_be_shown_is_counted_once_whether_from_events_or_from_the_catalogue():
+    table, replica = CooccurrenceTable(ItemCF(), Popularity()), new_replica()
+    table.learn_one(pair(1, [2]))
+    table.learn_one(pair(2, [1]))
+    publish(table, replica)
+    assert replica.known_items == 2
+    for item_id in ("i2", "i3", "i3"):
+        replica.apply_catalogue_item(item_id, CatalogueItem())
+    assert replica.known_items == 3
+    for _ in range(2):
+        replica.withdraw("i3")
+        assert replica.known_items == 2
+    publish(table, replica)
+    assert replica.known_items == 2
