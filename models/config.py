@@ -189,6 +189,7 @@ class Learner(Section, frozen=True, kw_only=True):
     replay_batches: NonNegativeInt = 2
     replay_bytes: PositiveInt = 33_554_432
     sample_rate: UnitFloat = 1.0
+    miss_rate: UnitFloat = 0.125
     publish_every_steps: PositiveInt = 4
     snapshot_every: PositiveInt = 256
     seed: int = 7

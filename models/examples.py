@@ -1,10 +1,10 @@
-"""Training examples: the frozen candidates of a slate, and which of them came next.
+"""Training examples: the frozen candidates of a slate, and which of them came next, if any.
 
 Layout, version 2 (little endian): ``version u8 | width u8 | history u8 | candidates u16 | label u16 | matrix
 f16[candidates, width] | items i64[candidates] | history i64[history]``. The matrix is what the scorer saw, items and
 history are hashes, the latest of the history first. The same bytes without a label (``NO_LABEL``) are the pending
-example in the user's state: the next event of that user turns them into an example when its item is among the
-candidates. An example without a history is of a scorer that knows no items: their hashes stay behind.
+example in the user's state: the next event of that user turns them into an example. Its label stays ``NO_LABEL`` when the
+event's item is not among the candidates. An example without a history is of a scorer that knows no items: their hashes stay behind.
 
 Layout, version 1: ``version u8 | width u8 | candidates u16 | label u16 | matrix``, and in a pending example the items
 behind it. It is still read, as one without a history.
@@ -33,7 +33,7 @@ class Example:
     Parameters
     ----------
     features : float16[candidates, width], the frozen matrix as it was scored
-    label : position of the item that came next
+    label : position of the item that came next, -1 where it was none of them
     items : int64[candidates], hashes of the candidates; none where the scorer knows no items
     history : int64[m], hashes of the user's items before, the latest first; none likewise
     """
@@ -102,7 +102,21 @@ def label_pending(pending: bytes, item: int) -> bytes | None:
     found = np.flatnonzero(np.frombuffer(pending, "<i8", shape.candidates, shape.matrix_end) == item)
     if len(found) == 0:
         return None
-    label = int(found[0])
+    return _labelled(pending, shape, int(found[0]))
+
+
+def missed(pending: bytes) -> bytes:
+    """The example that an event makes of pending candidates without its item.
+
+    Raises
+    ------
+    ValueError
+        When the bytes are of another version.
+    """
+    return _labelled(pending, _Shape.of(pending), NO_LABEL)
+
+
+def _labelled(pending: bytes, shape: _Shape, label: int) -> bytes:
     if shape.version == 1:
         head = _HEAD_1.pack(1, shape.width, shape.candidates, label)
         return head + pending[shape.matrix_at : shape.matrix_end]
@@ -116,15 +130,16 @@ def decode_example(raw: bytes) -> Example:
     Raises
     ------
     ValueError
-        When the bytes are of another version, or carry no label.
+        When the bytes are of another version, or their label is none of the candidates.
     """
     shape = _Shape.of(raw)
     n = shape.candidates
-    if shape.label >= n:
-        raise ValueError(f"example of version {shape.version} with label {shape.label} of {n} candidates")
+    label = -1 if shape.label == NO_LABEL else shape.label
+    if label >= n:
+        raise ValueError(f"example of version {shape.version} with label {label} of {n} candidates")
     matrix = np.frombuffer(raw, "<f2", n * shape.width, shape.matrix_at).reshape(n, shape.width)
     if shape.history == 0:
-        return Example(matrix, shape.label, _NO_ITEMS, _NO_ITEMS)
+        return Example(matrix, label, _NO_ITEMS, _NO_ITEMS)
     items = np.frombuffer(raw, "<i8", n, shape.matrix_end)
     history = np.frombuffer(raw, "<i8", shape.history, shape.matrix_end + 8 * n)
-    return Example(matrix, shape.label, items, history)
+    return Example(matrix, label, items, history)

@@ -184,14 +184,24 @@ class Learner:
 
     def _loss(self, lists: Lists, labels: torch.Tensor) -> torch.Tensor:
         rank, logit = self.network(lists)
+        hit = labels >= 0
+        parts = []
+        if self._config.loss != "listwise":
+            # a miss stands for all those that were not sampled
+            weights = torch.where(hit, 1.0, 1.0 / max(self._config.miss_rate, 1e-6))
+            parts.append(_pointwise(logit, lists, labels, weights))
+        if hit.any():
+            parts += self._ranking_loss(rank[hit], lists.where(hit), labels[hit])
+        return torch.stack(parts).sum() if parts else 0.0 * rank.sum()
+
+    def _ranking_loss(self, rank: torch.Tensor, lists: Lists, labels: torch.Tensor) -> list[torch.Tensor]:
+        """What the order of lists teaches whose next item is one of them: the ranker, and the encoder."""
         if self._config.loss == "bce":
-            loss = _pointwise(rank, lists, labels) + _pointwise(logit, lists, labels)
+            loss = _pointwise(rank, lists, labels, torch.ones_like(labels))
         else:
             loss = functional.cross_entropy(rank.masked_fill(lists.mask == 0, -1e9), labels)
-            if self._config.loss == "both":
-                loss = loss + _pointwise(logit, lists, labels)
         of_encoder = self.network.encoder_loss(lists, labels, rank.detach())
-        return loss if of_encoder is None else loss + of_encoder
+        return [loss] if of_encoder is None else [loss, of_encoder]
 
     def has_updates(self) -> bool:
         """Whether enough steps were taken since the last version."""
@@ -299,11 +309,12 @@ def _optimiser(network: Scorer, config: LearnerConfig) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, fused=True)
 
 
-def _pointwise(logit: torch.Tensor, lists: Lists, labels: torch.Tensor) -> torch.Tensor:
-    """Binary cross-entropy of every candidate by itself."""
-    targets = functional.one_hot(labels, lists.mask.shape[1]).float()
-    total = functional.binary_cross_entropy_with_logits(logit, targets, lists.mask, reduction="sum")
-    return total / lists.mask.sum()
+def _pointwise(logit: torch.Tensor, lists: Lists, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy of every candidate by itself, a weighted mean over the lists; a label of -1 is none of them."""
+    targets = (torch.arange(lists.mask.shape[1], device=labels.device) == labels.unsqueeze(1)).float()
+    shares = lists.mask * weights.unsqueeze(1)
+    total = functional.binary_cross_entropy_with_logits(logit, targets, shares, reduction="sum")
+    return total / shares.sum()
 
 
 def _pack(messages: list[bytes]) -> bytes:

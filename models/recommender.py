@@ -20,7 +20,7 @@ from models.config import Configuration
 from models.controls import control_key, decode_control
 from models.cooccurrence import PairMessage, encode_pair_message
 from models.events import Event, Refusal, Rejected
-from models.examples import encode_pending, label_pending
+from models.examples import encode_pending, label_pending, missed
 from models.identity import hash64, item_hash64, slate_id, uniform
 from models.learner import weights_key
 from models.model_file import ModelFile
@@ -266,7 +266,11 @@ class Recommender:
             return None
         if learner.sample_rate < 1 and uniform(hash64(event.event_id), learner.seed, 0) >= learner.sample_rate:
             return None
-        return label_pending(user.pending, item)
+        example = label_pending(user.pending, item)
+        if example is not None or learner.loss == "listwise":
+            return example
+        # that none of them came next says nothing of their order, but lowers the probability of each
+        return missed(user.pending) if uniform(hash64(event.event_id), learner.seed, 1) < learner.miss_rate else None
 
     def recommend(self, user: User, event: Event, stamp: Callable[[], Timings]) -> Recommendation:
         """Answer an event with a slate, and keep it in the user's state.

@@ -72,6 +72,10 @@ class Lists:
                 before[row, : len(latest)] = latest
         return cls(*(torch.from_numpy(array) for array in (features, mask, names, before)))
 
+    def where(self, chosen: torch.Tensor) -> Lists:
+        """Some of the lists, bool[lists]."""
+        return Lists(self.features[chosen], self.mask[chosen], self.items[chosen], self.history[chosen])
+
     def to(self, device: str) -> Lists:
         """The same lists on a device."""
         return Lists(self.features.to(device), self.mask.to(device), self.items.to(device), self.history.to(device))

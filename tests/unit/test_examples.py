@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.examples import decode_example, encode_pending, example_bytes, label_pending
+from models.examples import decode_example, encode_pending, example_bytes, label_pending, missed
 
 FEATURES = np.random.default_rng(1).normal(size=(5, 29)).astype(np.float16)
 ITEMS = np.array([11, -12, 13, 2**63 - 1, -(2**63)], np.int64)
@@ -43,9 +43,17 @@ def test_an_example_with_a_history_carries_it_and_the_item_hashes():
     assert example.features.tobytes() == FEATURES.tobytes()
 
 
-def test_pending_bytes_are_no_example():
-    with pytest.raises(ValueError, match="label 65535 of 5"):
-        decode_example(PENDING)
+def test_a_slate_whose_next_item_was_no_candidate_is_an_example_without_a_label():
+    example = decode_example(missed(PENDING))
+    assert example.features.tobytes() == FEATURES.tobytes()
+    assert example.label == -1
+
+
+def test_a_label_that_is_no_candidate_is_refused():
+    raw = bytearray(label_pending(PENDING, 11))
+    raw[5:7] = (5).to_bytes(2, "little")
+    with pytest.raises(ValueError, match="label 5 of 5"):
+        decode_example(bytes(raw))
 
 
 def test_bytes_of_another_version_are_refused():

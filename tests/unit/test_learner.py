@@ -8,7 +8,7 @@ import torch
 
 from models.config import Learner as LearnerConfig
 from models.config import Scorer
-from models.examples import encode_pending, example_bytes, label_pending
+from models.examples import encode_pending, example_bytes, label_pending, missed
 from models.features import FEATURES, WIDTH
 from models.learner import Learner
 from models.versions import decode_tensors, decode_version
@@ -251,6 +251,30 @@ def test_predicted_probabilities_are_reliable_in_every_bin():
     assert means[-1, 1] > 8 * means[0, 1], "the bins differ"
     assert np.abs(means[:, 0] - means[:, 1]).max() < 0.05
     assert np.abs(means[:, 0] - means[:, 1]).mean() < 0.015
+
+
+def test_slates_without_a_hit_lower_the_probability_by_their_true_number():
+    config = LearnerConfig(batch_examples=16, miss_rate=0.25)
+    draw = np.random.default_rng(5)
+    stream = []
+    for matrix, label in separable(12_000, 6):
+        # two slates of three have no hit, of those every fourth is sampled
+        if draw.random() < 1 / 3:
+            stream.append(example_of(matrix, label))
+        elif draw.random() < 0.25:
+            stream.append(missed(encode_pending(matrix, np.arange(1, len(matrix) + 1))))
+    network = learner(config, stream).network
+    network.load(network.state_dict())
+    predicted = np.concatenate([network.score(matrix)[1] for matrix, _ in separable(1_000, 7)])
+    assert predicted.mean() == pytest.approx(1 / 30, rel=0.1)
+
+
+def test_a_batch_of_misses_alone_leaves_the_ranking_as_it_is():
+    config = LearnerConfig(batch_examples=8, replay_batches=0)
+    network = learner(config, [missed(encode_pending(matrix, np.arange(1, 11))) for matrix, _ in separable(64, 8)]).network
+    before = learner(config).network.state_dict()
+    changed = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {"mean", "inverse_deviation", "slope", "probability.weight", "probability.bias"}
 
 
 @pytest.mark.parametrize("loss", ["both", "listwise", "bce"])
