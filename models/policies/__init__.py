@@ -9,6 +9,7 @@ from models.policies.linucb import LinUCB
 from models.policies.q_learning import QLearning
 from models.policies.sarsa import Sarsa
 from models.policies.softmax import Softmax
+from models.policies.state import FEATURES, STATES
 from models.policies.thompson import Thompson
 from models.policies.ucb1 import UCB1
 
@@ -17,6 +18,12 @@ _CLASSES: dict[str, type[Policy]] = {
 }
 
 
-def make_policy(settings: Settings) -> Policy:
-    """The configured policy over the configured strategies, before it has learned."""
-    return _CLASSES[settings.name](settings)
+def make_policy(settings: Settings, *, states: int = STATES, features: int = FEATURES) -> Policy:
+    """The configured policy over the configured strategies, before it has learned.
+
+    Parameters
+    ----------
+    settings : section policy of the configuration
+    states, features : of the contexts, if they are not those of `models.policies.state`
+    """
+    return _CLASSES[settings.name](settings, states=states, features=features)

@@ -18,8 +18,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import ClassVar
 
 import numpy as np
@@ -140,12 +142,12 @@ class Policy(ABC):
         -------
         index of the action, and the probability that it had
         """
-        probabilities = self.probabilities(context)
+        probabilities = self.probabilities(context).tolist()
         drawn = uniform(key, self._settings.seed, _ACTION_DRAW)
-        action = int(np.searchsorted(np.cumsum(probabilities), drawn, side="right"))
+        action = bisect_right(list(accumulate(probabilities)), drawn)
         if action == len(probabilities):  # the sum was rounded to below 1
-            action = int(np.flatnonzero(probabilities)[-1])
-        return action, float(probabilities[action])
+            action = max(place for place, probability in enumerate(probabilities) if probability > 0)
+        return action, probabilities[action]
 
     def learn(self, step: Step) -> None:
         """Take one step.
