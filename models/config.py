@@ -217,7 +217,7 @@ class Policy(Section, frozen=True, kw_only=True):
     )
     action_epsilon: UnitFloat = 0.1
     action_epsilon_min: UnitFloat = 0.02
-    action_epsilon_decay: UnitFloat = 1.0
+    action_epsilon_decay: UnitFloat = 0.999
     by_state: bool = False
     reward_max: PositiveFloat = 1.0
     ucb_width: NonNegativeFloat = 1.0

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 import models.policies
+from benchmarks.propensities import VARIANTS, p_value, some_context
 from models.config import Policy as Settings
 from models.config import PolicyName, Strategy
-from models.identity import hash64, uniform
+from models.identity import uniform
 from models.policies import make_policy
 from models.policies.base import Step
-from models.policies.state import FEATURES, STATES, Context
+from models.policies.state import STATES, Context
 from tests.contract.discovery import implementations
 
-VARIANTS = {
-    "epsilon_greedy": {"name": "epsilon_greedy"},
-    "epsilon_greedy, decaying": {"name": "epsilon_greedy", "action_epsilon": 0.9, "action_epsilon_decay": 0.99},
-    "epsilon_greedy, contextual": {"name": "epsilon_greedy", "by_state": True},
-    "ucb1": {"name": "ucb1"},
-    "ucb1, contextual": {"name": "ucb1", "by_state": True},
-    "thompson, beta": {"name": "thompson"},
-    "thompson, gaussian": {"name": "thompson", "posterior": "gaussian", "by_state": True},
-    "linucb": {"name": "linucb"},
-    "softmax": {"name": "softmax"},
-    "q_learning, tabular": {"name": "q_learning"},
-    "q_learning, linear": {"name": "q_learning", "values": "linear"},
-    "sarsa, tabular": {"name": "sarsa"},
-    "sarsa, linear": {"name": "sarsa", "values": "linear"},
-}
+CONTEXTS = [some_context(number) for number in range(8)]
 # The others learn from one step what the steps before made of it.
 ORDER_DOES_NOT_COUNT = [name for name, made in VARIANTS.items() if made["name"] not in ("q_learning", "sarsa")]
+ONE_OF_EACH = {made["name"]: variant for variant, made in reversed(VARIANTS.items())}.values()
 
 of_every_policy = pytest.mark.parametrize("variant", VARIANTS)
 
@@ -43,15 +31,6 @@ of_every_policy = pytest.mark.parametrize("variant", VARIANTS)
 def policy_of(variant, actions=4, **changes):
     strategies = {f"strategy-{number}": Strategy() for number in range(actions)}
     return make_policy(Settings(**{"strategies": strategies} | VARIANTS[variant] | changes))
-
-
-def some_context(number):
-    """A context of its own for each number, of seven states."""
-    draw = np.random.default_rng(number)
-    return Context(int(draw.integers(7)) * 10, np.concatenate(([1.0], draw.uniform(-1, 1, FEATURES - 1))))
-
-
-CONTEXTS = [some_context(number) for number in range(8)]
 
 
 def some_steps(n, seed=3, actions=4):
@@ -118,23 +97,25 @@ def test_the_only_action_is_certain_and_learns(variant):
 
 
 @of_every_policy
-def test_draws_are_as_frequent_as_the_probabilities_say_and_log_them(variant):
-    policy, draws = learned(variant), 50_000 // len(CONTEXTS)
-    for place, context in enumerate(CONTEXTS):
-        probabilities, counts = policy.probabilities(context), np.zeros(4)
-        for number in range(draws):
-            action, probability = policy.choose(context, hash64(f"{place}-{number}"))
+def test_what_is_drawn_is_what_is_logged(variant):
+    policy = learned(variant)
+    for context in CONTEXTS:
+        probabilities = policy.probabilities(context)
+        for key in range(50):
+            action, probability = policy.choose(context, key)
             assert probability == probabilities[action] > 0
-            counts[action] += 1
-        assert stats.chisquare(counts, probabilities * draws).pvalue > 0.01 / (len(VARIANTS) * len(CONTEXTS))
+
+
+@pytest.mark.parametrize("variant", ONE_OF_EACH)
+def test_what_50_000_slates_show_is_as_frequent_as_their_propensities_say(variant):
+    assert p_value(variant, slates=50_000) > 0.01 / len(ONE_OF_EACH)
 
 
 @of_every_policy
 def test_the_same_key_draws_the_same_and_another_key_or_seed_another(variant):
-    policy, again = learned(variant, action_epsilon=1.0, action_epsilon_decay=1.0), learned(variant, action_epsilon=1.0, action_epsilon_decay=1.0)
-    other = learned(variant, action_epsilon=1.0, action_epsilon_decay=1.0, seed=8)
-    context = CONTEXTS[0]
-    draws = [[made.choose(context, key)[0] for key in range(200)] for made in (policy, again, other)]
+    uniformly = {"action_epsilon": 1.0, "action_epsilon_decay": 1.0}
+    policies = [learned(variant, seed=seed, **uniformly) for seed in (7, 7, 8)]
+    draws = [[policy.choose(CONTEXTS[0], key)[0] for key in range(200)] for policy in policies]
     assert draws[0] == draws[1]
     assert sum(a != b for a, b in zip(draws[0], draws[2], strict=True)) > 100
     assert set(draws[0]) == {0, 1, 2, 3}
@@ -209,10 +190,9 @@ def test_the_order_of_the_steps_does_not_count(variant):
 @settings(max_examples=20, deadline=None)
 def test_extreme_rewards_count_as_the_largest_and_leave_probabilities_probabilities(variant, rewards, reward_max):
     policy, clipped = policy_of(variant, reward_max=reward_max), policy_of(variant, reward_max=reward_max)
-    for number, reward in enumerate(rewards):
-        steps = some_steps(30)[number]
-        for made, given in ((policy, reward), (clipped, min(reward_max, max(-reward_max, reward)))):
-            made.learn(Step(steps.context, steps.action, given, steps.next_context, steps.next_action))
+    for step, reward in zip(some_steps(len(rewards)), rewards, strict=True):
+        policy.learn(replace(step, reward=reward))
+        clipped.learn(replace(step, reward=min(reward_max, max(-reward_max, reward))))
     assert same(policy.tables(), clipped.tables())
     for context in CONTEXTS:
         require_probabilities(policy, context)

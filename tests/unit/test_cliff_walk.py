@@ -44,6 +44,7 @@ def walker(name, *, seed, learning_rate=0.5):
         name=name,
         strategies={move: Strategy() for move in MOVES},
         action_epsilon=0.1,
+        action_epsilon_decay=1.0,
         learning_rate=learning_rate,
         discount=1.0,
         reward_max=100.0,

@@ -20,7 +20,7 @@ HERE, THERE = Context(0, np.array([1.0, 0.0])), Context(1, np.array([0.5, -0.5])
 
 def policy_of(name, actions=2, **settings):
     strategies = {f"strategy-{number}": Strategy() for number in range(actions)}
-    made = Settings(**{"name": name, "strategies": strategies, "action_epsilon": 0.0, "action_epsilon_min": 0.0} | settings)
+    made = Settings(**{"name": name, "strategies": strategies, "action_epsilon": 0.0, "action_epsilon_decay": 1.0} | settings)
     return make_policy(made, states=3, features=2)
 
 
@@ -57,7 +57,7 @@ def test_ucb1_tries_what_it_has_not_tried():
     assert probabilities(taught("ucb1", [[1, 1], [], [1], []])) == [0, 0.5, 0, 0.5]
 
 
-@pytest.mark.parametrize(("width", "preferred"), [(1.0, 1), (0.5, 0)])
+@pytest.mark.parametrize(("width", "preferred"), [(0.55, 1), (0.45, 0)])
 def test_ucb1_credits_an_action_with_what_is_uncertain(width, preferred):
     rewards = [[1] * 9 + [0] * 3, [1, 0, 1, 0]]
     bounds = [mean + width * sqrt(2 * log(16) / n) for mean, n in ((0.75, 12), (0.5, 4))]
