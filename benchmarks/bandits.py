@@ -1,6 +1,6 @@
 """Regret of the bandits beside the same policies of MABWiser, on the same environments, step by step in one run.
 
-    python -m benchmarks.bandits [--steps 1000] [--seeds 300]
+    python -m benchmarks.bandits [--steps 1000] [--seeds 300] [--policy NAME]
 
 Environments (version 1), each step an independent draw of all rewards, the same for both sides:
 
@@ -137,11 +137,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=1_000)
     parser.add_argument("--seeds", type=int, default=300)
+    parser.add_argument("--policy", choices=CASES, nargs="*", default=list(CASES))
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
     print(f"Mean regret of {asked.seeds} seeds after {asked.steps:,} steps, +- standard error; ratio = ours / MABWiser's\n")
     print("| policy | environment | flinkrec | MABWiser | ratio | flinkrec, default floor |\n|---|---|---|---|---|---|")
-    for name, (world, _, _) in CASES.items():
+    for name in asked.policy:
+        world = CASES[name][0]
         regrets = compare(name, steps=asked.steps, seeds=asked.seeds)
         mean, error = regrets.mean(0), regrets.std(0, ddof=1) / np.sqrt(len(regrets))
         ratio = mean[0] / mean[1]
