@@ -129,10 +129,14 @@ class CandidateGenerator:
         everyone: tuple[Source, ...] = (*self._sources, self._filler)
         self._names = {1 << place: source.name for place, source in enumerate(everyone)}
         self._by_origins: dict[int, tuple[list[str], list[Reason]]] = {}
+        self._weighed: Sources | None = None
         self.weigh(configuration.sources)
 
     def weigh(self, weights: Sources) -> None:
-        """Give the sources other weights, from the next slate on."""
+        """Give the sources these weights, from the next slate on."""
+        if weights == self._weighed:
+            return
+        self._weighed = weights
         total = sum(msgspec.structs.astuple(weights))
         weighed = [(1 << place, source, getattr(weights, source.name)) for place, source in enumerate(self._sources)]
         weighed = [(bit, source, weight) for bit, source, weight in weighed if weight > 0]

@@ -195,12 +195,42 @@ class Learner(Section, frozen=True, kw_only=True):
     seed: int = 7
 
 
+class Strategy(Section, frozen=True, kw_only=True):
+    """One way to rank, an action of the policies; what is null is as the sections sources and policy say."""
+
+    sources: Sources | None = None
+    scorer_weight: UnitFloat = 1.0
+    diversity: UnitFloat = 0.0
+    epsilon: UnitFloat | None = None
+
+
+PolicyName = Literal["epsilon_greedy", "ucb1", "thompson", "linucb", "softmax", "q_learning", "sarsa"]
+
+
 class Policy(Section, frozen=True, kw_only=True):
-    name: Name = "epsilon_greedy"
+    name: PolicyName = "epsilon_greedy"
     epsilon: UnitFloat = 0.05
     epsilon_min: UnitFloat = 0.01
     epsilon_decay: UnitFloat = 1.0
     seed: int = 7
+    strategies: Annotated[dict[Name, Strategy], Meta(min_length=1, max_length=16)] = msgspec.field(
+        default_factory=lambda: {"exploit": Strategy()}
+    )
+    action_epsilon: UnitFloat = 0.1
+    action_epsilon_min: UnitFloat = 0.02
+    action_epsilon_decay: UnitFloat = 0.999
+    by_state: bool = False
+    reward_max: PositiveFloat = 1.0
+    ucb_width: NonNegativeFloat = 1.0
+    ridge: PositiveFloat = 1.0
+    posterior: Literal["beta", "gaussian"] = "beta"
+    prior_successes: Annotated[float, Meta(ge=0.01, le=1e9)] = 1.0
+    prior_failures: Annotated[float, Meta(ge=0.01, le=1e9)] = 1.0
+    reward_sd: PositiveFloat = 0.5
+    temperature: PositiveFloat = 0.1
+    values: Literal["tabular", "linear"] = "tabular"
+    learning_rate: Annotated[float, Meta(gt=0, le=1)] = 0.1
+    discount: UnitFloat = 0.9
 
 
 class Slate(Section, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ import numpy as np
 
 from models.board import USER_CF
 from models.candidates import CandidateGenerator, Candidates
-from models.config import Configuration
+from models.config import Configuration, Strategy
 from models.controls import control_key, decode_control
 from models.cooccurrence import PairMessage, encode_pair_message
 from models.events import Event, Refusal, Rejected
@@ -25,7 +25,10 @@ from models.identity import hash64, item_hash64, slate_id, uniform
 from models.learner import weights_key
 from models.model_file import ModelFile
 from models.panel import encode_member, panel_key
-from models.policies.epsilon_greedy import EpsilonGreedy, Slot
+from models.policies import make_policy
+from models.policies.slots import Slot, explore_slots, slot_epsilon
+from models.policies.state import context_of
+from models.policies.strategies import order, relevance
 from models.profile import SeenItems, UserState
 from models.reasons import USER_CF as USER_CF_SOURCE
 from models.reasons import item_cf_reasons, user_cf_reason
@@ -103,7 +106,8 @@ class Recommender:
             self._network = make_scorer(configuration.scorer, seed=configuration.learner.seed).eval()
         self._version: Version | None = None
         self._versions: dict[str, str] = {}
-        self._policy = EpsilonGreedy(configuration.policy)
+        self._policy = make_policy(configuration.policy)
+        self._sources = configuration.sources
         if start is not None and self._network is not None:
             start.require_fit(configuration.scorer)
             self._network.load(start.network)
@@ -156,7 +160,7 @@ class Recommender:
         Rejected
             When it is no rule; the one before stays.
         """
-        self._generator.weigh(self._config.sources if value is None else decode_control(name, value))
+        self._sources = self._config.sources if value is None else decode_control(name, value)
 
     def apply_catalogue(self, key: str | None, value: bytes | None) -> None:
         """Apply one record of `items`; a tombstone takes the item off the slates.
@@ -287,15 +291,22 @@ class Recommender:
             give the same slate, to the last draw.
         """
         state, config = user.state, self._config
+        name = slate_id(event.event_id, event.user_id)
+        action, action_probability = self._act(state, key=int(name, 16))
+        strategy = config.policy.strategies[action]
+        self._generator.weigh(strategy.sources or self._sources)
         candidates = self._generator.generate(hash64(event.user_id), state, user.seen)
         hashes = self.replica.hashes
         matrix, history = self._frozen(candidates, state)
-        scores, probabilities = self._score(candidates, matrix, history)
-        order = np.argsort(-scores, kind="stable")
-        ranked = candidates.items[order]
-        name = slate_id(event.event_id, event.user_id)
-        slots = self._policy.select(
-            ranked[: config.slate.k], ranked[config.slate.k :], slates=state.seq, key=int(name, 16)
+        scores, probabilities = self._score(candidates, matrix, history, strategy)
+        rows = order(strategy, scores, self.replica.categories[candidates.items], k=config.slate.k)
+        ranked = candidates.items[rows]
+        slots = explore_slots(
+            ranked[: config.slate.k],
+            ranked[config.slate.k :],
+            epsilon=slot_epsilon(config.policy, strategy, slates=state.seq),
+            key=int(name, 16),
+            seed=config.policy.seed,
         )
         items = self._explained(candidates, slots, scores, probabilities)
         state.seq += 1
@@ -315,11 +326,19 @@ class Recommender:
             event_time_ms=event.event_time_ms,
             items=items,
             policy=self._policy.name,
-            action=self._policy.action,
-            action_probability=1.0,
+            action=action,
+            action_probability=action_probability,
             versions=self._versions,
             timings=stamp(),
         )
+
+    def _act(self, state: UserState, *, key: int) -> tuple[str, float]:
+        """Name of the strategy that makes this slate, and the probability that it had."""
+        policy = self._policy
+        if len(policy.actions) == 1:
+            return policy.actions[0], 1.0
+        action, probability = policy.choose(context_of(state), key)
+        return policy.actions[action], probability
 
     def _frozen(self, candidates: Candidates, state: UserState) -> tuple[np.ndarray, np.ndarray]:
         """The matrix that the scorer sees, and the latest items that it reads."""
@@ -330,12 +349,15 @@ class Recommender:
         return network.freeze(candidates.features, self.replica.hashes[candidates.items], history), history
 
     def _score(
-        self, candidates: Candidates, matrix: np.ndarray, history: np.ndarray
+        self, candidates: Candidates, matrix: np.ndarray, history: np.ndarray, strategy: Strategy
     ) -> tuple[np.ndarray, np.ndarray | None]:
         if self._network is None or len(candidates.items) == 0:
             return self._generator.blend(candidates), None
         items = self.replica.hashes[candidates.items] if self._network.history else NO_ITEMS
-        return self._network.score(matrix, items, history)
+        scores, probabilities = self._network.score(matrix, items, history)
+        if strategy.scorer_weight < 1:
+            scores = relevance(strategy, scores, self._generator.blend(candidates))
+        return scores, probabilities
 
     def _explained(
         self, candidates: Candidates, slots: list[Slot], scores: np.ndarray, probabilities: np.ndarray | None

@@ -8,13 +8,15 @@ import pkgutil
 from types import ModuleType
 
 
-def implementations(package: ModuleType, *methods: str) -> dict[str, type]:
+def implementations(package: ModuleType, *methods: str, besides: frozenset[str] = frozenset()) -> dict[str, type]:
     """Classes by module name; a module that holds none fails the audit, so that no algorithm escapes the contract.
 
-    A module of abstract classes is what the others share.
+    A module of abstract classes is what the others share; `besides` names modules that hold something else.
     """
     found = {}
     for info in pkgutil.iter_modules(package.__path__):
+        if info.name in besides:
+            continue
         module = importlib.import_module(f"{package.__name__}.{info.name}")
         classes = [
             one
