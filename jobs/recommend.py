@@ -5,7 +5,8 @@
     model-updates ────────►├──► facts ──► SQL windows ──► metrics
                            ├──► members, controls ────────┬──► model-updates
                            ├──► pairs ──► CO-OCCURRENCE ──┤
-                           └──► examples ──► LEARNER ─────┘
+                           ├──► examples ──► LEARNER ─────┤
+                           └──► steps ─────► BANDIT ──────┘
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ from jobs.streams import (
 )
 from models.config import Configuration, parse_configuration
 from models.topics import CONTROLS, DEAD_LETTER, EVENTS, ITEMS, MODEL_UPDATES, RECOMMENDATIONS, topic_name
-from operators.learn import learn_cooccurrence, learn_ranker
-from operators.recommend import DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, RECORD, REPLICAS, Recommend
+from operators.learn import learn_cooccurrence, learn_policy, learn_ranker
+from operators.recommend import DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, RECORD, REPLICAS, STEPS, Recommend
 
 MAX_PARALLELISM = 128
 SERVE = "serve"
@@ -107,11 +108,15 @@ def build(
     )
     versions = _learn(side_output(recommendations, EXAMPLES), learn_ranker(configuration, model), "LEARNER", "learner")
     versions.set_parallelism(1)
+    updates = [versions, side_output(recommendations, REPLICAS)]
+    if len(configuration.policy.strategies) > 1:
+        tables = _learn(side_output(recommendations, STEPS), learn_policy(configuration), "BANDIT", "bandit")
+        updates.append(tables.set_parallelism(1))
     # a thread of its own for the SQL: chained to RECOMMEND, its windows would run between two events
     facts = DataStream(side_output(recommendations, FACTS)._j_data_stream.rescale())
     return Outputs(
         recommendations=recommendations,
-        model_updates=rows.union(versions, side_output(recommendations, REPLICAS)),
+        model_updates=rows.union(*updates),
         dead_letters=side_output(recommendations, DEAD_LETTERS),
         facts=facts,
     )

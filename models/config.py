@@ -103,7 +103,7 @@ class Events(Section, frozen=True, kw_only=True):
 
 
 class Profile(Section, frozen=True, kw_only=True):
-    items: Annotated[int, Meta(ge=1, le=200)] = 50
+    items: Annotated[int, Meta(ge=1, le=200)] = 200
     seen_items: Annotated[int, Meta(ge=16, le=65_536)] = 4_096
     dedup_events: Annotated[int, Meta(ge=1, le=1024)] = 64
     ttl_days: PositiveFloat = 365.0
@@ -169,7 +169,7 @@ class Scorer(Section, frozen=True, kw_only=True):
     candidates: Annotated[int, Meta(ge=10, le=1000)] = 64
     hidden: tuple[PositiveInt, ...] = (64, 32)
     ignored_groups: tuple[str, ...] = ()
-    history: Annotated[int, Meta(ge=1, le=200)] = 50
+    history: Annotated[int, Meta(ge=1, le=200)] = 200
     embedding_rows: Annotated[int, Meta(ge=16, le=1_000_000)] = 8_192
     embedding_dim: Annotated[int, Meta(ge=2, le=256)] = 32
     dropout: Annotated[float, Meta(ge=0, le=0.9)] = 0.0

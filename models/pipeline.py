@@ -10,6 +10,7 @@ from models.cooccurrence import CooccurrenceTable
 from models.events import Event
 from models.learner import Learner
 from models.model_file import ModelFile
+from models.policies.learner import PolicyLearner
 from models.recommender import Observation, Recommender, User
 from models.topics import Recommendation, Timings
 
@@ -39,6 +40,7 @@ class LocalPipeline:
         self.recommender = Recommender(configuration, start=start)
         self.table = CooccurrenceTable(configuration.item_cf, configuration.popularity)
         self.learner = Learner(configuration.learner, configuration.scorer, start=start)
+        self.policy = PolicyLearner(configuration.policy)
         self._members: list[tuple[str, bytes]] = []
         self.users: dict[str, User] = {}
 
@@ -50,8 +52,13 @@ class LocalPipeline:
         return found
 
     def recommend(self, event: Event) -> Recommendation:
-        """The slate for the user of an event as things stand, without learning from it."""
-        return self.recommender.recommend(self.user(event.user_id), event, _no_timings)
+        """The slate for the user of an event as things stand, without learning from it; the policy hears of the slate before."""
+        user = self.user(event.user_id)
+        slate = self.recommender.recommend(user, event, _no_timings)
+        if user.step is not None:
+            self.policy.learn_one(user.step)
+            user.step = None
+        return slate
 
     def learn(self, event: Event) -> Observation:
         """Learn from an event, and publish what was learned when it is time.
@@ -80,6 +87,7 @@ class LocalPipeline:
         updates = self.table.take_updates()
         if self.learner.has_updates():
             updates += self.learner.take_updates()
+        updates += self.policy.take_updates()
         members, self._members = self._members, []
         for key, value in updates + members:
             self.recommender.apply_update(key, value)

@@ -73,6 +73,11 @@ class UserState:
     minute: int = 0
     minute_events: int = 0
 
+    @property
+    def began_sitting(self) -> bool:
+        """Whether the latest event began a sitting, so that the one before had ended."""
+        return len(self.items) < 2 or bool(self.items["sitting"][-1] != self.items["sitting"][-2])
+
     def is_duplicate(self, event_hash: int) -> bool:
         """Whether an event with this id hash is among the last ones."""
         return bool((self.dedup == event_hash).any())

@@ -26,8 +26,10 @@ from models.learner import weights_key
 from models.model_file import ModelFile
 from models.panel import encode_member, panel_key
 from models.policies import make_policy
+from models.policies.learner import policy_key
 from models.policies.slots import Slot, explore_slots, slot_epsilon
 from models.policies.state import context_of
+from models.policies.steps import Choice, encode_step
 from models.policies.strategies import order, relevance
 from models.profile import SeenItems, UserState
 from models.reasons import USER_CF as USER_CF_SOURCE
@@ -51,11 +53,15 @@ class User:
     state : profile, counters, last slate
     seen : items that are not recommended again
     pending : candidates of the last slate (`models.examples`), waiting for the next event
+    choice : the action that made the last slate; None where there is one only
+    step : what the slate before that taught the policy (`models.policies.steps`), set by `Recommender.recommend` for its caller
     """
 
     state: UserState = field(default_factory=UserState)
     seen: SeenItems = field(default_factory=SeenItems)
     pending: bytes | None = None
+    choice: Choice | None = None
+    step: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,7 @@ class Recommender:
         if configuration.scorer.name != "none":
             self._network = make_scorer(configuration.scorer, seed=configuration.learner.seed).eval()
         self._version: Version | None = None
+        self._policy_version: Version | None = None
         self._versions: dict[str, str] = {}
         self._policy = make_policy(configuration.policy)
         self._sources = configuration.sources
@@ -147,10 +154,16 @@ class Recommender:
                 except RuntimeError as error:
                     raise ValueError(f"network {version} does not fit the configured scorer: {error}") from error
                 self._serve(version)
+        elif key == policy_key(self._policy.name) and len(self._policy.actions) > 1:
+            version, tables = decode_version(value)
+            if self._policy_version is None or version > self._policy_version:
+                self._policy.load({name: tensor.numpy() for name, tensor in decode_tensors(tables).items()})
+                self._policy_version = version
+                self._versions = self._versions | {"policy": str(version)}
 
     def _serve(self, version: Version) -> None:
         self._version = version
-        self._versions = {"ranker": str(version)}
+        self._versions = self._versions | {"ranker": str(version)}
 
     def apply_control(self, name: str | None, value: bytes | None) -> None:
         """Apply one record of `controls` (`models.controls`); None takes the rule back.
@@ -220,6 +233,8 @@ class Recommender:
         if weight == 0:
             return Observation(None, None, None, evaluated=False, position=0, shown=0)
         places = np.flatnonzero(state.last_slate == item)
+        if user.choice is not None and len(places):
+            user.choice = user.choice.rewarded(weight)
         pair = self._pair(state, event, item, weight)
         example = self._example(user, event, item)
         evaluated = state.events > 0
@@ -292,7 +307,7 @@ class Recommender:
         """
         state, config = user.state, self._config
         name = slate_id(event.event_id, event.user_id)
-        action, action_probability = self._act(state, key=int(name, 16))
+        action, action_probability = self._act(user, key=int(name, 16))
         strategy = config.policy.strategies[action]
         self._generator.weigh(strategy.sources or self._sources)
         candidates = self._generator.generate(hash64(event.user_id), state, user.seen)
@@ -332,12 +347,17 @@ class Recommender:
             timings=stamp(),
         )
 
-    def _act(self, state: UserState, *, key: int) -> tuple[str, float]:
-        """Name of the strategy that makes this slate, and the probability that it had."""
+    def _act(self, user: User, *, key: int) -> tuple[str, float]:
+        """Name of the strategy that makes this slate, and the probability that it had; closes the slate before."""
         policy = self._policy
         if len(policy.actions) == 1:
             return policy.actions[0], 1.0
-        action, probability = policy.choose(context_of(state), key)
+        context = context_of(user.state)
+        action, probability = policy.choose(context, key)
+        choice = Choice(context, hash64(policy.actions[action]))
+        if user.choice is not None:
+            user.step = encode_step(user.choice, None if user.state.began_sitting else choice)
+        user.choice = choice
         return policy.actions[action], probability
 
     def _frozen(self, candidates: Candidates, state: UserState) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """The learn path: one operator for every model that is learned from messages and published as records.
 
 Key
-    the shard (CO-OCCURRENCE) or the model (LEARNER), a LONG that the sender chose
+    the shard (CO-OCCURRENCE) or the model (LEARNER, BANDIT), a LONG that the sender chose
 Input
     bytes: one message of the model
 State
@@ -29,6 +29,7 @@ from models.cooccurrence import CooccurrenceTable
 from models.learner import Learner
 from models.model_file import decode_model
 from models.pipeline import warm_up
+from models.policies.learner import PolicyLearner
 from operators.snapshot_log import SnapshotLog, SnapshotModel
 from operators.threads import use_one_thread
 
@@ -117,4 +118,15 @@ def learn_ranker(configuration: Configuration, model: bytes | None = None) -> Le
         make,
         snapshot_every=learner.snapshot_every,
         publish_interval_ms=0,
+    )
+
+
+def learn_policy(configuration: Configuration) -> Learn:
+    """BANDIT: the tables by which the policy chooses among the ranking strategies."""
+    policy = configuration.policy
+    return Learn(
+        configuration,
+        lambda: PolicyLearner(policy, epoch=int(time.time())),
+        snapshot_every=configuration.learner.snapshot_every,
+        publish_interval_ms=configuration.item_cf.publish_interval_ms,
     )

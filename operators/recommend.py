@@ -4,15 +4,17 @@ Key
     the user's id: the key of the Kafka record, or the payload's where the record has none
 Input
     Row(value bytes, partition, offset) of `events`; Row(topic, key, value) of the broadcast topics
-State (all ValueState of packed bytes, layouts in `models.profile` and `models.examples`, TTL profile.ttl_days since the last write)
+State (all ValueState of packed bytes, layouts in `models.profile`, `models.examples`,
+    `models.policies.steps`, TTL profile.ttl_days since the last write)
     ``user``     profile, counters, last slate, event ids seen; about 2 kB
     ``seen``     hashes of the user's items; at most 8 bytes * profile.seen_items
     ``pending``  frozen features of the last slate's candidates; at most about 10 kB
+    ``choice``   the strategy of the last slate and its reward so far, where the policy has several; 68 bytes
     The model itself is a replica in memory: filled in `open`, followed through the broadcast stream, never in a checkpoint.
 Timers
     none
 Outputs
-    main: Row(user id, JSON) for `recommendations`; side: pair messages, examples, facts, dead letters, and for
+    main: Row(user id, JSON) for `recommendations`; side: pair messages, examples, steps, facts, dead letters, and for
     `model-updates` what the other replicas must know: profiles of panel members, accepted controls
 Late, duplicate and malformed events
     A malformed event, a duplicate, and one too many become one dead letter each, and nothing else. A late event is
@@ -42,6 +44,7 @@ from models.identity import item_hash64
 from models.metrics.score_bins import ScoreBins
 from models.model_file import decode_model
 from models.pipeline import warm_up
+from models.policies.steps import decode_choice
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.recommender import Observation, Recommender, User
 from models.topics import CONTROLS, EVENTS, ITEMS, MODEL_UPDATES, Timings, topic_name
@@ -57,6 +60,7 @@ FACT = Types.ROW_NAMED(
 )
 PAIRS = OutputTag("pairs", MESSAGE)
 EXAMPLES = OutputTag("examples", MESSAGE)
+STEPS = OutputTag("steps", MESSAGE)
 REPLICAS = OutputTag("replicas", RECORD)
 FACTS = OutputTag("facts", FACT)
 DEAD_LETTERS = OutputTag("dead-letters", RECORD)
@@ -71,7 +75,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     ----------
     configuration : the whole configuration
     shard_keys : key of each co-occurrence shard
-    learner_key : key of the learner
+    learner_key : key of the learner, and of the policy's
     bootstrap : read the compacted topics in `open`; off where there is no Kafka
     model : a file to score with until the learner has published a network (`models.model_file`)
     submitted_s : time of the submission; networks of earlier lives of the learner do not replace `model`
@@ -108,6 +112,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._user = self._value_state(runtime_context, "user")
         self._seen = self._value_state(runtime_context, "seen")
         self._pending = self._value_state(runtime_context, "pending")
+        # with one strategy there is nothing to choose, and nothing to keep of it
+        self._choice = self._value_state(runtime_context, "choice") if len(self._config.policy.strategies) > 1 else None
         metrics = runtime_context.get_metrics_group()
         self._refused = {reason: metrics.counter(reason.counter) for reason in Refusal}
         if self._bootstrap:
@@ -176,6 +182,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             yield Row(event.user_id.encode(), _encode(recommendation))
         self._save(user)
         yield from self._teach(event, observation)
+        if user.step is not None:
+            yield STEPS, Row(self._learner_key, user.step)
         late = event.event_time_ms < watermark_ms - self._config.events.late_after_ms
         fact = event_fact(
             event,
@@ -203,7 +211,13 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         raw = self._user.value()
         if raw is None:
             return User()
-        return User(decode_user_state(raw), SeenItems.decode(self._seen.value()), self._pending.value())
+        choice = None if self._choice is None else self._choice.value()
+        return User(
+            decode_user_state(raw),
+            SeenItems.decode(self._seen.value()),
+            self._pending.value(),
+            None if choice is None else decode_choice(choice),
+        )
 
     def _save(self, user: User) -> None:
         self._user.update(encode_user_state(user.state))
@@ -213,6 +227,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             self._pending.update(user.pending)
         else:
             self._pending.clear()
+        if self._choice is not None and user.choice is not None:
+            self._choice.update(user.choice.encode())
 
     # ------------------------------------------------------------------------------------------------ model updates
 

@@ -147,7 +147,7 @@ class CoverageGrowth(Struct, frozen=True, kw_only=True):
     ----------
     at : events so far
     shown : distinct items in judged slates so far
-    known : distinct items of events so far
+    known : distinct items of events or of judged slates so far
     """
 
     at: list[int]
@@ -159,8 +159,10 @@ def coverage_growth(recording: Recording, *, points: int = 200) -> CoverageGrowt
     """Coverage along the stream, at evenly spaced events."""
     n = len(recording.items)
     at = np.unique(np.linspace(0, n, min(points, n) + 1).astype(np.int64)[1:])
-    first_shown = np.sort(recording.first_shown[recording.first_shown != NEVER])
-    _, first_known = np.unique(recording.items, return_index=True)
+    shown = recording.first_shown != NEVER
+    first_shown = np.sort(recording.first_shown[shown])
+    first_known = np.where(shown, recording.first_shown, n)
+    np.minimum.at(first_known, recording.items, np.arange(n))
     return CoverageGrowth(
         at=at.tolist(),
         shown=np.searchsorted(first_shown, at, "left").tolist(),

@@ -73,7 +73,7 @@ def require_probabilities(policy, context):
 
 def test_no_policy_escapes_the_contract():
     found = implementations(
-        models.policies, "probabilities", "choose", "learn", besides=frozenset({"slots", "state", "strategies"})
+        models.policies, "probabilities", "choose", "learn", besides=frozenset({"learner", "slots", "state", "steps", "strategies"})
     )
     assert set(found) == {made["name"] for made in VARIANTS.values()} == set(get_args(PolicyName))
     for variant, made in VARIANTS.items():
