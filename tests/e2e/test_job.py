@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 from kafka import KafkaProducer
 
 from cli.stack import Stack
 from models.topics import DEAD_LETTER, EVENTS, METRICS, MODEL_UPDATES, RECOMMENDATIONS, topic_name
+from models.versions import decode_tensors, decode_version
 from tests import synthetic
 from tests.e2e import running
 
@@ -26,7 +28,9 @@ def stream() -> list[running.Event]:
 @pytest.fixture(scope="module")
 def run(stack: Stack, stream: list[running.Event]) -> running.Configuration:
     """The job after it has answered the whole stream, dirty records between its events."""
-    config = running.configuration(stack, metrics={"window_s": WINDOW_S})
+    strategies = {"personal": {}, "sources": {"scorer_weight": 0.0}}
+    policy = {"name": "thompson", "strategies": strategies}
+    config = running.configuration(stack, metrics={"window_s": WINDOW_S}, policy=policy)
     running.submitted(config)
     loop = running.loop(config)
     half = len(stream) // 2
@@ -133,6 +137,34 @@ def test_a_network_is_trained_and_serves(run: running.Configuration) -> None:
     assert time.time() - 3_600 < int(epoch) <= time.time(), "the epoch is the time at which the learner started"
     assert int(number) >= 1
     assert 0 < last["items"][0]["probability"] < 1
+
+
+def test_the_policy_has_learned_of_each_slate_what_slates_and_events_say(
+    run: running.Configuration, stream: list[running.Event]
+) -> None:
+    slates = {slate["event_id"]: slate for slate in running.values(run, RECOMMENDATIONS)}
+    expected: dict[str, list[float]] = {"personal": [0, 0.0], "sources": [0, 0.0]}
+    before: dict[str, Any] = {}
+    for event in stream:
+        slate = before.get(event.user_id)
+        if slate is not None:
+            expected[slate["action"]][0] += 1
+            expected[slate["action"]][1] += event.item_id in {item["item_id"] for item in slate["items"]}
+        before[event.user_id] = slates[event.event_id]
+
+    def learned() -> dict[str, list[float]]:
+        published = [value for key, value in running.records(run, MODEL_UPDATES, committed=False) if key == b"policy:thompson"]
+        if not published:
+            return {}
+        tables = {name: tensor.numpy() for name, tensor in decode_tensors(decode_version(published[-1])[1]).items()}
+        counts, sums = tables["counts"][:, 0].tolist(), (tables["sums"][:, 0] / 2**30).tolist()
+        return {name: [count, total] for name, count, total in zip(expected, counts, sums, strict=True)}
+
+    running.await_true(lambda: learned() == expected, "the tables are not those of a recomputation")
+    assert min(count for count, _ in expected.values()) > 0
+    last = slates[stream[-1].event_id]
+    assert last["versions"].keys() == {"ranker", "policy"}
+    assert 0 < last["action_probability"] < 1
 
 
 def test_a_new_job_serves_what_an_earlier_one_learned(run: running.Configuration, stream: list[running.Event]) -> None:
