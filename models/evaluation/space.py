@@ -66,7 +66,7 @@ SPACE: Space = {
     "sources.trending": Range(0.0, 0.3),
     "sources.new_items": Range(0.0, 0.2),
     "scorer.candidates": WholeRange(30, 200, log=True),
-    "scorer.history": WholeRange(5, 50),
+    "scorer.history": WholeRange(5, 200, log=True),
     "scorer.embedding_dim": WholeRange(8, 56, log=True),
     "scorer.hidden": Choice(((32,), (64,), (64, 32), (128, 64))),
     "learner.learning_rate": Range(0.0003, 0.01, log=True),

@@ -178,7 +178,8 @@ def test_bad_trials_are_given_up_early():
 def test_combinations_that_the_configuration_refuses_are_left_out():
     trials: list[Trial] = []
     # profile.items has to be at least item_cf.score_items, which is ten
-    search = search_over(space={"profile.items": WholeRange(5, 14)}, on_trial=trials.append)
+    base = BASE | {"profile": {"items": 14}}
+    search = search_over(space={"profile.items": WholeRange(5, 14)}, base=base, on_trial=trials.append)
     search.run(4)
     assert search.refused > 0
     assert [trial.number for trial in trials] == [0, 1, 2, 3, 4]
