@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,8 +15,6 @@ from models.config import Configuration
 from models.events import Event
 from models.identity import slate_id
 from models.pipeline import LocalPipeline
-from models.policies.base import Step
-from models.policies.state import Context, context_of
 from models.simulation.behaviour import best_slate
 from models.simulation.figures import NO_LEARNING, ORACLE
 from models.simulation.loop import Competitor, Slate
@@ -29,20 +26,13 @@ CONSTANT = "constant"
 _STATIC_SHARE = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class _Decision:
-    context: Context
-    action: int
-    reward: float
-
-
 class Flinkrec:
     """The recommender with everything that it learns, in one process.
 
     Parameters
     ----------
     configuration : the whole configuration
-    learns_until : number of slates seen after which nothing more is learned, None for never; users keep their profiles
+    learns_until : number of events after which nothing more is learned, None for never; users keep their profiles
 
     Attributes
     ----------
@@ -52,8 +42,6 @@ class Flinkrec:
     def __init__(self, configuration: Configuration, *, learns_until: int | None = None) -> None:
         self.pipeline = LocalPipeline(configuration)
         self._left = learns_until
-        self._decisions: dict[str, tuple[Context, int]] = {}
-        self._waiting: dict[str, _Decision] = {}
 
     def announce(self, item_id: str, item: CatalogueItem) -> None:
         """Take an item into the catalogue."""
@@ -61,38 +49,16 @@ class Flinkrec:
 
     def answer(self, event: Event) -> Slate:
         """Learn from an event, and recommend."""
-        pipeline = self.pipeline
-        recommender, user = pipeline.recommender, pipeline.user(event.user_id)
-        if self._learns:
-            pipeline.learn(event)
+        if self._left is None or self._left > 0:
+            self.pipeline.learn(event)
         else:
+            recommender, user = self.pipeline.recommender, self.pipeline.user(event.user_id)
             recommender.admit(user, event, now_ms=event.event_time_ms)
             recommender.observe(user, event)
-        context = context_of(user.state)
-        answer = pipeline.recommend(event)
-        self._decisions[event.user_id] = context, recommender.policy.actions.index(answer.action)
-        return Slate(answer.slate_id, [item.item_id for item in answer.items])
-
-    def close(self, user_id: str, *, reward: float, last: bool) -> None:
-        """Teach the policy the step before, now that it is known what came next, and this one if nothing does."""
-        context, action = self._decisions[user_id]
-        before = self._waiting.pop(user_id, None)
-        if before is not None:
-            self._teach(Step(before.context, before.action, before.reward, context, action))
-        if last:
-            self._teach(Step(context, action, reward))
-        else:
-            self._waiting[user_id] = _Decision(context, action, reward)
         if self._left:
             self._left -= 1
-
-    @property
-    def _learns(self) -> bool:
-        return self._left is None or self._left > 0
-
-    def _teach(self, step: Step) -> None:
-        if self._learns:
-            self.pipeline.recommender.policy.learn(step)
+        answer = self.pipeline.recommend(event)
+        return Slate(answer.slate_id, [item.item_id for item in answer.items])
 
 
 class _Ranking(ABC):
@@ -119,10 +85,6 @@ class _Ranking(ABC):
         scores[had] = -np.inf
         ranked = best_slate(scores, self._k).tolist()
         return Slate(slate_id(event.event_id, event.user_id), [item_id(index) for index in ranked])
-
-    def close(self, user_id: str, *, reward: float, last: bool) -> None:
-        """It does not learn from rewards."""
-        return
 
 
 class Random(_Ranking):

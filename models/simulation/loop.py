@@ -1,7 +1,6 @@
 """The closed loop: people act in the order of time, each event is answered by a slate, and they react to it.
 
-A `Competitor` is whatever answers events with slates. What it is told is what a shop would know: the catalogue, the events, and
-whether a slate that was seen was clicked.
+A `Competitor` is whatever answers events with slates. What it is told is what a shop would know: the catalogue and the events.
 """
 
 from __future__ import annotations
@@ -39,9 +38,6 @@ class Competitor(Protocol):
 
     def answer(self, event: Event) -> Slate:
         """Take an event, and make the slate that its user may see next."""
-
-    def close(self, user_id: str, *, reward: float, last: bool) -> None:
-        """Hear what came of the latest slate of a user, who has seen it; `last` of the session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +83,6 @@ def closed_loop(world: World, competitor: Competitor, *, k: int) -> Iterator[See
             session, slate = sessions[index], slates[index]
             reaction = session.react(slate.slate_id, slate.items, time_ms)
             events, leaves = reaction.events, reaction.leaves
-            competitor.close(person.user_id, reward=float(reaction.place > 0), last=leaves)
             yield Seen(person.user_id, time_ms, reaction.place > 0, reaction.probability, reaction.best)
         for event in events:
             slates[index] = competitor.answer(event)
