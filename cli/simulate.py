@@ -164,9 +164,9 @@ def _run(
 def _print(figures: SimulationFigures) -> None:
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
-    for heading in ("CTR", "CTR at the end", "regret", "over no-learning", "gap closed"):
+    for heading in ("CTR", "CTR\nat the end", "regret", "over\nno-learning", "gap\nclosed"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in figures.competitors:
         shares = [_shown(share, percent=True) for share in (one.gain, one.gap_closed)]
