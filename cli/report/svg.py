@@ -102,6 +102,11 @@ def for_page(svg: str) -> str:
     return svg.strip()
 
 
+def variable_of(colour: str) -> str:
+    """How the style sheet of the page says a colour of a drawing."""
+    return f"var(--{_VARIABLES[colour]})" if colour in _VARIABLES else colour
+
+
 def _with_own_ids(svg: str) -> str:
     """Keep only the ids that are referred to, under names that no other drawing of the page has."""
     own = "d" + blake2b(svg.encode(), digest_size=4).hexdigest()

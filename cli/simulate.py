@@ -1,0 +1,189 @@
+"""`flinkrec simulate`: a closed loop with made-up users, and what is gained by learning in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from cli.errors import UserError
+
+if TYPE_CHECKING:
+    from models.config import Configuration
+    from models.simulation.figures import Course, Figure, SimulationFigures
+    from models.simulation.loop import Competitor
+    from models.simulation.world import World
+
+FEWEST_SLATES = 40
+
+
+class WorldName(StrEnum):
+    """Where the best way to rank depends on the user's state, or does not."""
+
+    STEADY = "steady"
+    MOODS = "moods"
+
+
+def simulate(
+    *,
+    world: Annotated[WorldName, typer.Option(help="steady: the same ranking is best for all. moods: who has just left a "
+        "slate unclicked is tired of what suits them, and wants what is famous.")] = WorldName.STEADY,
+    users: Annotated[int, typer.Option(min=1, help="How many people join over time.")] = 400,
+    items: Annotated[int, typer.Option(min=20, help="How many items there are at the start; as many come later.")] = 1000,
+    slates: Annotated[int, typer.Option(min=FEWEST_SLATES, help="Length of a run: slates that somebody saw.")] = 20_000,
+    seeds: Annotated[str, typer.Option(help="One run of each competitor for each of these numbers, split by commas.")] = "1,2,3",
+    policy: Annotated[list[str] | None, typer.Option(help="Also run this policy over the strategies of the configuration; constant: "
+        "each strategy by itself. May be given several times.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of the configuration; without it conf/simulation.yaml.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write a page with plots into this directory: index.html.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all figures to this file, as JSON.")] = None,
+) -> None:
+    """Let made-up users react to slates, and the recommender learn from what they do.
+
+    They have tastes that nobody knows and that drift; they look at the first places most; new items come. The recommender runs
+    in this process, beside the same without learning, one that stops to learn, popular items, random ones, and an oracle that knows
+    the tastes. Regret is what a slate falls short of the oracle's. docs/simulator.md describes the worlds.
+    """
+    configuration = _configuration(config)
+    numbers = _seeds(seeds)
+    policies = _policies(policy or [])
+    if out is not None:
+        _prepare(out)
+    import msgspec
+    import torch
+
+    from models.simulation.competitors import competitors
+    from models.simulation.figures import SimulationFigures, competitor_figures, period_ends
+    from models.simulation.world import NATURES, World
+
+    torch.set_num_threads(1)
+    courses = _run(
+        competitors(configuration, slates=slates, policies=policies),
+        lambda seed: World(NATURES[world], seed=seed, users=users, items=items),
+        numbers,
+        slates=slates,
+        k=configuration.slate.k,
+    )
+    figures = SimulationFigures(
+        world=world,
+        seeds=numbers,
+        users=users,
+        items=items,
+        slates=slates,
+        periods_end=period_ends(slates),
+        competitors=competitor_figures(courses),
+        config=msgspec.to_builtins(configuration),
+    )
+    _print(figures)
+    if json is not None:
+        try:
+            json.write_bytes(figures.encode())
+        except OSError as error:
+            raise UserError(f"--json {json}: cannot be written: {error.strerror}") from None
+    if out is not None:
+        from cli.report.simulation import write_simulation_page
+
+        Console(highlight=False, stderr=True).print(f"The page is {write_simulation_page(out, figures)}.", soft_wrap=True)
+
+
+def _configuration(path: Path | None) -> Configuration:
+    import conf
+    from cli.configuration import load_configuration
+
+    return load_configuration(path or Path(conf.__file__).parent / "simulation.yaml")
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        seeds = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"--seeds: expected whole numbers split by commas, got {text!r}") from None
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise UserError(f"--seeds: expected different numbers of at least 0, got {text!r}")
+    return seeds
+
+
+def _policies(names: Sequence[str]) -> list[str]:
+    from typing import get_args
+
+    from models.config import PolicyName
+    from models.simulation.competitors import CONSTANT
+
+    known = (*get_args(PolicyName), CONSTANT)
+    for name in names:
+        if name not in known:
+            raise UserError(f"--policy: expected one of {', '.join(known)}, got {name!r}")
+    return list(dict.fromkeys(names))
+
+
+def _prepare(directory: Path) -> None:
+    """Find out before a long run whether its page can be written."""
+    missing = [name for name in ("jinja2", "matplotlib") if find_spec(name) is None]
+    if missing:
+        raise UserError(f"--out needs {' and '.join(missing)}: pip install 'flinkrec[evaluation]'")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {directory}: cannot be made: {error.strerror}") from None
+
+
+def _run(
+    make: dict[str, Callable[[World], Competitor]],
+    world_of: Callable[[int], World],
+    seeds: Sequence[int],
+    *,
+    slates: int,
+    k: int,
+) -> dict[str, list[Course]]:
+    """Every competitor in the world of every seed."""
+    from models.simulation.figures import Course
+    from models.simulation.loop import closed_loop
+
+    courses: dict[str, list[Course]] = {name: [] for name in make}
+    console = Console(highlight=False, stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=len(seeds) * len(make) * slates)
+        for seed in seeds:
+            for name, competitor in make.items():
+                bar.update(task, description=f"seed {seed}: {name}")
+                world = world_of(seed)
+                seen = islice(closed_loop(world, competitor(world), k=k), slates)
+                course = Course.of(bar.track(seen, task_id=task, update_period=0.5))
+                courses[name].append(course)
+                console.print(f"seed {seed}: {name}: CTR {course.clicked.mean():.3f}", soft_wrap=True)
+    return courses
+
+
+def _print(figures: SimulationFigures) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
+    for heading in ("CTR", "CTR\nat the end", "regret", "over\nno-learning", "gap\nclosed"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in figures.competitors:
+        shares = [_shown(share, percent=True) for share in (one.gain, one.gap_closed)]
+        table.add_row(one.name, *map(_shown, (one.ctr, one.ctr_at_end, one.regret)), *shares)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(
+        f"World {figures.world}, {figures.slates:,} slates for each of the seeds {', '.join(map(str, figures.seeds))}; ± is one standard "
+        "error of the mean over them. At the end is the last quarter. Regret: how much less likely a slate is to be clicked than the "
+        "oracle's would have been. The gap is that between no-learning and the oracle, at the end.",
+        soft_wrap=True,
+    )
+
+
+def _shown(figure: Figure | None, *, percent: bool = False) -> str:
+    if figure is None:
+        return ""
+    form = "{:.0%}" if percent else "{:.3f}"
+    error = "" if figure.standard_error is None else f" ± {form.format(figure.standard_error)}"
+    return form.format(figure.value) + error
