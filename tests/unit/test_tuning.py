@@ -178,7 +178,7 @@ def test_bad_trials_are_given_up_early():
 def test_combinations_that_the_configuration_refuses_are_left_out():
     trials: list[Trial] = []
     # profile.items has to be at least item_cf.score_items, which is ten
-    base = BASE | {"profile": {"items": 14}}
+    base = parse_configuration(POOR | {"profile": {"items": 14}}, "poor.yaml")
     search = search_over(space={"profile.items": WholeRange(5, 14)}, base=base, on_trial=trials.append)
     search.run(4)
     assert search.refused > 0
