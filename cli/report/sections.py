@@ -115,7 +115,7 @@ def _coverage(figures: Figures) -> list[Plot]:
         Plot(
             "Items shown, of those known",
             Markup(plots.coverage_over_time(figures.coverage)),
-            (("shown at least once", "accent"), ("had an event", "baseline")),
+            (("shown at least once", "accent"), ("had an event or were shown", "baseline")),
         ),
         Plot(
             "How unequally items are treated",
