@@ -14,9 +14,9 @@ import msgspec
 
 from models.config import Sources
 from models.events import Refusal, Rejected
+from models.topics import SourceWeights
 
 SOURCES = "sources"
-_OFF = dict.fromkeys(Sources.__struct_fields__, 0.0)
 
 
 def control_key(name: str) -> str:
@@ -35,8 +35,8 @@ def decode_control(name: str | None, value: bytes) -> Sources:
     if name != SOURCES:
         raise Rejected(Refusal.UNKNOWN_TYPE, f"there is no control {name!r}: expected {SOURCES!r} as the key")
     try:
-        given = msgspec.json.decode(value, type=dict[str, float])
-        return msgspec.convert(_OFF | given, Sources)
+        given = msgspec.json.decode(value, type=SourceWeights)
+        return Sources(**msgspec.structs.asdict(given))
     except msgspec.ValidationError as error:
         raise Rejected(Refusal.WRONG_TYPE, str(error)) from None
     except (msgspec.MsgspecError, ValueError, OverflowError) as error:
