@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +13,7 @@ from rich.console import Console
 from cli.errors import UserError
 from cli.evaluation.run import Asked
 from cli.modelfile import MODEL, read_model
+from cli.report.preflight import require_page
 
 if TYPE_CHECKING:
     from cli.evaluation.run import Run
@@ -73,7 +73,7 @@ def evaluate(
     if ablation and model is not None:
         raise UserError("--ablation exchanges the scorer: it cannot begin with a --model")
     if report is not None:
-        _prepare_report(report)
+        require_page(report, option="--report")
     compare = compare or compare_json is not None
     if compare:
         from cli.evaluation.compare import require_packages
@@ -157,17 +157,6 @@ def require_known_types(file: EventFile, configuration: Configuration) -> None:
             f"{file.path}: type {sorted(unknown)[0]!r} is not among events.types of the configuration "
             f"({', '.join(configuration.events.types)}): add it there, with its weight"
         )
-
-
-def _prepare_report(directory: Path) -> None:
-    """Find out before a long run whether its report can be written."""
-    missing = [name for name in ("jinja2", "matplotlib") if find_spec(name) is None]
-    if missing:
-        raise UserError(f"--report needs {' and '.join(missing)}: pip install 'flinkrec[evaluation]'")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--report {directory}: cannot be made: {error.strerror}") from None
 
 
 def _ablate(whole: Run, configuration: Configuration, run: Callable[[Configuration, str], Run]) -> list[Ablation]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cli.errors import UserError
+from cli.report.preflight import require_page
 
 if TYPE_CHECKING:
     from models.config import Configuration
@@ -55,7 +55,7 @@ def simulate(
     numbers = _seeds(seeds)
     policies = _policies(policy or [])
     if out is not None:
-        _prepare(out)
+        require_page(out, option="--out")
     import msgspec
     import torch
 
@@ -121,17 +121,6 @@ def _policies(names: Sequence[str]) -> list[str]:
         if name not in known:
             raise UserError(f"--policy: expected one of {', '.join(known)}, got {name!r}")
     return list(dict.fromkeys(names))
-
-
-def _prepare(directory: Path) -> None:
-    """Find out before a long run whether its page can be written."""
-    missing = [name for name in ("jinja2", "matplotlib") if find_spec(name) is None]
-    if missing:
-        raise UserError(f"--out needs {' and '.join(missing)}: pip install 'flinkrec[evaluation]'")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {directory}: cannot be made: {error.strerror}") from None
 
 
 def _run(

@@ -23,7 +23,8 @@ VERSION = 2
 NO_LABEL = 0xFFFF
 _HEAD = struct.Struct("<BBBHH")
 _HEAD_1 = struct.Struct("<BBHH")
-_NO_ITEMS = np.zeros(0, np.int64)
+NO_ITEMS = np.zeros(0, np.int64)
+"""Hashes of no items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def example_bytes(*, width: int, candidates: int, history: int) -> int:
     return _HEAD.size + 2 * width * candidates + known
 
 
-def encode_pending(matrix: np.ndarray, items: np.ndarray, history: np.ndarray = _NO_ITEMS) -> bytes:
+def encode_pending(matrix: np.ndarray, items: np.ndarray, history: np.ndarray = NO_ITEMS) -> bytes:
     """The candidates of a slate, waiting for what comes next.
 
     Parameters
@@ -139,7 +140,7 @@ def decode_example(raw: bytes) -> Example:
         raise ValueError(f"example of version {shape.version} with label {label} of {n} candidates")
     matrix = np.frombuffer(raw, "<f2", n * shape.width, shape.matrix_at).reshape(n, shape.width)
     if shape.history == 0:
-        return Example(matrix, label, _NO_ITEMS, _NO_ITEMS)
+        return Example(matrix, label, NO_ITEMS, NO_ITEMS)
     items = np.frombuffer(raw, "<i8", n, shape.matrix_end)
     history = np.frombuffer(raw, "<i8", shape.history, shape.matrix_end + 8 * n)
     return Example(matrix, label, items, history)

@@ -154,13 +154,10 @@ class Learner:
         self._mean += share * (rows.mean(0, dtype=np.float64) - self._mean)
         self._square += share * (np.square(rows).mean(0, dtype=np.float64) - self._square)
         self._meta.normal_count = count + len(rows)
-        self._hand_over_normal()
-        return True
-
-    def _hand_over_normal(self) -> None:
         deviation = np.sqrt(np.maximum(self._square - np.square(self._mean), _VARIANCE_FLOOR))
         self.network.mean.copy_(torch.from_numpy(self._mean))
         self.network.inverse_deviation.copy_(torch.from_numpy(1.0 / deviation))
+        return True
 
     def _step(self, examples: list[Example]) -> None:
         history = self.network.history

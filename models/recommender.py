@@ -20,7 +20,7 @@ from models.config import Configuration, Strategy
 from models.controls import control_key, decode_control
 from models.cooccurrence import PairMessage, encode_pair_message
 from models.events import Event, Refusal, Rejected
-from models.examples import encode_pending, label_pending, missed
+from models.examples import NO_ITEMS, encode_pending, label_pending, missed
 from models.identity import hash64, item_hash64, slate_id, uniform
 from models.learner import weights_key
 from models.model_file import ModelFile
@@ -36,7 +36,6 @@ from models.reasons import USER_CF as USER_CF_SOURCE
 from models.reasons import item_cf_reasons, user_cf_reason
 from models.replica import Replica
 from models.scorers import make_scorer
-from models.scorers.base import NO_ITEMS
 from models.topics import CatalogueItem, Recommendation, RecommendedItem, Timings
 from models.versions import Version, decode_tensors, decode_version
 
@@ -307,31 +306,32 @@ class Recommender:
         """
         state, config = user.state, self._config
         name = slate_id(event.event_id, event.user_id)
-        action, action_probability = self._act(user, key=int(name, 16))
+        key = int(name, 16)
+        action, action_probability = self._act(user, key=key)
         strategy = config.policy.strategies[action]
         self._generator.weigh(strategy.sources or self._sources)
         candidates = self._generator.generate(hash64(event.user_id), state, user.seen)
-        hashes = self.replica.hashes
-        matrix, history = self._frozen(candidates, state)
-        scores, probabilities = self._score(candidates, matrix, history, strategy)
+        hashes = self.replica.hashes[candidates.items]
+        matrix, history = self._frozen(candidates, hashes, state)
+        scores, probabilities = self._score(candidates, matrix, hashes, history, strategy)
         rows = order(strategy, scores, self.replica.categories[candidates.items], k=config.slate.k)
         ranked = candidates.items[rows]
         slots = explore_slots(
             ranked[: config.slate.k],
             ranked[config.slate.k :],
             epsilon=slot_epsilon(config.policy, strategy, slates=state.seq),
-            key=int(name, 16),
+            key=key,
             seed=config.policy.seed,
         )
         items = self._explained(candidates, slots, scores, probabilities)
         state.seq += 1
         shown = [slot.item for slot in slots]
-        state.last_slate = hashes[shown]
+        state.last_slate = self.replica.hashes[shown]
         self.replica.impressions[shown] += 1
         predicted = [] if probabilities is None else [item.probability for item in items]
         state.last_probabilities = np.array(predicted, np.float32)
         if self._network is not None and config.learner.enabled and len(candidates.items) > 1:
-            user.pending = encode_pending(matrix, hashes[candidates.items], history)
+            user.pending = encode_pending(matrix, hashes, history)
         return Recommendation(
             slate_id=name,
             revision=self._revision(state.last_slate, slots),
@@ -354,26 +354,26 @@ class Recommender:
             return policy.actions[0], 1.0
         context = context_of(user.state)
         action, probability = policy.choose(context, key)
-        choice = Choice(context, hash64(policy.actions[action]))
+        choice = Choice(context, policy.action_hashes[action])
         if user.choice is not None:
             user.step = encode_step(user.choice, None if user.state.began_sitting else choice)
         user.choice = choice
         return policy.actions[action], probability
 
-    def _frozen(self, candidates: Candidates, state: UserState) -> tuple[np.ndarray, np.ndarray]:
+    def _frozen(self, candidates: Candidates, hashes: np.ndarray, state: UserState) -> tuple[np.ndarray, np.ndarray]:
         """The matrix that the scorer sees, and the latest items that it reads."""
         network = self._network
         if network is None or network.history == 0 or len(candidates.items) == 0:
             return candidates.features, NO_ITEMS
         history = np.ascontiguousarray(state.items["item"][: -network.history - 1 : -1])
-        return network.freeze(candidates.features, self.replica.hashes[candidates.items], history), history
+        return network.freeze(candidates.features, hashes, history), history
 
     def _score(
-        self, candidates: Candidates, matrix: np.ndarray, history: np.ndarray, strategy: Strategy
+        self, candidates: Candidates, matrix: np.ndarray, hashes: np.ndarray, history: np.ndarray, strategy: Strategy
     ) -> tuple[np.ndarray, np.ndarray | None]:
         if self._network is None or len(candidates.items) == 0:
             return self._generator.blend(candidates), None
-        items = self.replica.hashes[candidates.items] if self._network.history else NO_ITEMS
+        items = hashes if self._network.history else NO_ITEMS
         scores, probabilities = self._network.score(matrix, items, history)
         if strategy.scorer_weight < 1:
             scores = relevance(strategy, scores, self._generator.blend(candidates))
@@ -386,13 +386,13 @@ class Recommender:
         row_of = {item: row for row, item in enumerate(candidates.items.tolist())}
         rows = [row_of[slot.item] for slot in slots]
         told = [self._generator.told_of(bits) for bits in candidates.origins[rows].tolist()]
-        sums = candidates.sums[rows].tolist()
+        user_cf_scores = candidates.sums[rows, USER_CF].tolist()
         owners = [replica.item_ids[index] for index in candidates.profile.tolist()]
         parts = self._generator.contributions(candidates, candidates.items[rows])
         reasons = item_cf_reasons(parts, owners, most=self._config.slate.reasons)
-        for of_item, (names, others), known in zip(reasons, told, sums, strict=True):
+        for of_item, (names, others), user_cf_score in zip(reasons, told, user_cf_scores, strict=True):
             if USER_CF_SOURCE in names:
-                of_item.append(user_cf_reason(known[USER_CF]))
+                of_item.append(user_cf_reason(user_cf_score))
             of_item.extend(others)
         cf_scores = parts.sum(1).tolist()
         chances = [None] * len(rows) if probabilities is None else probabilities[rows].tolist()

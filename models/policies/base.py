@@ -83,12 +83,14 @@ class Policy(ABC):
     Attributes
     ----------
     actions : names of the actions
+    action_hashes : of these names, by which tables and steps know them
     """
 
     name: ClassVar[str]
 
     def __init__(self, settings: Settings, *, states: int = STATES, features: int = FEATURES) -> None:
         self.actions = tuple(settings.strategies)
+        self.action_hashes = tuple(map(hash64, self.actions))
         self._settings = settings
         self._states = states
         self._features = features
@@ -171,7 +173,7 @@ class Policy(ABC):
         ``action`` int64[actions], hashes of the actions' names; ``counts`` int64[actions, rows], steps learned; and what the
         policy adds. The first axis of each is that of the actions.
         """
-        names = np.array([hash64(name) for name in self.actions], np.int64)
+        names = np.array(self.action_hashes, np.int64)
         return {"action": names, "counts": self._counts.copy()} | {
             name: table.copy() for name, table in self._own_tables().items()
         }
@@ -195,8 +197,8 @@ class Policy(ABC):
             if tables[name].shape != shape or tables[name].dtype != table.dtype:
                 got = f"{tables[name].dtype}{list(tables[name].shape)}"
                 raise ValueError(f"policy {self.name}: {name}: expected {table.dtype}{list(shape)}, got {got}")
-        for place, action in enumerate(self.actions):
-            at = saved.get(hash64(action))
+        for place, action in enumerate(self.action_hashes):
+            at = saved.get(action)
             for name, table in mine.items():
                 table[place] = 0 if at is None else tables[name][at]
 

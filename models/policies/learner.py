@@ -8,7 +8,6 @@ import msgspec
 import torch
 
 from models.config import Policy as Settings
-from models.identity import hash64
 from models.policies import make_policy
 from models.policies.base import Step
 from models.policies.steps import decode_step
@@ -42,7 +41,7 @@ class PolicyLearner:
 
     def __init__(self, settings: Settings, *, epoch: int = 0) -> None:
         self.policy = make_policy(settings)
-        self._places = {hash64(name): place for place, name in enumerate(self.policy.actions)}
+        self._places = {action: place for place, action in enumerate(self.policy.action_hashes)}
         self._epoch = epoch
         self._meta = _Meta(epoch=epoch)
         self._changed = False

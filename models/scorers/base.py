@@ -18,9 +18,8 @@ import torch
 from torch import nn
 
 from models.config import Scorer as ScorerConfig
+from models.examples import NO_ITEMS
 from models.identity import EMPTY
-
-NO_ITEMS = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)

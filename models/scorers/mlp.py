@@ -20,8 +20,9 @@ from numba import njit
 from torch import nn
 
 from models.config import Scorer as ScorerConfig
+from models.examples import NO_ITEMS
 from models.features import FEATURES, WIDTH
-from models.scorers.base import NO_ITEMS, Lists, Scorer
+from models.scorers.base import Lists, Scorer
 
 CLIP = 6.0
 _CF_COLUMN = list(FEATURES).index("cf")
