@@ -17,15 +17,18 @@ from models.topics import (
     EVENTS,
     ITEMS,
     METRICS,
+    MODEL_DELTAS,
     MODEL_UPDATES,
     RECOMMENDATIONS,
     topic_name,
 )
 
-JOB_TOPICS = (EVENTS, ITEMS, CONTROLS, RECOMMENDATIONS, METRICS, MODEL_UPDATES, DEAD_LETTER)
+JOB_TOPICS = (EVENTS, ITEMS, CONTROLS, RECOMMENDATIONS, METRICS, MODEL_UPDATES, MODEL_DELTAS, DEAD_LETTER)
 _COMPACTED = (ITEMS, CONTROLS, MODEL_UPDATES)
 # Broadcast topics drive a watermark and recommendations are timed: both by the broker's clock.
-_BROKER_TIME = (ITEMS, CONTROLS, MODEL_UPDATES, RECOMMENDATIONS)
+_BROKER_TIME = (ITEMS, CONTROLS, MODEL_UPDATES, MODEL_DELTAS, RECOMMENDATIONS)
+# A delta is of use until its row has come whole (item_cf.rows_interval_ms), or to a job that goes on from a checkpoint.
+_DELTAS_RETENTION_MS = 86_400_000
 _SMALL_SEGMENT_BYTES = 64 * 1024 * 1024
 
 
@@ -78,6 +81,8 @@ def _new_topic(kafka: Kafka, name: str) -> NewTopic:
     settings = {"message.timestamp.type": "LogAppendTime" if name in _BROKER_TIME else "CreateTime"}
     if name in _COMPACTED:
         settings |= {"cleanup.policy": "compact", "segment.bytes": str(_SMALL_SEGMENT_BYTES)}
+    if name == MODEL_DELTAS:
+        settings |= {"retention.ms": str(_DELTAS_RETENTION_MS), "segment.bytes": str(_SMALL_SEGMENT_BYTES)}
     return NewTopic(
         topic_name(kafka.topic_prefix, name),
         num_partitions=kafka.partitions,

@@ -2,9 +2,9 @@
 
     events ──► RECOMMEND ──┬──► recommendations
     items, controls,       ├──► dead-letter
-    model-updates ────────►├──► facts ──► SQL windows ──► metrics
-                           ├──► members, controls ────────┬──► model-updates
-                           ├──► pairs ──► CO-OCCURRENCE ──┤
+    model-updates, ───────►├──► facts ──► SQL windows ──► metrics
+    model-deltas           ├──► members, controls ────────┬──► model-updates
+                           ├──► pairs ──► CO-OCCURRENCE ──┼──► model-deltas
                            ├──► examples ──► LEARNER ─────┤
                            └──► steps ─────► BANDIT ──────┘
 """
@@ -40,8 +40,8 @@ from jobs.streams import (
     update_source,
 )
 from models.config import Configuration, parse_configuration
-from models.topics import CONTROLS, DEAD_LETTER, EVENTS, ITEMS, MODEL_UPDATES, RECOMMENDATIONS, topic_name
-from operators.learn import learn_cooccurrence, learn_policy, learn_ranker
+from models.topics import DEAD_LETTER, EVENTS, MODEL_DELTAS, MODEL_UPDATES, RECOMMENDATIONS, topic_name
+from operators.learn import DELTAS, learn_cooccurrence, learn_policy, learn_ranker
 from operators.recommend import DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, RECORD, REPLICAS, STEPS, Recommend
 
 MAX_PARALLELISM = 128
@@ -65,6 +65,7 @@ class Outputs:
 
     recommendations: DataStream
     model_updates: DataStream
+    model_deltas: DataStream
     dead_letters: DataStream
     facts: DataStream
 
@@ -117,6 +118,7 @@ def build(
     return Outputs(
         recommendations=recommendations,
         model_updates=rows.union(*updates),
+        model_deltas=side_output(rows, DELTAS),
         dead_letters=side_output(recommendations, DEAD_LETTERS),
         facts=facts,
     )
@@ -142,6 +144,7 @@ def attach_sinks(t_env: StreamTableEnvironment, outputs: Outputs, configuration:
         (outputs.recommendations, RECOMMENDATIONS, guarantee, SERVE, SERVE_PATH_DELAY_MS),
         (outputs.dead_letters, DEAD_LETTER, DeliveryGuarantee.EXACTLY_ONCE, SERVE, LEARN_PATH_DELAY_MS),
         (outputs.model_updates, MODEL_UPDATES, DeliveryGuarantee.AT_LEAST_ONCE, LEARN, LEARN_PATH_DELAY_MS),
+        (outputs.model_deltas, MODEL_DELTAS, DeliveryGuarantee.AT_LEAST_ONCE, LEARN, LEARN_PATH_DELAY_MS),
     ):
         name = topic_name(kafka.topic_prefix, topic)
         sink = kafka_sink(kafka, name, delivery, linger_ms=linger_ms, transactional_prefix=topic)
@@ -154,15 +157,9 @@ def run(configuration: Configuration, model: bytes | None = None) -> None:
     env = environment(configuration)
     t_env = StreamTableEnvironment.create(env)
     kafka = configuration.kafka
-    prefix = kafka.topic_prefix
     inputs = Inputs(
-        events=event_source(t_env, configuration, topic_name(prefix, EVENTS)),
-        updates=update_source(
-            t_env,
-            kafka,
-            [topic_name(prefix, topic) for topic in (ITEMS, CONTROLS, MODEL_UPDATES)],
-            from_ms=time.time_ns() // 1_000_000 - _OVERLAP_MS,
-        ),
+        events=event_source(t_env, configuration, topic_name(kafka.topic_prefix, EVENTS)),
+        updates=update_source(t_env, kafka, from_ms=time.time_ns() // 1_000_000 - _OVERLAP_MS),
     )
     outputs = build(inputs, configuration, model=model, submitted_s=int(time.time()))
     attach_sinks(t_env, outputs, configuration)

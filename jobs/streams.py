@@ -6,7 +6,7 @@ than the recommender's own work.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from pyflink.common import Duration, TypeInformation, Types, WatermarkStrategy
 from pyflink.common.serialization import RowFieldExtractorSchema
@@ -20,6 +20,8 @@ from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
 from models.config import Configuration, Kafka
+from models.cooccurrence import ROW_PREFIX
+from models.topics import CONTROLS, ITEMS, MODEL_DELTAS, MODEL_UPDATES, topic_name
 
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 EVENT = Types.ROW([BYTES, Types.LONG(), Types.LONG()])
@@ -69,8 +71,13 @@ def event_source(t_env: StreamTableEnvironment, configuration: Configuration, to
     return typed(t_env.to_data_stream(table), EVENT_ROW)
 
 
-def update_source(t_env: StreamTableEnvironment, kafka: Kafka, topics: Iterable[str], *, from_ms: int) -> DataStream:
-    """The compacted topics from a point of time on, as `UPDATE_ROW` of topic, key and value (None: a tombstone)."""
+def update_source(t_env: StreamTableEnvironment, kafka: Kafka, *, from_ms: int) -> DataStream:
+    """The broadcast topics from a point of time on, as `UPDATE_ROW` of topic, key and value (None: a tombstone).
+
+    The rows in `model-updates` are for replicas that start; who follows is told what changed in them by `model-deltas`.
+    """
+    updates_topic = topic_name(kafka.topic_prefix, MODEL_UPDATES)
+    topics = [topic_name(kafka.topic_prefix, topic) for topic in (ITEMS, CONTROLS, MODEL_UPDATES, MODEL_DELTAS)]
     options = _source_options(kafka, ";".join(topics)) | {
         "scan.startup.mode": "timestamp",
         "scan.startup.timestamp-millis": str(from_ms),
@@ -84,7 +91,12 @@ def update_source(t_env: StreamTableEnvironment, kafka: Kafka, topics: Iterable[
         ) WITH ({_options(options)})
         """
     )
-    table = t_env.sql_query("SELECT record_topic, k, v FROM updates_source")
+    table = t_env.sql_query(
+        f"""
+        SELECT record_topic, k, v FROM updates_source
+        WHERE NOT (record_topic = '{updates_topic}' AND k IS NOT NULL AND k LIKE '{ROW_PREFIX}%')
+        """
+    )
     # never a watermark, idle for ever: the clock of updates is the wall's, and would make the events of a replay late
     timeless = WatermarkStrategy.no_watermarks().with_idleness(Duration.of_millis(UPDATES_IDLE_MS))
     updates = typed(t_env.to_data_stream(table), UPDATE_ROW).assign_timestamps_and_watermarks(timeless)

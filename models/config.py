@@ -126,6 +126,7 @@ class ItemCF(Section, frozen=True, kw_only=True):
     shards: Annotated[int, Meta(ge=1, le=128)] = 16
     snapshot_every: PositiveInt = 2_000
     publish_interval_ms: PositiveInt = 200
+    rows_interval_ms: PositiveInt = 10_000
 
 
 class UserCF(Section, frozen=True, kw_only=True):

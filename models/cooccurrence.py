@@ -17,16 +17,18 @@ Pair message, one an event: ``version u8 | n u8 | item i64 | event_time_ms i64 |
 sitting u64 (bit d-1: same sitting as j_d) | j i64[n] | item_id utf-8``.
 
 Row, in state and as a `model-updates` record: the fields of ``ROW_HEADER`` | ``item_id utf-8, item_id_bytes long`` |
-``neighbour i64[n]`` | ``weights u32[n, len(COLUMNS)]``. A record may go on with ``base u32 | changed u16[m]``: of the row
-whose bytes have that CRC-32 only the neighbours at these positions are not the same. Whoever applied that row last can
-pass over the others; for everybody else the record is the whole row.
+``neighbour i64[n]`` | ``weights u32[n, len(COLUMNS)]``.
+
+`model-deltas` record: deltas of rows of one shard, one behind the other. A delta: the fields of ``ROW_HEADER`` with kind
+``d`` (``neighbours`` is what the row has, not what follows) | ``base i64 | m u16`` | ``item_id`` | ``position u16[m]`` |
+``neighbour i64[m]`` | ``weights u32[m, len(COLUMNS)]``. It makes the row of ``events`` events out of that of ``base``, or
+of any between the two: only the neighbours at these positions are not the same. A base of 0 says that it is the whole row.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -63,9 +65,12 @@ ROW_HEADER = np.dtype(
     ]
 )
 ROW_KIND = b"r"
+DELTA_KIND = b"d"
+ROW_PREFIX = "row:"
 _HEADER = struct.Struct("<BcHIqqqddqqdqq")
 _PAIR = struct.Struct("<BBqqffQ")
-_BASE = struct.Struct("<I")
+_CHANGE = struct.Struct("<qH")
+_DELTAS_BYTES = 131_072
 assert _HEADER.size == ROW_HEADER.itemsize
 
 
@@ -135,11 +140,12 @@ class Row:
 
     Attributes
     ----------
-    changed : bool[capacity], the neighbours that changed since the row was published
-    published : CRC-32 of the row as it was published last, None where that is not known
+    changed : bool[capacity], the neighbours that changed since the last delta
+    base : events of the row at its last delta, 0 where that is not known
     """
 
     __slots__ = (
+        "base",
         "changed",
         "count",
         "events",
@@ -152,7 +158,6 @@ class Row:
         "n",
         "pop_fast",
         "pop_slow",
-        "published",
         "value_count",
         "value_sum",
         "weights",
@@ -174,7 +179,7 @@ class Row:
         self.ids = np.zeros(16, np.int64)
         self.weights = np.zeros((16, len(COLUMNS)), np.int64)
         self.changed = np.zeros(16, np.bool_)
-        self.published: int | None = None
+        self.base = 0
 
     def neighbours(self) -> dict[int, tuple[int, ...]]:
         """The in-list as ``{neighbour hash: fixed-point weight of each column}``."""
@@ -184,10 +189,15 @@ class Row:
 def encode_row(row: Row) -> bytes:
     """The bytes of a row (layout: module docstring); weights saturate at 2**32 - 1."""
     item_id = row.item_id.encode("utf-8", "surrogatepass")
-    head = _HEADER.pack(
+    head = _header(row, ROW_KIND, len(item_id))
+    return b"".join((head, item_id, row.ids[: row.n].tobytes(), _fixed(row.weights[: row.n]).tobytes()))
+
+
+def _header(row: Row, kind: bytes, item_id_bytes: int) -> bytes:
+    return _HEADER.pack(
         ROW_VERSION,
-        ROW_KIND,
-        len(item_id),
+        kind,
+        item_id_bytes,
         row.n,
         row.item,
         row.count,
@@ -200,8 +210,10 @@ def encode_row(row: Row) -> bytes:
         row.value_count,
         row.landmark_ms,
     )
-    weights = np.minimum(row.weights[: row.n], MAX_WEIGHT).astype("<u4")
-    return b"".join((head, item_id, row.ids[: row.n].tobytes(), weights.tobytes()))
+
+
+def _fixed(weights: np.ndarray) -> np.ndarray:
+    return np.minimum(weights, MAX_WEIGHT).astype("<u4")
 
 
 def decode_row(raw: bytes) -> Row:
@@ -231,33 +243,70 @@ def decode_row(raw: bytes) -> Row:
     return row
 
 
-def published_row(row: Row) -> bytes:
-    """The `model-updates` record of a row; it counts as published."""
-    raw = encode_row(row)
-    record = raw
-    if row.published is not None:
-        changed = np.flatnonzero(row.changed[: row.n]).astype("<u2")
-        record = b"".join((raw, _BASE.pack(row.published), changed.tobytes()))
-    row.published = zlib.crc32(raw)
-    row.changed[:] = False
-    return record
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What makes a newer row out of an older one.
 
-
-def changed_neighbours(record: bytes, row_bytes: int) -> tuple[int | None, np.ndarray]:
-    """What a record says of the row before it.
-
-    Parameters
+    Attributes
     ----------
-    row_bytes : length of the row itself
-
-    Returns
-    -------
-    CRC-32 of the row before it (None where it says nothing), and u16[m], the positions that changed since
+    header : `ROW_HEADER`, of the newer row
+    item_id : its id, utf-8
+    base : events of the older row, 0 where there need be none
+    positions : u16[m], the places in the in-list that changed
+    neighbours : i64[m], who stands there now
+    weights : u32[m, len(COLUMNS)], with which weights
     """
-    if len(record) < row_bytes + _BASE.size:
-        return None, np.zeros(0, "<u2")
-    (base,) = _BASE.unpack_from(record, row_bytes)
-    return base, np.frombuffer(record, "<u2", -1, row_bytes + _BASE.size)
+
+    header: np.void
+    item_id: bytes
+    base: int
+    positions: np.ndarray
+    neighbours: np.ndarray
+    weights: np.ndarray
+
+
+def take_delta(row: Row) -> bytes:
+    """What changed in a row since the last call (layout: module docstring)."""
+    item_id = row.item_id.encode("utf-8", "surrogatepass")
+    changed = np.flatnonzero(row.changed[: row.n]) if row.base else np.arange(row.n)
+    parts = (
+        _header(row, DELTA_KIND, len(item_id)),
+        _CHANGE.pack(row.base, len(changed)),
+        item_id,
+        changed.astype("<u2").tobytes(),
+        row.ids[changed].tobytes(),
+        _fixed(row.weights[changed]).tobytes(),
+    )
+    row.base = row.events
+    row.changed[:] = False
+    return b"".join(parts)
+
+
+def decode_deltas(record: bytes) -> Iterator[Delta]:
+    """The deltas in a `model-deltas` record.
+
+    Raises
+    ------
+    ValueError
+        When the bytes are of another version or kind.
+    """
+    at = 0
+    while at < len(record):
+        header = np.frombuffer(record, ROW_HEADER, 1, at)[0]
+        if header["version"] != ROW_VERSION or header["kind"] != DELTA_KIND:
+            raise ValueError(f"delta of version {header['version']} and kind {header['kind']!r}")
+        at += ROW_HEADER.itemsize
+        base, m = _CHANGE.unpack_from(record, at)
+        at += _CHANGE.size
+        ids_at = at + int(header["item_id_bytes"])
+        item_id = record[at:ids_at]
+        positions = np.frombuffer(record, "<u2", m, ids_at)
+        neighbours_at = ids_at + positions.nbytes
+        neighbours = np.frombuffer(record, "<i8", m, neighbours_at)
+        weights_at = neighbours_at + neighbours.nbytes
+        weights = np.frombuffer(record, "<u4", m * len(COLUMNS), weights_at).reshape(m, len(COLUMNS))
+        at = weights_at + weights.nbytes
+        yield Delta(header, item_id, base, positions, neighbours, weights)
 
 
 @njit(cache=True)
@@ -321,6 +370,7 @@ class CooccurrenceTable:
         self._rows: dict[int, Row] = {}
         self._unsaved: dict[int, None] = {}
         self._unpublished: dict[int, None] = {}
+        self._without_delta: dict[int, None] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -344,6 +394,7 @@ class CooccurrenceTable:
         self._relate(row, pair)
         self._unsaved[pair.item] = None
         self._unpublished[pair.item] = None
+        self._without_delta[pair.item] = None
 
     def _age(self, row: Row, event_time_ms: int) -> None:
         """Halve the row once for every half-life that has passed since its landmark."""
@@ -395,9 +446,26 @@ class CooccurrenceTable:
         row.weights = np.concatenate((row.weights, np.zeros((grown - capacity, len(COLUMNS)), np.int64)))
         row.changed = np.concatenate((row.changed, np.zeros(grown - capacity, np.bool_)))
 
+    def take_deltas(self) -> list[bytes]:
+        """What changed since the last call, as `model-deltas` records of bounded length."""
+        records: list[bytes] = []
+        parts: list[bytes] = []
+        size = 0
+        for item in self._without_delta:
+            delta = take_delta(self._rows[item])
+            if parts and size + len(delta) > _DELTAS_BYTES:
+                records.append(b"".join(parts))
+                parts, size = [], 0
+            parts.append(delta)
+            size += len(delta)
+        if parts:
+            records.append(b"".join(parts))
+        self._without_delta.clear()
+        return records
+
     def take_updates(self) -> list[tuple[str, bytes]]:
-        """The rows that changed since the last call, as ``(key, bytes)`` records; they count as published."""
-        records = [(_row_key(item), published_row(self._rows[item])) for item in self._unpublished]
+        """The rows that changed since the last call, whole, as ``(key, bytes)`` records; they count as published."""
+        records = [(_row_key(item), encode_row(self._rows[item])) for item in self._unpublished]
         self._unpublished.clear()
         return records
 
@@ -419,7 +487,7 @@ class CooccurrenceTable:
 
 
 def _row_key(item: int) -> str:
-    return f"row:{item & 0xFFFFFFFFFFFFFFFF:016x}"
+    return f"{ROW_PREFIX}{item & 0xFFFFFFFFFFFFFFFF:016x}"
 
 
 def _decayed_add(value: float, weight: float, half_lives: float) -> float:

@@ -84,10 +84,11 @@ class LocalPipeline:
         return observation
 
     def _publish(self) -> None:
-        updates = self.table.take_updates()
+        for deltas in self.table.take_deltas():
+            self.recommender.replica.apply_deltas(deltas)
+        updates = self.policy.take_updates()
         if self.learner.has_updates():
             updates += self.learner.take_updates()
-        updates += self.policy.take_updates()
         members, self._members = self._members, []
         for key, value in updates + members:
             self.recommender.apply_update(key, value)

@@ -18,7 +18,7 @@ from models.board import USER_CF
 from models.candidates import CandidateGenerator, Candidates
 from models.config import Configuration, Strategy
 from models.controls import control_key, decode_control
-from models.cooccurrence import PairMessage, encode_pair_message
+from models.cooccurrence import ROW_PREFIX, PairMessage, encode_pair_message
 from models.events import Event, Refusal, Rejected
 from models.examples import NO_ITEMS, encode_pending, label_pending, missed
 from models.identity import hash64, item_hash64, slate_id, uniform
@@ -40,6 +40,7 @@ from models.topics import CatalogueItem, Recommendation, RecommendedItem, Timing
 from models.versions import Version, decode_tensors, decode_version
 
 _CONTROL = control_key("")
+_NO_PROBABILITIES = np.zeros(0, np.float32)
 _CATALOGUE = msgspec.json.Decoder(CatalogueItem)
 
 
@@ -141,7 +142,7 @@ class Recommender:
             self.apply_control(key.removeprefix(_CONTROL), value)
         elif value is None:
             return
-        elif key.startswith("row:"):
+        elif key.startswith(ROW_PREFIX):
             self.replica.apply_row(value)
         elif key.startswith("panel:"):
             self.replica.panel.apply(value)
@@ -314,8 +315,7 @@ class Recommender:
         hashes = self.replica.hashes[candidates.items]
         matrix, history = self._frozen(candidates, hashes, state)
         scores, probabilities = self._score(candidates, matrix, hashes, history, strategy)
-        rows = order(strategy, scores, self.replica.categories[candidates.items], k=config.slate.k)
-        ranked = candidates.items[rows]
+        ranked = order(strategy, scores, self.replica.categories[candidates.items], k=config.slate.k)
         slots = explore_slots(
             ranked[: config.slate.k],
             ranked[config.slate.k :],
@@ -323,13 +323,12 @@ class Recommender:
             key=key,
             seed=config.policy.seed,
         )
-        items = self._explained(candidates, slots, scores, probabilities)
+        rows = np.array([slot.item for slot in slots], np.int64)
+        items = self._explained(candidates, rows, slots, scores, probabilities)
         state.seq += 1
-        shown = [slot.item for slot in slots]
-        state.last_slate = self.replica.hashes[shown]
-        self.replica.impressions[shown] += 1
-        predicted = [] if probabilities is None else [item.probability for item in items]
-        state.last_probabilities = np.array(predicted, np.float32)
+        state.last_slate = hashes[rows]
+        self.replica.impressions[candidates.items[rows]] += 1
+        state.last_probabilities = _NO_PROBABILITIES if probabilities is None else probabilities[rows]
         if self._network is not None and config.learner.enabled and len(candidates.items) > 1:
             user.pending = encode_pending(matrix, hashes, history)
         return Recommendation(
@@ -380,25 +379,29 @@ class Recommender:
         return scores, probabilities
 
     def _explained(
-        self, candidates: Candidates, slots: list[Slot], scores: np.ndarray, probabilities: np.ndarray | None
+        self,
+        candidates: Candidates,
+        rows: np.ndarray,
+        slots: list[Slot],
+        scores: np.ndarray,
+        probabilities: np.ndarray | None,
     ) -> list[RecommendedItem]:
+        """The items of a slate, which stand in these rows of the candidates."""
         replica = self.replica
-        row_of = {item: row for row, item in enumerate(candidates.items.tolist())}
-        rows = [row_of[slot.item] for slot in slots]
+        shown = candidates.items[rows]
         told = [self._generator.told_of(bits) for bits in candidates.origins[rows].tolist()]
-        user_cf_scores = candidates.sums[rows, USER_CF].tolist()
         owners = [replica.item_ids[index] for index in candidates.profile.tolist()]
-        parts = self._generator.contributions(candidates, candidates.items[rows])
+        parts = self._generator.contributions(candidates, shown)
         reasons = item_cf_reasons(parts, owners, most=self._config.slate.reasons)
-        for of_item, (names, others), user_cf_score in zip(reasons, told, user_cf_scores, strict=True):
+        for of_item, (names, others), score in zip(reasons, told, candidates.sums[rows, USER_CF].tolist(), strict=True):
             if USER_CF_SOURCE in names:
-                of_item.append(user_cf_reason(user_cf_score))
+                of_item.append(user_cf_reason(score))
             of_item.extend(others)
-        cf_scores = parts.sum(1).tolist()
+        indices, cf_scores = shown.tolist(), parts.sum(1).tolist()
         chances = [None] * len(rows) if probabilities is None else probabilities[rows].tolist()
         return [
             RecommendedItem(
-                item_id=replica.item_ids[slot.item],
+                item_id=replica.item_ids[indices[place]],
                 position=place + 1,
                 score=score,
                 cf_score=cf_scores[place],
@@ -407,7 +410,7 @@ class Recommender:
                 reasons=reasons[place],
                 explored=slot.explored,
                 propensity=slot.propensity,
-                title=replica.titles[slot.item],
+                title=replica.titles[indices[place]],
             )
             for place, (slot, score) in enumerate(zip(slots, scores[rows].tolist(), strict=True))
         ]

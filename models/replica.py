@@ -11,7 +11,6 @@ the slots of an item are its neighbours rounded up to a power of two, at most `m
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +19,7 @@ from numba import njit
 
 from models.config import Configuration
 from models.content import Content
-from models.cooccurrence import COLUMNS, ROW_HEADER, ROW_KIND, ROW_VERSION, SCALE, changed_neighbours
+from models.cooccurrence import COLUMNS, ROW_HEADER, ROW_KIND, ROW_VERSION, SCALE, Delta, decode_deltas
 from models.identity import hash64
 from models.panel import Panel
 from models.pools import Pools, is_due, make_pools
@@ -30,6 +29,7 @@ WIDTH = len(COLUMNS)
 SMALLEST_SLAB = 8
 CATEGORY_BITS = 64
 _NOBODY = np.zeros(0, np.int32)
+_EVENTS = 1
 _HOUR_MS = 3_600_000.0
 
 
@@ -227,7 +227,7 @@ def _apply_changes(  # type: ignore[no-untyped-def]
         if other == item:
             continue
         for c in range(width):
-            values[c] = np.float32(fixed[positions[k], c] / scale)
+            values[c] = np.float32(fixed[k, c] / scale)
         if not _set_weights(lists, free, pool_used, neighbour, weights, bound, other, item, False, values):
             return False
         if not _set_weights(lists, free, pool_used, neighbour, weights, bound, item, other, True, values):
@@ -308,7 +308,6 @@ class Replica:
         grown("categories", (capacity,), np.uint64)
         grown("available", (capacity,), np.bool_)
         grown("year", (capacity,), np.float32, np.nan)
-        grown("_applied", (capacity,), np.int64, -1)
         grown("_before", (capacity,), np.int32)
         grown("_marks", (capacity + 1,), np.int64)
         grown("impressions", (capacity,), np.int32)
@@ -324,7 +323,6 @@ class Replica:
     impressions: np.ndarray
     neighbour: np.ndarray
     weights: np.ndarray
-    _applied: np.ndarray
     _before: np.ndarray
     _marks: np.ndarray
 
@@ -392,22 +390,36 @@ class Replica:
         ids_at = start + int(head["item_id_bytes"])
         n = int(head["neighbours"])
         index = self._index_for(int(head["item"]))
-        if not self.item_ids[index]:
-            self._name(index, raw[start:ids_at].decode("utf-8", "surrogatepass"))
-        stats = self.stats[index]
-        stats[0] = head["count"] / SCALE
-        for column, name in enumerate(self.STATS[1:], start=1):
-            stats[column] = head[name]
         neighbours = np.frombuffer(raw, "<i8", n, ids_at)
-        weights_at = ids_at + neighbours.nbytes
-        fixed = np.frombuffer(raw, "<u4", n * WIDTH, weights_at).reshape(n, WIDTH)
-        end = weights_at + fixed.nbytes
-        base, changed = changed_neighbours(raw, end)
-        if base is not None and base == self._applied[index]:
-            self._change(index, neighbours, changed, fixed)
-        else:
-            self._relate(index, self._indices_for(neighbours), fixed)
-        self._applied[index] = zlib.crc32(memoryview(raw)[:end])
+        fixed = np.frombuffer(raw, "<u4", n * WIDTH, ids_at + neighbours.nbytes).reshape(n, WIDTH)
+        self._relate(index, self._indices_for(neighbours), fixed)
+        self._describe(index, head, raw[start:ids_at])
+
+    def apply_deltas(self, record: bytes) -> None:
+        """Apply a record of deltas; one that does not lead on from the row that is held is passed over.
+
+        It was applied before, or its row will come whole: a life of the learn path begins every row with a base of 0.
+
+        Raises
+        ------
+        ValueError
+            When the record is of another version or kind.
+        """
+        for delta in decode_deltas(record):
+            index = self._index_for(int(delta.header["item"]))
+            if delta.base == 0:
+                self._relate(index, self._indices_for(delta.neighbours), delta.weights)
+            elif delta.base <= self.stats[index, _EVENTS] < delta.header["events"]:
+                self._change(index, int(delta.header["neighbours"]), delta)
+            else:
+                continue
+            self._describe(index, delta.header, delta.item_id)
+
+    def _describe(self, index: int, header: np.void, item_id: bytes) -> None:
+        if not self.item_ids[index]:
+            self._name(index, item_id.decode("utf-8", "surrogatepass"))
+        _, _, _, _, _, count, *columns, _ = header.tolist()
+        self.stats[index] = (count / SCALE, *columns)
         self.rows_applied += 1
 
     def _indices_for(self, hashes: np.ndarray) -> np.ndarray:
@@ -417,15 +429,16 @@ class Replica:
                 indices[position] = self._index_for(int(hashes[position]))
         return indices
 
-    def _change(self, index: int, neighbours: np.ndarray, changed: np.ndarray, fixed: np.ndarray) -> None:
-        """Replace the in-list of an item by one that differs from it at the positions `changed` only."""
-        previous = self._in_lists[index]
-        others = self._indices_for(neighbours[changed])
-        self._mirror(_apply_changes, index, previous, changed, others, fixed, float(SCALE))
-        if len(neighbours) > len(previous):
-            previous = np.concatenate((previous, np.empty(len(neighbours) - len(previous), np.int32)))
+    def _change(self, index: int, neighbours: int, delta: Delta) -> None:
+        """Let other neighbours stand at some positions of an item's in-list, which grows to `neighbours`."""
+        previous = self._in_lists.get(index, _NOBODY)
+        others = self._indices_for(delta.neighbours)
+        self._mirror(_apply_changes, index, previous, delta.positions, others, delta.weights, float(SCALE))
+        if neighbours > len(previous):
+            # an item is no neighbour of its own: where a delta of another life leaves a gap, nobody stands
+            previous = np.concatenate((previous, np.full(neighbours - len(previous), index, np.int32)))
             self._in_lists[index] = previous
-        previous[changed] = others
+        previous[delta.positions] = others
 
     def _relate(self, index: int, neighbours: np.ndarray, fixed: np.ndarray) -> None:
         previous = self._in_lists.get(index, _NOBODY)

@@ -20,6 +20,7 @@ RECOMMENDATIONS = "recommendations"
 OUTCOMES = "outcomes"
 METRICS = "metrics"
 MODEL_UPDATES = "model-updates"
+MODEL_DELTAS = "model-deltas"
 TRACES = "traces"
 ALERTS = "alerts"
 DEAD_LETTER = "dead-letter"
@@ -33,6 +34,7 @@ TOPICS = (
     OUTCOMES,
     METRICS,
     MODEL_UPDATES,
+    MODEL_DELTAS,
     TRACES,
     ALERTS,
     DEAD_LETTER,

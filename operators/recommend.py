@@ -47,7 +47,7 @@ from models.pipeline import warm_up
 from models.policies.steps import decode_choice
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.recommender import Observation, Recommender, User
-from models.topics import CONTROLS, EVENTS, ITEMS, MODEL_UPDATES, Timings, topic_name
+from models.topics import CONTROLS, EVENTS, ITEMS, MODEL_DELTAS, MODEL_UPDATES, Timings, topic_name
 from operators.bootstrap import read_to_end
 from operators.threads import use_one_thread
 
@@ -105,6 +105,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._events_topic = topic_name(prefix, EVENTS)
         self._items_topic = topic_name(prefix, ITEMS)
         self._controls_topic = topic_name(prefix, CONTROLS)
+        self._deltas_topic = topic_name(prefix, MODEL_DELTAS)
         self._cleaner = EventCleaner(self._config.events)
         self._score_bins = ScoreBins(self._config.metrics.pr_bins)
         start = None if self._model is None else decode_model(self._model, "the model that was submitted")
@@ -249,6 +250,9 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
                 self._recommender.apply_catalogue(key, value)
             elif topic == self._controls_topic:
                 self._recommender.apply_control(key, value)
+            elif topic == self._deltas_topic:
+                if value is not None:
+                    self._recommender.replica.apply_deltas(value)
             elif key is not None:
                 self._recommender.apply_update(key, value)
         except Rejected as rejected:

@@ -25,7 +25,7 @@ class Slot(Struct, frozen=True, gc=False):
 
     Parameters
     ----------
-    item : dense index of the item shown
+    item : the item shown, as it was named in the list or the pool
     explored : drawn from the pool
     propensity : probability with which this item is shown at this place
     """
@@ -51,8 +51,8 @@ def explore_slots(ranked: np.ndarray, pool: np.ndarray, *, epsilon: float, key: 
 
     Parameters
     ----------
-    ranked : int32[k], the final list
-    pool : int32[m], items that may be explored, none of them in the list
+    ranked : int64[k], the final list; items are named by any number, such as their row among the candidates
+    pool : int64[m], items that may be explored, none of them in the list
     epsilon : probability with which a slot explores
     key : what the draws belong to (the slate's id); the same key and seed give the same draws
 

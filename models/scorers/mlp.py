@@ -51,6 +51,37 @@ def network_input(features, mean, inverse_deviation):  # type: ignore[no-untyped
     return out
 
 
+@njit(cache=True)
+def network_output(body, inputs, heads, biases, skip, slope):  # type: ignore[no-untyped-def]
+    """What the heads make of the last hidden layer of one list, the end of `MLP.forward`.
+
+    Parameters
+    ----------
+    body : float32[n, hidden]
+    inputs : float32[n, 2 * width], of `network_input`
+    heads : float32[2, hidden], weights of the rank and of the logit; `biases` likewise, float32[2]
+    skip : float32[width]
+    slope : float32
+
+    Returns
+    -------
+    rank, probability : float32[n]
+    """
+    n, hidden = body.shape
+    centred = inputs.shape[1] - len(skip)
+    rank, probability = np.empty(n, np.float32), np.empty(n, np.float32)
+    for k in range(n):
+        r, p = biases[0], biases[1]
+        for f in range(len(skip)):
+            r += inputs[k, centred + f] * skip[f]
+        for h in range(hidden):
+            r += body[k, h] * heads[0, h]
+            p += body[k, h] * heads[1, h]
+        rank[k] = r
+        probability[k] = np.float32(1.0) / (np.float32(1.0) + np.exp(-(p + slope * r)))
+    return rank, probability
+
+
 class MLP(Scorer):
     """Scores a list of candidates by the columns of their frozen matrix.
 
@@ -104,9 +135,9 @@ class MLP(Scorer):
         """See `Scorer.prepare`: on lists this short the calls of modules cost more than the arithmetic."""
         linear = [layer for layer in self.body if isinstance(layer, nn.Linear)]
         self._layers = [(layer.weight.detach().t(), layer.bias.detach()) for layer in linear]
-        self._both_heads = torch.cat((self.rank.weight, self.probability.weight)).detach().t()
-        self._both_biases = torch.cat((self.rank.bias, self.probability.bias)).detach()
-        self._skip, self._slope = self.skip.detach(), self.slope.detach()
+        heads = torch.cat((self.rank.weight, self.probability.weight)).detach().numpy()
+        biases = torch.cat((self.rank.bias, self.probability.bias)).detach().numpy()
+        self._output = (heads, biases, self.skip.detach().numpy().copy(), np.float32(self.slope.item()))
         self._mean = self.mean.numpy().copy()
         self._inverse_deviation = self.inverse_deviation.numpy().copy()
 
@@ -115,10 +146,8 @@ class MLP(Scorer):
         self, matrix: np.ndarray, items: np.ndarray = NO_ITEMS, history: np.ndarray = NO_ITEMS
     ) -> tuple[np.ndarray, np.ndarray]:
         """Score one list, see `Scorer.score`; only the matrix is looked at."""
-        inputs = torch.from_numpy(network_input(matrix.astype(np.float32), self._mean, self._inverse_deviation))
-        body = inputs
+        inputs = network_input(matrix.astype(np.float32), self._mean, self._inverse_deviation)
+        body = torch.from_numpy(inputs)
         for weight, bias in self._layers:
             body = torch.addmm(bias, body, weight).relu_()
-        heads = torch.addmm(self._both_biases, body, self._both_heads)
-        rank = torch.addmv(heads[:, 0], inputs[:, matrix.shape[1] :], self._skip)
-        return rank.numpy(), torch.addcmul(heads[:, 1], rank, self._slope).sigmoid_().numpy()
+        return network_output(body.numpy(), inputs, *self._output)

@@ -30,6 +30,7 @@ def configuration(stack: Stack, **sections: dict[str, Any]) -> Configuration:
         "flink": {"jobmanager": stack.jobmanager, "checkpoint_interval_ms": 1_000},
         "policy": {"epsilon": 0.0, "epsilon_min": 0.0},
         "events": {"max_events_per_minute": 10**9},
+        "item_cf": {"rows_interval_ms": 500},
     }
     for name, values in sections.items():
         mapping[name] = {**mapping.get(name, {}), **values}

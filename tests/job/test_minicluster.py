@@ -27,7 +27,7 @@ from jobs.recommend import MAX_PARALLELISM, Inputs, build, environment
 from jobs.streams import EVENT_ROW, UPDATE_ROW, shard_keys, typed
 from models.config import Configuration, Flink, ItemCF, Learner, Policy, Scorer, Slate, Sources
 from models.cooccurrence import Row as CooccurrenceRow
-from models.cooccurrence import decode_row, encode_row
+from models.cooccurrence import encode_row
 from models.events import Event
 from models.facts import Fact
 from models.identity import slate_id
@@ -54,7 +54,7 @@ def configuration(**options: str) -> Configuration:
     return Configuration(
         flink=Flink(checkpoint_interval_ms=200, options=always | options),
         # some rows are published with a snapshot, some by a timer
-        item_cf=ItemCF(shards=4, snapshot_every=13, publish_interval_ms=50),
+        item_cf=ItemCF(shards=4, snapshot_every=13, publish_interval_ms=50, rows_interval_ms=100),
         scorer=Scorer(candidates=10, hidden=(8,)),
         learner=Learner(batch_examples=8, publish_every_steps=2),
         policy=Policy(epsilon=0.3),
@@ -168,8 +168,8 @@ def learned(events: Iterable[Event], config: Configuration) -> dict[bytes, bytes
 
 
 def newest_rows(records: Iterable[tuple[Any, ...]]) -> dict[bytes, bytes]:
-    """What a reader of the compacted topic ends with: rows, without what they say of the records before them."""
-    return {key: encode_row(decode_row(value)) for key, value in records if key.startswith(b"row:")}
+    """The rows that a reader of the compacted topic ends with."""
+    return {key: value for key, value in records if key.startswith(b"row:")}
 
 
 # ------------------------------------------------------------------------------------------------ the job

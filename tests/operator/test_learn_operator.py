@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from pyflink.common import Row
 
 from models.config import Configuration, ItemCF, Learner, Scorer
-from models.cooccurrence import CooccurrenceTable, PairMessage, decode_row, encode_pair_message, encode_row
+from models.cooccurrence import CooccurrenceTable, PairMessage, decode_row, encode_pair_message
 from models.examples import encode_pending, label_pending
 from models.features import WIDTH
 from models.learner import Learner as RankerLearner
 from models.learner import weights_key
+from models.replica import Replica
 from models.versions import decode_tensors, decode_version
-from operators.learn import learn_cooccurrence, learn_ranker
+from operators.learn import DELTAS, learn_cooccurrence, learn_ranker
 from tests.operator.fakes import FakeBackend, Running
 
 SNAPSHOT_EVERY = 7
-PUBLISH_INTERVAL_MS = 200
+DELTAS_MS, ROWS_MS = 200, 1_000
 SHARD, OTHER_SHARD = 11, 12
 CONFIG = Configuration(
-    item_cf=ItemCF(neighbours=8, snapshot_every=SNAPSHOT_EVERY, publish_interval_ms=PUBLISH_INTERVAL_MS),
+    item_cf=ItemCF(
+        neighbours=8, snapshot_every=SNAPSHOT_EVERY, publish_interval_ms=DELTAS_MS, rows_interval_ms=ROWS_MS
+    ),
     scorer=Scorer(name="mlp", hidden=(8,), candidates=10),
     learner=Learner(batch_examples=4, snapshot_every=10, publish_every_steps=2, replay_batches=1),
 )
@@ -66,9 +70,22 @@ def table_rows(messages: Iterable[bytes]) -> dict[bytes, bytes]:
     return {key.encode(): value for key, value in table.take_updates()}
 
 
-def newest(records: Iterable[Row]) -> dict[bytes, bytes]:
-    """What a reader of the compacted topic ends with: rows, without what they say of the records before them."""
-    return {record[0]: encode_row(decode_row(record[1])) for record in records}
+def newest(yielded: Iterable[Any]) -> dict[bytes, bytes]:
+    """What a reader of the compacted topic ends with."""
+    return {record[0]: record[1] for record in yielded if isinstance(record, Row)}
+
+
+def deltas(yielded: Iterable[Any]) -> list[tuple[bytes, bytes]]:
+    """The records for `model-deltas`, with their keys."""
+    return [(one[1][0], one[1][1]) for one in yielded if isinstance(one, tuple) and one[0] is DELTAS]
+
+
+def followed(yielded: Iterable[Any]) -> dict[str, int]:
+    """Events of each item as a replica knows them that starts with nothing and follows the deltas."""
+    replica = Replica(CONFIG)
+    for _, record in deltas(yielded):
+        replica.apply_deltas(record)
+    return {item_id: int(replica.stats[n, 1]) for n, item_id in enumerate(replica.item_ids) if item_id}
 
 
 def running(backend: FakeBackend | None = None) -> Running:
@@ -82,8 +99,24 @@ def test_changed_rows_are_published_together_when_the_interval_has_passed():
     messages = pair_messages(5)
     operator = running()
     assert [operator.send(SHARD, message) for message in messages] == [[]] * 5
-    assert operator.fire_timers(PUBLISH_INTERVAL_MS - 1) == []
-    assert newest(operator.fire_timers(PUBLISH_INTERVAL_MS)) == table_rows(messages)
+    assert newest(operator.fire_timers(ROWS_MS - 1)) == {}
+    assert newest(operator.fire_timers(ROWS_MS)) == table_rows(messages)
+
+
+def test_what_changed_in_rows_is_published_sooner_under_the_key_of_the_shard():
+    messages = pair_messages(5)
+    operator = running()
+    for message in messages[:3]:
+        operator.send(SHARD, message)
+    assert operator.fire_timers(DELTAS_MS - 1) == []
+    first = operator.fire_timers(DELTAS_MS)
+    assert [key for key, _ in deltas(first)] == [b"%d" % SHARD]
+    assert followed(first) == {row.item_id: row.events for row in map(decode_row, table_rows(messages[:3]).values())}
+    for message in messages[3:]:
+        operator.send(SHARD, message)
+    both = first + operator.fire_timers(2 * DELTAS_MS)
+    assert followed(both) == {row.item_id: row.events for row in map(decode_row, table_rows(messages).values())}
+    assert newest(both) == {}
 
 
 def test_a_row_that_changed_several_times_is_one_record():
@@ -91,8 +124,8 @@ def test_a_row_that_changed_several_times_is_one_record():
     operator = running()
     for message in messages:
         operator.send(SHARD, message)
-    records = operator.fire_timers(PUBLISH_INTERVAL_MS)
-    assert len(records) == len(newest(records))
+    records = [one for one in operator.fire_timers(ROWS_MS) if isinstance(one, Row)]
+    assert len(records) == len(newest(records)) > 0
 
 
 def test_a_timer_is_armed_once_until_it_fires():
@@ -101,11 +134,11 @@ def test_a_timer_is_armed_once_until_it_fires():
     for now_ms, message in enumerate(messages[:3]):
         operator.backend.now_ms = now_ms
         operator.send(SHARD, message)
-    assert operator.backend.registrations == [(PUBLISH_INTERVAL_MS, SHARD)]
-    operator.fire_timers(PUBLISH_INTERVAL_MS)
+    assert operator.backend.registrations == [(DELTAS_MS, SHARD), (ROWS_MS, SHARD)]
+    operator.fire_timers(DELTAS_MS)
     for message in messages[3:]:
         operator.send(SHARD, message)
-    assert operator.backend.registrations[1:] == [(2 * PUBLISH_INTERVAL_MS, SHARD)]
+    assert operator.backend.registrations[2:] == [(2 * DELTAS_MS, SHARD)]
 
 
 def test_each_shard_has_a_timer_and_a_table_of_its_own():
@@ -115,16 +148,16 @@ def test_each_shard_has_a_timer_and_a_table_of_its_own():
         operator.send(SHARD, one)
         operator.send(OTHER_SHARD, other)
     assert {key for _, key in operator.backend.registrations} == {SHARD, OTHER_SHARD}
-    operator.backend.timers.discard((PUBLISH_INTERVAL_MS, OTHER_SHARD))
-    assert newest(operator.fire_timers(PUBLISH_INTERVAL_MS)) == table_rows(mine)
+    operator.backend.timers = {timer for timer in operator.backend.timers if timer[1] == SHARD}
+    assert newest(operator.fire_timers(ROWS_MS)) == table_rows(mine)
 
 
 def test_a_timer_without_changes_publishes_nothing():
     operator = running()
     operator.send(SHARD, pair_messages(1)[0])
-    operator.fire_timers(PUBLISH_INTERVAL_MS)
-    operator.backend.timers.add((2 * PUBLISH_INTERVAL_MS, SHARD))
-    assert operator.fire_timers(2 * PUBLISH_INTERVAL_MS) == []
+    operator.fire_timers(ROWS_MS)
+    operator.backend.timers.add((2 * ROWS_MS, SHARD))
+    assert operator.fire_timers(2 * ROWS_MS) == []
 
 
 def test_the_log_is_bounded_by_the_snapshot_and_what_is_saved_was_published_before():
@@ -145,12 +178,12 @@ def test_killed_at_any_message_the_next_life_ends_with_the_exact_table_and_has_p
     first = running()
     records = [record for message in messages[:killed_after] for record in first.send(SHARD, message)]
     if published:
-        records += first.fire_timers(PUBLISH_INTERVAL_MS)
+        records += first.fire_timers(ROWS_MS)
 
     second = running(first.backend.checkpoint())
     for message in messages[killed_after:]:
         records += second.send(SHARD, message)
-    records += second.fire_timers(10 * PUBLISH_INTERVAL_MS)
+    records += second.fire_timers(10 * ROWS_MS)
 
     assert newest(records) == table_rows(messages)
 
@@ -161,7 +194,9 @@ def test_what_a_crash_left_unpublished_is_published_by_the_restored_timer_withou
     for message in messages:
         assert first.send(SHARD, message) == []
     restored = running(first.backend.checkpoint())
-    assert newest(restored.fire_timers(PUBLISH_INTERVAL_MS)) == table_rows(messages)
+    again = restored.fire_timers(ROWS_MS)
+    assert newest(again) == table_rows(messages)
+    assert followed(again) == {row.item_id: row.events for row in map(decode_row, table_rows(messages).values())}
 
 
 def test_a_life_that_was_lost_after_the_checkpoint_leaves_no_trace():
@@ -174,7 +209,7 @@ def test_a_life_that_was_lost_after_the_checkpoint_leaves_no_trace():
         first.send(SHARD, message)
     second = running(checkpoint)
     records = [record for message in messages[9:] for record in second.send(SHARD, message)]
-    records += second.fire_timers(10 * PUBLISH_INTERVAL_MS)
+    records += second.fire_timers(10 * ROWS_MS)
     wanted = table_rows(messages)
     assert {key: wanted[key] for key in newest(records)} == newest(records)
     assert second.backend.cells["log", SHARD] == messages[14:]
@@ -187,7 +222,7 @@ def test_killed_twice_between_snapshots_the_table_is_exact():
         if number in {3, 5, 12}:
             operator = running(operator.backend.checkpoint())
         records += operator.send(SHARD, message)
-    records += operator.fire_timers(10 * PUBLISH_INTERVAL_MS)
+    records += operator.fire_timers(10 * ROWS_MS)
     assert newest(records) == table_rows(messages)
 
 

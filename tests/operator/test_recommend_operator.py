@@ -165,6 +165,19 @@ def test_every_fourth_event_of_a_panel_member_publishes_the_profile(recommend):
     assert recommend.operator._recommender.replica.panel.member(hash64("u")) == 0
 
 
+def test_deltas_reach_the_replica_like_the_rows_that_they_make(updates):
+    pipeline = LocalPipeline(CONFIG, publish_every=10**9)
+    for event in synthetic.events(800):
+        pipeline.learn(event)
+        pipeline.recommend(event)
+    follower = Recommending()
+    for record in pipeline.table.take_deltas():
+        assert follower.update("model-deltas", "0", record).letters == []
+    assert follower.update("model-deltas", "0", None).letters == []
+    slates = [running.event(view(1, item="item-3")).keyed_slates[0][1] for running in (follower, informed(updates))]
+    assert slates[0]["items"] == slates[1]["items"] != []
+
+
 def test_a_control_changes_the_sources_of_the_next_slate_and_is_published_to_the_other_replicas(updates):
     recommend = informed(updates)
 

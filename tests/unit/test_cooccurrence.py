@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from models.cooccurrence import (
     CooccurrenceTable,
     PairMessage,
     Row,
-    changed_neighbours,
+    decode_deltas,
     decode_pair_message,
     decode_row,
     encode_pair_message,
@@ -314,7 +313,7 @@ def test_a_snapshot_holds_only_what_changed_since_the_last_one():
 def test_updates_are_taken_once_each_row_in_its_latest_state():
     table = learned([pair(1, []), pair(-2, [1]), pair(-2, [1])])
     assert table.has_updates()
-    assert dict(table.take_updates()) == {  # the first record of a row has no base
+    assert dict(table.take_updates()) == {
         "row:0000000000000001": encode_row(table.row(1)),
         "row:fffffffffffffffe": encode_row(table.row(-2)),
     }
@@ -326,17 +325,43 @@ def test_updates_are_taken_once_each_row_in_its_latest_state():
     assert [key for key, _ in table.take_snapshot()] == ["row:0000000000000001"]
 
 
-def test_a_record_names_the_neighbours_that_changed_since_the_row_it_is_based_on():
+def test_a_delta_holds_what_changed_since_the_last_one():
     table = learned([pair(1, [10, 11, 12, 13])])
-    ((_, first),) = table.take_updates()
+    [first] = [delta for record in table.take_deltas() for delta in decode_deltas(record)]
+    assert (first.base, first.item_id, first.positions.tolist()) == (0, b"item-1", [0, 1, 2, 3])
     table.learn_one(pair(1, [12, 14]))
-    ((_, second),) = table.take_updates()
-    row = encode_row(table.row(1))
-    assert second.startswith(row)
-    base, changed = changed_neighbours(second, len(row))
-    assert (base, changed.tolist()) == (zlib.crc32(first), [2, 4])
-    assert changed_neighbours(first, len(first))[0] is None
-    assert encode_row(decode_row(second)) == row
+    table.learn_one(pair(1, []))
+    [second] = [delta for record in table.take_deltas() for delta in decode_deltas(record)]
+    assert (second.base, int(second.header["events"]), int(second.header["neighbours"])) == (1, 3, 5)
+    assert (second.positions.tolist(), second.neighbours.tolist()) == ([2, 4], [12, 14])
+    assert second.weights.tolist() == table.row(1).weights[[2, 4]].tolist()
+    assert table.take_deltas() == []
+
+
+def test_a_restored_row_begins_its_deltas_with_the_whole_of_it():
+    first = learned([pair(1, [10, 11]), pair(2, [10])])
+    first.take_deltas()
+    second = CooccurrenceTable(ItemCF(), Popularity())
+    second.load_snapshot(first.take_snapshot())
+    assert second.take_deltas() == []
+    second.learn_one(pair(1, [11]))
+    [delta] = [delta for record in second.take_deltas() for delta in decode_deltas(record)]
+    assert (delta.base, delta.neighbours.tolist()) == (0, [10, 11])
+
+
+def test_records_of_deltas_are_of_bounded_length():
+    table = learned([pair(item, range(1_000, 1_020)) for item in range(1, 800)])
+    records = table.take_deltas()
+    assert len(records) > 1
+    assert max(map(len, records)) <= 131_072
+    assert [int(delta.header["item"]) for record in records for delta in decode_deltas(record)] == list(range(1, 800))
+
+
+def test_a_delta_of_another_version_is_refused():
+    [record] = learned([pair(1, [2])]).take_deltas()
+    for broken in (b"\x02" + record[1:], record[:1] + b"r" + record[2:]):
+        with pytest.raises(ValueError, match="delta of version"):
+            list(decode_deltas(broken))
 
 
 def test_a_row_that_was_never_learned_is_a_key_error():

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from models.config import Configuration
-from models.cooccurrence import decode_pair_message, decode_row, encode_pair_message, encode_row
+from models.cooccurrence import decode_deltas, decode_pair_message, decode_row, encode_pair_message, encode_row
 from models.examples import decode_example, encode_pending, label_pending
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.replica import Replica
@@ -45,6 +45,16 @@ def test_a_row_of_version_1_is_published_to_replicas():
     assert replica.item_ids[index] == ITEM_ID
     assert replica.stats[index].tolist() == [3 + 5 / 4096, 4, 1.25, 2.5, 1.6e12, 1.7e12, 7.5, 2]
     assert int(replica.lists[index, 1]) == 2
+
+
+def test_deltas_of_version_1_are_read():
+    first, other = decode_deltas(released("deltas-v1.bin"))
+    assert first.header.tolist() == (
+        1, b"d", 10, 2, -42, 3 * 4096 + 5, 4, 1.25, 2.5, 1_600_000_000_000, 1_700_000_000_000, 7.5, 2, 1_650_000_000_000
+    )
+    assert (first.item_id.decode(), first.base, first.positions.tolist()) == (ITEM_ID, 3, [1])
+    assert (first.neighbours.tolist(), first.weights.tolist()) == ([11], [[4096, 2048, 0]])
+    assert (int(other.header["item"]), other.item_id, other.base, len(other.positions)) == (5, b"x", 0, 0)
 
 
 def test_a_pair_message_of_version_1_is_read():
