@@ -138,6 +138,9 @@ class Running:
         self.model_updates = Collected(outputs.model_updates)
         self.dead_letters = Collected(outputs.dead_letters)
         self.facts = Collected(outputs.facts)
+        # a side output that nobody reads is not in the graph, and an operator that yields to it hangs
+        discarding = get_gateway().jvm.org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink()
+        outputs.model_deltas._j_data_stream.sinkTo(discarding)
         self._env = env
 
     @contextmanager
