@@ -101,7 +101,8 @@ def prepare(home: Home, ports: Ports) -> None:
 
 def _format(home: Home) -> None:
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    arguments = ["format", "--standalone", "-t", cluster, "-c", str(home.kafka_properties)]
+    # one id in 64 begins with a dash: as an argument of its own it would be an option
+    arguments = ["format", "--standalone", f"--cluster-id={cluster}", "-c", str(home.kafka_properties)]
     done = subprocess.run(
         [*java(home, heap=("64m", "256m")), "kafka.tools.StorageTool", *arguments],
         capture_output=True,

@@ -10,12 +10,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 import cli
 from cli.errors import UserError
 from cli.stack import Home, Stack, free_ports
+from cli.stack.broker import prepare
 from cli.stack.health import cluster, rest
 from cli.stack.local import clear_leftovers
 from cli.stack.state import Process, read_state
@@ -283,3 +285,11 @@ def test_a_process_that_took_over_a_pid_is_not_ended() -> None:
     finally:
         stranger.kill()
         stranger.wait()
+
+
+def test_a_cluster_id_that_begins_with_a_dash_is_no_option(tmp_path, monkeypatch):
+    monkeypatch.setattr("cli.stack.broker.uuid.uuid4", lambda: UUID(bytes=bytes([0xF8]) + bytes(15)))
+    home = Home(tmp_path, Home.from_environment().jars)
+    home.create()
+    prepare(home, free_ports())
+    assert "cluster.id=-AAAAAAAAAAAAAAAAAAAAA" in (home.kafka_data / "meta.properties").read_text().splitlines()
