@@ -42,6 +42,9 @@ TOPICS = (
 
 KAFKA_NAME_CHARACTERS = 249
 
+DEFAULT_ARM = "default"
+"""The arm of everybody where no experiment runs."""
+
 
 def topic_name(prefix: str, name: str) -> str:
     """Name of a topic in Kafka.
@@ -176,6 +179,7 @@ class Recommendation(Struct, frozen=True, kw_only=True):
     policy : name of the policy that acted
     action : the ranking strategy that it chose
     action_probability : exact probability with which it chose it
+    arm : of the experiment that the user is in
     versions : version of each model part that was used
     timings : for latency; not part of the revision
     """
@@ -190,6 +194,7 @@ class Recommendation(Struct, frozen=True, kw_only=True):
     policy: str
     action: str
     action_probability: Probability
+    arm: str = DEFAULT_ARM
     versions: dict[str, str]
     timings: Timings
 
