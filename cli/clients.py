@@ -35,6 +35,7 @@ _OPTION_NAMES = {
     "ssl_keyfile": "ssl.key.location",
     "ssl_password": "ssl.key.password",
 }
+_OPTIONAL = ("value", "session_id", "slate_id", "position")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -84,15 +85,18 @@ class EventSender:
             "sent_at_ms": time.time_ns() // 1_000_000,
             "source": "replay",
         }
-        if event.value is not None:
-            value["value"] = event.value
+        value |= {name: said for name in _OPTIONAL if (said := getattr(event, name)) is not None}
         self._write(self._events, event.user_id.encode(), _encode(value), timestamp=event_time_ms)
 
     def send_items(self, items: dict[str, CatalogueItem]) -> None:
         """Write a catalogue, and wait until Kafka has it."""
         for item_id, item in items.items():
-            self._write(self._items, item_id.encode(), _encode(item))
+            self.send_item(item_id, item)
         self.flush()
+
+    def send_item(self, item_id: str, item: CatalogueItem) -> None:
+        """Write one item of a catalogue."""
+        self._write(self._items, item_id.encode(), _encode(item))
 
     def _write(self, topic: str, key: bytes, value: bytes, *, timestamp: int = 0) -> None:
         while True:
@@ -134,6 +138,7 @@ class TopicReader:
     topics : names without prefix
     from_beginning : read what is there already, too
     committed : read a transaction's records only when it has ended well
+    at_once : fetch each record as it comes, where somebody waits for it; otherwise many at a time, which is cheaper
 
     Raises
     ------
@@ -142,7 +147,13 @@ class TopicReader:
     """
 
     def __init__(
-        self, kafka: Kafka, topics: Iterable[str], *, from_beginning: bool = False, committed: bool = False
+        self,
+        kafka: Kafka,
+        topics: Iterable[str],
+        *,
+        from_beginning: bool = False,
+        committed: bool = False,
+        at_once: bool = False,
     ) -> None:
         options = {
             "group.id": "flinkrec-reader",  # librdkafka asks for one; nothing is ever committed
@@ -150,7 +161,7 @@ class TopicReader:
             "enable.partition.eof": True,
             "isolation.level": "read_committed" if committed else "read_uncommitted",
             # better a few full fetches than many for a record or two
-            "fetch.min.bytes": 65_536,
+            "fetch.min.bytes": 1 if at_once else 65_536,
             "fetch.wait.max.ms": 20,
         }
         self._prefix_length = len(kafka.topic_prefix)

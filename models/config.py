@@ -111,6 +111,7 @@ class Profile(Section, frozen=True, kw_only=True):
 
 
 class ItemCF(Section, frozen=True, kw_only=True):
+    enabled: bool = True
     pair_items: Annotated[int, Meta(ge=1, le=200)] = 20
     pair_decay: UnitFloat = 0.94
     reverse_weight: UnitFloat = 0.6

@@ -70,7 +70,7 @@ class Observation:
 
     Attributes
     ----------
-    pair : message for the co-occurrence table, None for an event type of weight 0
+    pair : message for the co-occurrence table, None for an event type of weight 0, and where items are not learned
     member : record of the panel, None for most events (`models.panel`)
     example : for the learner, None when the item was no candidate of the last slate, or the event was not sampled
     evaluated : the user had an earlier event, so the last slate can be judged by this one
@@ -235,7 +235,7 @@ class Recommender:
         places = np.flatnonzero(state.last_slate == item)
         if user.choice is not None and len(places):
             user.choice = user.choice.rewarded(weight)
-        pair = self._pair(state, event, item, weight)
+        pair = self._pair(state, event, item, weight) if config.item_cf.enabled else None
         example = self._example(user, event, item)
         evaluated = state.events > 0
         user.pending = None
