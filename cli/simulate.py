@@ -18,8 +18,8 @@ from cli.report.preflight import require_page
 
 if TYPE_CHECKING:
     from models.config import Configuration
-    from models.simulation.figures import Course, Figure, SimulationFigures
     from models.simulation.competitors import Recommenders
+    from models.simulation.figures import Course, Figure, SimulationFigures
     from models.simulation.loop import Competitor, Crowd
     from models.simulation.world import World
 
@@ -213,9 +213,10 @@ def _print(figures: SimulationFigures) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print(
-        f"World {figures.world}, engine {figures.engine}, {figures.slates:,} slates for each of the seeds {', '.join(map(str, figures.seeds))}; ± is one standard "
-        "error of the mean over them. At the end is the last quarter. Regret: how much less likely a slate is to be clicked than the "
-        "oracle's would have been. The gap is that between no-learning and the oracle, at the end.",
+        f"World {figures.world}, engine {figures.engine}, {figures.slates:,} slates for each of the seeds "
+        f"{', '.join(map(str, figures.seeds))}; ± is one standard error of the mean over them. At the end is the last quarter. Regret: "
+        "how much less likely a slate is to be clicked than the oracle's would have been. The gap is that between no-learning and the "
+        "oracle, at the end.",
         soft_wrap=True,
     )
 

@@ -62,7 +62,7 @@ class JobCompetitor:
     answered : slates so far, seen or not
     """
 
-    def __init__(self, configuration: Configuration, stack: Stack, *, name: str, say: Callable[[str], object]) -> None:
+    def __init__(self, configuration: Configuration, stack: Stack, *, name: str, say: Callable[[str], None]) -> None:
         prefix = f"{PREFIX}{name.replace(' ', '-')}-{time.time_ns() // 1_000_000}-"
         self._configuration = on_own_topics(configuration, stack, prefix=prefix)
         self._say = say

@@ -84,7 +84,8 @@ class _Ranking(ABC):
         self._items += 1
 
     def report(self, event: Event) -> None:
-        """What was seen changes no ranking."""
+        """Pass over what was seen: it changes no ranking."""
+        del event
 
     def answer(self, event: Event) -> Slate:
         """Rank for the user of an event."""
