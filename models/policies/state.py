@@ -99,13 +99,15 @@ def make_context(*, events: int, gap_ms: int | None, depth: int, outcome: Outcom
 def context_of(state: UserState) -> Context:
     """The context of a user whose latest event is in the profile, and answers the slate that is in the state.
 
-    Its item among those of the last slate is something that came of it.
+    Its item among those of the last slate is something that came of it; so is more about the item of the event before, as when a click
+    becomes a purchase: the slate between the two was hardly looked at.
     """
     items = state.items
     gap_ms = int(items["time_ms"][-1] - items["time_ms"][-2]) if len(items) > 1 else None
     depth = int((items["sitting"] == items["sitting"][-1]).sum()) if len(items) else 0
     outcome = Outcome.NO_SLATE
     if len(state.last_slate):
-        hit = len(items) > 0 and (state.last_slate == items["item"][-1]).any()
-        outcome = Outcome.SOMETHING if hit else Outcome.NOTHING
+        latest = items["item"][-1] if len(items) else None
+        went_on = len(items) > 1 and latest == items["item"][-2] and not state.began_sitting
+        outcome = Outcome.SOMETHING if went_on or (state.last_slate == latest).any() else Outcome.NOTHING
     return make_context(events=state.events, gap_ms=gap_ms, depth=depth, outcome=outcome)
