@@ -116,7 +116,7 @@ _SIMULATED = {
         },
     },
 }
-SLATES_WALKED, K = 6_000, 10
+SLATES_WALKED, K = 3_000, 10
 
 
 class _Watched:
