@@ -70,7 +70,7 @@ class JobCompetitor:
         self.answered = 0
         create_topics(self.kafka)
         self._sender = EventSender(self.kafka)
-        self._reader = TopicReader(self.kafka, (RECOMMENDATIONS, DEAD_LETTER), at_once=True)
+        self._reader: TopicReader | None = None
         self._job_id: str | None = None
         self._due: dict[str, str] = {}  # the event that a user's next slate answers
         self._heard_s = 0.0
@@ -85,14 +85,19 @@ class JobCompetitor:
 
     def ask(self, events: Sequence[Event]) -> None:
         """Write what one user did."""
-        if self._job_id is None:
-            self._sender.flush()  # the job begins with the items that are there
-            self._job_id = submit_job(self._configuration, progress=self._say)
+        if self._reader is None:
+            self._start()
         if not self._due:
             self._heard_s = time.monotonic()
         for event in events:
             self._sender.send(event)
         self._due[events[-1].user_id] = events[-1].event_id
+
+    def _start(self) -> None:
+        self._sender.flush()  # the job begins with the items that are there
+        self._job_id = submit_job(self._configuration, progress=self._say)
+        # not before: topics that were created a moment ago are not known to every broker at once
+        self._reader = TopicReader(self.kafka, (RECOMMENDATIONS, DEAD_LETTER), at_once=True)
 
     def slates(self) -> Iterator[tuple[str, Slate]]:
         """What came within a few milliseconds.
@@ -102,6 +107,7 @@ class JobCompetitor:
         UserError
             When the job refuses an event, or nothing comes for two minutes.
         """
+        assert self._reader is not None
         for topic, value, _ in self._reader.poll(_POLL_MS):
             if topic == DEAD_LETTER:
                 letter = msgspec.json.decode(value, type=_Letter)
@@ -121,7 +127,8 @@ class JobCompetitor:
     def close(self) -> None:
         """End the job and delete its topics."""
         self._sender.close()
-        self._reader.close()
+        if self._reader is not None:
+            self._reader.close()
         if self._job_id is not None:
             Cluster(self._configuration.flink.jobmanager).cancel(self._job_id)
         delete_topics(self.kafka)
