@@ -123,6 +123,10 @@ class Scorer(nn.Module, ABC):
         """
         return None
 
+    def refrozen(self, lists: Lists) -> Lists:
+        """The same lists with the columns that `freeze` would add now; a scorer that adds columns says how."""
+        return lists
+
     def embeddings(self) -> list[nn.Parameter]:
         """The parameters that learn at learner.embedding_learning_rate, with learner.embedding_decay."""
         return []

@@ -19,6 +19,8 @@ learns its replay by heart (docs/experiments.md).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numba import njit
@@ -177,6 +179,11 @@ class FISM(MLP):
             deviation = (centred.square().sum(1, keepdim=True) / n).sqrt() + _DEVIATION_FLOOR
             scaled += [centred, centred / deviation]
         return torch.stack(scaled, -1)
+
+    def refrozen(self, lists: Lists) -> Lists:
+        """See `Scorer.refrozen`."""
+        own = lists.features.shape[-1] - self.columns
+        return replace(lists, features=torch.cat((lists.features[..., :own], self.columns_of(lists)), -1))
 
     def prepare(self) -> None:
         """See `Scorer.prepare`."""
