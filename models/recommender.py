@@ -36,10 +36,12 @@ from models.reasons import USER_CF as USER_CF_SOURCE
 from models.reasons import item_cf_reasons, user_cf_reason
 from models.replica import Replica
 from models.scorers import make_scorer
+from models.served import ServedNetwork
 from models.topics import CatalogueItem, Recommendation, RecommendedItem, Timings
 from models.versions import Version, decode_tensors, decode_version
 
 _CONTROL = control_key("")
+_RANKER = weights_key("ranker")
 _NO_PROBABILITIES = np.zeros(0, np.float32)
 _CATALOGUE = msgspec.json.Decoder(CatalogueItem)
 
@@ -108,62 +110,79 @@ class Recommender:
         self.replica = Replica(configuration)
         self._generator = CandidateGenerator(configuration, self.replica)
         self._network = None
-        if configuration.scorer.name != "none":
-            self._network = make_scorer(configuration.scorer, seed=configuration.learner.seed).eval()
-        self._version: Version | None = None
+        self._served: ServedNetwork | None = None
+        # what only logs ranks as the sources do, and only what is online explores
+        self._logs = configuration.learner.mode == "logging"
+        self._explores = configuration.learner.mode == "online"
         self._policy_version: Version | None = None
         self._versions: dict[str, str] = {}
         self._policy = make_policy(configuration.policy)
         self._sources = configuration.sources
-        if start is not None and self._network is not None:
-            start.require_fit(configuration.scorer)
-            self._network.load(start.network)
-            self._serve(Version(epoch, 0, start.content))
+        if configuration.scorer.name != "none" and not self._logs:
+            self._network = make_scorer(configuration.scorer, seed=configuration.learner.seed).eval()
+            version = None
+            if start is not None:
+                start.require_fit(configuration.scorer)
+                self._network.load(start.network)
+                version = Version(epoch, 0, start.content)
+            self._served = ServedNetwork(self._network, configuration, version=version)
+            self._name_version()
 
     @property
     def version(self) -> Version | None:
         """The version of the network that scores, None before the first one."""
-        return self._version
+        return None if self._served is None else self._served.version
 
     @property
     def versions(self) -> dict[str, str]:
         """Version of each model part that answers with it."""
         return self._versions
 
-    def apply_update(self, key: str, value: bytes | None) -> None:
+    def apply_update(self, key: str, value: bytes | None) -> str | None:
         """Apply one record of `model-updates`; the newest of a key wins, applying it twice changes nothing.
+
+        Returns
+        -------
+        Why it was passed over, where it is the version of a network of another shape; None otherwise.
 
         Raises
         ------
         ValueError
-            When the record is of a version that this release cannot read, or of a network of another shape.
+            When the record is of a version that this release cannot read, or damaged.
         """
+        if key.startswith(_RANKER) and self._served is not None:
+            passed_over = self._served.apply(key, value)
+            self._name_version()
+            return passed_over
         if key.startswith(_CONTROL):
             self.apply_control(key.removeprefix(_CONTROL), value)
         elif value is None:
-            return
+            return None
         elif key.startswith(ROW_PREFIX):
             self.replica.apply_row(value)
         elif key.startswith("panel:"):
             self.replica.panel.apply(value)
-        elif key == weights_key("ranker") and self._network is not None:
-            version, weights = decode_version(value)
-            if self._version is None or version > self._version:
-                try:
-                    self._network.load(decode_tensors(weights))
-                except RuntimeError as error:
-                    raise ValueError(f"network {version} does not fit the configured scorer: {error}") from error
-                self._serve(version)
         elif key == policy_key(self._policy.name) and len(self._policy.actions) > 1:
             version, tables = decode_version(value)
             if self._policy_version is None or version > self._policy_version:
                 self._policy.load({name: tensor.numpy() for name, tensor in decode_tensors(tables).items()})
                 self._policy_version = version
                 self._versions = self._versions | {"policy": str(version)}
+        return None
 
-    def _serve(self, version: Version) -> None:
-        self._version = version
-        self._versions = self._versions | {"ranker": str(version)}
+    def pin(self, version: str | None) -> None:
+        """Score with one version of the network, ``EPOCH.NUMBER``, whatever is published; None: with the newest once more.
+
+        While that version is not among those that `model-updates` keeps, the newest scores.
+        """
+        if self._served is not None:
+            self._served.pin(version)
+            self._name_version()
+
+    def _name_version(self) -> None:
+        version = self.version
+        if version is not None:
+            self._versions = self._versions | {"ranker": str(version)}
 
     def apply_control(self, name: str | None, value: bytes | None) -> None:
         """Apply one record of `controls` (`models.controls`); None takes the rule back.
@@ -281,7 +300,7 @@ class Recommender:
 
     def _example(self, user: User, event: Event, item: int) -> bytes | None:
         learner = self._config.learner
-        if user.pending is None or not learner.enabled:
+        if user.pending is None or not learner.enabled or self._logs:
             return None
         if learner.sample_rate < 1 and uniform(hash64(event.event_id), learner.seed, 0) >= learner.sample_rate:
             return None
@@ -319,7 +338,7 @@ class Recommender:
         slots = explore_slots(
             ranked[: config.slate.k],
             ranked[config.slate.k :],
-            epsilon=slot_epsilon(config.policy, strategy, slates=state.seq),
+            epsilon=slot_epsilon(config.policy, strategy, slates=state.seq) if self._explores else 0.0,
             key=key,
             seed=config.policy.seed,
         )
@@ -349,10 +368,13 @@ class Recommender:
     def _act(self, user: User, *, key: int) -> tuple[str, float]:
         """Name of the strategy that makes this slate, and the probability that it had; closes the slate before."""
         policy = self._policy
-        if len(policy.actions) == 1:
+        if len(policy.actions) == 1 or self._logs:
             return policy.actions[0], 1.0
         context = context_of(user.state)
-        action, probability = policy.choose(context, key)
+        if self._explores:
+            action, probability = policy.choose(context, key)
+        else:
+            action, probability = int(policy.probabilities(context).argmax()), 1.0
         choice = Choice(context, policy.action_hashes[action])
         if user.choice is not None:
             user.step = encode_step(user.choice, None if user.state.began_sitting else choice)

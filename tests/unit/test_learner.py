@@ -140,9 +140,12 @@ def test_a_version_is_published_after_so_many_batches_and_taken_once():
     assert not made.has_updates()
     made.learn_one(stream[15])
     assert made.has_updates()
-    ((key, raw),) = made.take_updates()
+    records = dict(made.take_updates())
+    raw = records["weights:ranker"]
+    assert records["weights:ranker@0.1"] == raw
+    assert set(records) == {"weights:ranker", "weights:ranker@0.1", "gate:ranker"}
     version, tensors = decode_version(raw)
-    assert (key, version.epoch, version.number) == ("weights:ranker", 0, 1)
+    assert (version.epoch, version.number) == (0, 1)
     assert {name: tensor.numpy().tobytes() for name, tensor in decode_tensors(tensors).items()} == weights(made)
     assert not made.has_updates()
     assert made.take_updates() == []
@@ -168,11 +171,12 @@ def test_every_life_of_a_learner_publishes_newer_versions_than_the_one_before():
 @pytest.mark.parametrize("restored", [True, False], ids=["from its snapshot", "from nothing"])
 def test_a_life_that_starts_later_publishes_newer_versions(restored):
     stream = examples(64)
-    first = Learner(LearnerConfig(), Scorer(name="mlp"), epoch=1_000)
+    config = LearnerConfig(publish_every_steps=1)
+    first = Learner(config, Scorer(name="mlp"), epoch=1_000)
     for raw in stream:
         first.learn_one(raw)
     old = decode_version(first.take_updates()[0][1])[0]
-    second = Learner(LearnerConfig(), Scorer(name="mlp"), epoch=1_005)
+    second = Learner(config, Scorer(name="mlp"), epoch=1_005)
     if restored:
         second.load_snapshot(first.take_snapshot())
     for raw in stream:
