@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -243,7 +243,10 @@ class Learner:
             [example.items for example in examples],
             [example.history for example in examples],
             history=self.network.history,
-        ).to(self._config.device)
+        )
+        if self._config.debias != "none":
+            lists = replace(lists, weights=torch.tensor([example.weight for example in examples]))
+        lists = lists.to(self._config.device)
         return lists, torch.tensor([example.label for example in examples], device=self._config.device)
 
     def _step(self, examples: list[Example]) -> None:
@@ -274,9 +277,9 @@ class Learner:
     def _ranking_loss(self, rank: torch.Tensor, lists: Lists, labels: torch.Tensor) -> list[torch.Tensor]:
         """What the order of lists teaches whose next item is one of them: the ranker, and the encoder."""
         if self._config.loss == "bce":
-            loss = _pointwise(rank, lists, labels, torch.ones_like(labels))
+            loss = _pointwise(rank, lists, labels, torch.ones_like(labels) if lists.weights is None else lists.weights)
         else:
-            loss = functional.cross_entropy(rank.masked_fill(lists.mask == 0, -1e9), labels)
+            loss = lists.cross_entropy(rank, labels)
         of_encoder = self.network.encoder_loss(lists, labels, rank.detach())
         return [loss] if of_encoder is None else [loss, of_encoder]
 

@@ -19,8 +19,9 @@ from models.candidates import CandidateGenerator, Candidates
 from models.config import Configuration, Strategy
 from models.controls import control_key, decode_control
 from models.cooccurrence import ROW_PREFIX, PairMessage, encode_pair_message
+from models.debias import example_weight
 from models.events import Event, Refusal, Rejected
-from models.examples import NO_ITEMS, encode_pending, label_pending, missed
+from models.examples import NO_ITEMS, encode_pending, label_pending, missed, pending_propensities
 from models.identity import hash64, item_hash64, slate_id, uniform
 from models.learner import weights_key
 from models.model_file import ModelFile
@@ -255,7 +256,7 @@ class Recommender:
         if user.choice is not None and len(places):
             user.choice = user.choice.rewarded(weight)
         pair = self._pair(state, event, item, weight)
-        example = self._example(user, event, item)
+        example = self._example(user, event, item, place=int(places[0]) + 1 if len(places) else 0)
         evaluated = state.events > 0
         user.pending = None
         value = float("nan") if event.value is None else event.value
@@ -298,17 +299,26 @@ class Recommender:
             )
         )
 
-    def _example(self, user: User, event: Event, item: int) -> bytes | None:
+    def _example(self, user: User, event: Event, item: int, *, place: int) -> bytes | None:
         learner = self._config.learner
         if user.pending is None or not learner.enabled or self._logs:
             return None
         if learner.sample_rate < 1 and uniform(hash64(event.event_id), learner.seed, 0) >= learner.sample_rate:
             return None
-        example = label_pending(user.pending, item)
+        example = label_pending(user.pending, item, self._weight(user.pending, event, place))
         if example is not None or learner.loss == "listwise":
             return example
         # that none of them came next says nothing of their order, but lowers the probability of each
         return missed(user.pending) if uniform(hash64(event.event_id), learner.seed, 1) < learner.miss_rate else None
+
+    def _weight(self, pending: bytes, event: Event, place: int) -> float:
+        learner = self._config.learner
+        if learner.debias == "none" or place == 0:
+            return 1.0
+        propensities = pending_propensities(pending)
+        # a slate of before the switch
+        propensity = float(propensities[place - 1]) if place <= len(propensities) else 1.0
+        return example_weight(learner, place=event.position or place, propensity=propensity)
 
     def recommend(self, user: User, event: Event, stamp: Callable[[], Timings]) -> Recommendation:
         """Answer an event with a slate, and keep it in the user's state.
@@ -349,7 +359,9 @@ class Recommender:
         self.replica.impressions[candidates.items[rows]] += 1
         state.last_probabilities = _NO_PROBABILITIES if probabilities is None else probabilities[rows]
         if self._network is not None and config.learner.enabled and len(candidates.items) > 1:
-            user.pending = encode_pending(matrix, hashes, history)
+            weighs = config.learner.debias != "none"
+            propensities = np.array([slot.propensity for slot in slots], np.float32) if weighs else None
+            user.pending = encode_pending(matrix, hashes, history, propensities=propensities)
         return Recommendation(
             slate_id=name,
             revision=self._revision(state.last_slate, slots),

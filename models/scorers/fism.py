@@ -164,10 +164,7 @@ class FISM(MLP):
 
     def encoder_loss(self, lists: Lists, labels: torch.Tensor, rank: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of what comes next, the ranker's opinion given."""
-        losses = [
-            functional.cross_entropy((rank + fit).masked_fill(lists.mask == 0, -1e9), labels) for fit in self.fits(lists)
-        ]
-        return torch.stack(losses).sum()
+        return torch.stack([lists.cross_entropy(rank + fit, labels) for fit in self.fits(lists)]).sum()
 
     def columns_of(self, lists: Lists) -> torch.Tensor:
         """The columns of many lists, float32[lists, candidates, columns], made by the encoder as it is now."""
