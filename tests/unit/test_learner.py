@@ -310,3 +310,30 @@ def test_an_example_of_another_width_stops_the_learner_with_both_widths():
     raw = label_pending(encode_pending(np.zeros((4, 3), np.float16), np.arange(1, 5)), 2)
     with pytest.raises(ValueError, match=f"example of 3 columns for a scorer of {WIDTH}"):
         learner(LearnerConfig(batch_examples=1), [raw])
+
+
+def weighted(n, *, heavy):
+    """Two wishes in equal shares, the largest `liked` and the smallest; the second weighs so much more."""
+    draw = np.random.default_rng(11)
+    for number in range(n):
+        matrix = draw.normal(size=(10, WIDTH)).astype(np.float16)
+        place = int(matrix[:, LIKED].argmax() if number % 2 else matrix[:, LIKED].argmin())
+        pending = encode_pending(matrix, np.arange(1, 11), propensities=np.ones(5, np.float32))
+        yield label_pending(pending, place + 1, 1.0 if number % 2 else heavy)
+
+
+def prefers_largest(config, stream):
+    network = learner(config, stream).network
+    network.load(network.state_dict())
+    draw = np.random.default_rng(9)
+    lists = [draw.normal(size=(16, WIDTH)).astype(np.float16) for _ in range(100)]
+    return np.mean([network.score(one)[0].argmax() == one[:, LIKED].argmax() for one in lists])
+
+
+@pytest.mark.parametrize("loss", ["both", "bce"])
+def test_a_heavy_example_teaches_more_and_the_switch_decides_whether_weights_count(loss):
+    config = LearnerConfig(batch_examples=8, learning_rate=0.01, loss=loss, debias="position")
+    assert prefers_largest(config, weighted(600, heavy=0.1)) > 0.5
+    assert prefers_largest(config, weighted(600, heavy=10.0)) < 0.1
+    plain = LearnerConfig(batch_examples=8, loss=loss)
+    assert weights(learner(plain, weighted(64, heavy=10.0))) == weights(learner(plain, weighted(64, heavy=0.1)))

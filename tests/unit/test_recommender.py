@@ -11,8 +11,8 @@ import pytest
 from models.config import parse_configuration
 from models.cooccurrence import decode_pair_message
 from models.events import Event, Refusal, Rejected
-from models.examples import decode_example
-from models.identity import hash64
+from models.examples import decode_example, missed
+from models.identity import hash64, item_hash64
 from models.learner import version_key, weights_key
 from models.model_file import network_shape
 from models.pipeline import LocalPipeline
@@ -364,3 +364,43 @@ def test_the_weights_of_an_older_version_do_not_replace_newer_ones():
     pipeline.recommender.apply_update(key, old)
     assert pipeline.recommender.version == version
     assert pipeline.recommender.recommend(twin, event, lambda: stamp) == before
+
+
+DEBIASED = {"batch_examples": 8, "publish_every_steps": 1, "debias": "both", "max_weight": 25.0}
+
+
+def test_an_example_of_a_shown_item_carries_the_weight_of_its_place_and_propensity():
+    pipeline = pipeline_of(STREAM[:200], learner=DEBIASED)
+    event = STREAM[200]
+    slate = pipeline.recommend(event)
+    weights = {}
+    for item in slate.items:
+        user = copy.deepcopy(pipeline.user(event.user_id))
+        taken = msgspec.structs.replace(event, event_id=f"took {item.item_id}", item_id=item.item_id)
+        example = decode_example(pipeline.recommender.observe(user, taken).example)
+        assert example.weight == pytest.approx(min(25.0, item.position / item.propensity), rel=1e-6)
+        weights[item.explored] = example.weight
+    assert weights[True] == 25.0
+    # where the client says that it showed it elsewhere
+    user = copy.deepcopy(pipeline.user(event.user_id))
+    moved = msgspec.structs.replace(event, event_id="moved", item_id=slate.items[0].item_id, position=3)
+    expected = min(25.0, 3 / slate.items[0].propensity)
+    assert decode_example(pipeline.recommender.observe(user, moved).example).weight == pytest.approx(expected, rel=1e-6)
+
+
+def test_an_example_of_an_item_that_was_not_shown_weighs_one():
+    pipeline = pipeline_of(STREAM[:200], learner=DEBIASED)
+    event = STREAM[200]
+    slate = pipeline.recommend(event)
+    user = pipeline.user(event.user_id)
+    shown = {item_hash64(item.item_id) for item in slate.items}
+    candidates = decode_example(missed(user.pending)).items
+    other = next(hashed for hashed in candidates.tolist() if hashed not in shown)
+    [name] = [one for one in pipeline.recommender.replica.item_ids if one and item_hash64(one) == other]
+    taken = msgspec.structs.replace(event, event_id="found", item_id=name, position=7)
+    assert decode_example(pipeline.recommender.observe(user, taken).example).weight == 1.0
+
+
+def test_without_the_switch_examples_have_no_weights_and_the_bytes_of_before():
+    pipeline = pipeline_of(STREAM[:50])
+    assert {user.pending[0] for user in pipeline.users.values() if user.pending} == {2}
