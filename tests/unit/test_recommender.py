@@ -371,8 +371,8 @@ DEBIASED = {"batch_examples": 8, "publish_every_steps": 1, "debias": "both", "ma
 
 def test_an_example_of_a_shown_item_carries_the_weight_of_its_place_and_propensity():
     pipeline = pipeline_of(STREAM[:200], learner=DEBIASED)
-    event = STREAM[200]
-    slate = pipeline.recommend(event)
+    slates = ((event, pipeline.recommend(event)) for event in STREAM[200:])
+    event, slate = next(both for both in slates if any(item.explored for item in both[1].items))
     weights = {}
     for item in slate.items:
         user = copy.deepcopy(pipeline.user(event.user_id))
