@@ -133,7 +133,7 @@ def judge(network: Scorer, lists: Lists, labels: torch.Tensor, *, k: int) -> np.
 
     Returns
     -------
-    float32[measures, lists]; NaN for the loss of the order and for the hit where the label is -1
+    float32[measures, lists]; NaN for the loss of the order and for the hit where the label is -1, both by the weight of the list
     """
     training = network.training
     network.eval()
@@ -151,6 +151,9 @@ def judge(network: Scorer, lists: Lists, labels: torch.Tensor, *, k: int) -> np.
     among_first = (place < k) & torch.isfinite(own).squeeze(1)
     measures = torch.stack((rank_loss, pointwise, among_first.float()))
     measures[:2] = torch.nan_to_num(measures[:2], nan=_WORST_LOSS).clamp_max(_WORST_LOSS)
+    if lists.weights is not None:
+        # by what it is trained for; a weight of one on the average, so that margins mean what they say
+        measures[[RANK_LOSS, HIT]] *= lists.weights / lists.weights.mean()
     measures[RANK_LOSS, ~hit] = torch.nan
     measures[HIT, ~hit] = torch.nan
     return measures.cpu().numpy()
