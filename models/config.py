@@ -204,8 +204,9 @@ class Gate(Section, frozen=True, kw_only=True):
     enabled: bool = True
     window: Annotated[int, Meta(ge=16, le=65_536)] = 1_024
     sample_rate: Annotated[float, Meta(gt=0, le=1)] = 0.5
-    margin: PositiveFloat = 0.02
-    hit_margin: Annotated[float, Meta(gt=0, le=1)] = 0.03
+    margin: PositiveFloat = 0.03
+    probability_margin: PositiveFloat = 0.1
+    hit_margin: Annotated[float, Meta(gt=0, le=1)] = 0.05
     keep: Annotated[int, Meta(ge=2, le=64)] = 8
 
 

@@ -10,10 +10,10 @@ from it, here by three networks at once:
 Of each, three measures of an example: the loss of its order (softmax over the list), the loss of its probabilities (binary
 cross-entropy, summed over the list), both in nats, and whether what came next is among its first `k`.
 
-Published: the candidate, unless over the last `window` examples its mean exceeds that of the serving network by more than
-`margin` nats, or its hit rate is lower by more than `hit_margin`; what the window does not hold yet counts as equal.
+Published: the candidate, unless over the last `window` examples its mean loss exceeds that of the serving network by more than
+`margin` nats (of the probabilities: `probability_margin`), or its hit rate is lower by more than `hit_margin`; what the window does not hold yet counts as equal.
 
-Rolled back: the serving network, as soon as what it lost against the good one beyond the margin, summed since the sum was last
+Rolled back: the serving network, as soon as what it lost against the good one beyond a margin, summed since the sum was last
 below zero, exceeds ``margin * window``: Page's test ("Continuous inspection schemes", Biometrika 1954). A network that loses d nats an
 example more than the good one is therefore found after ``margin * window / (d - margin)`` judged examples, rounded up to a batch.
 
@@ -123,13 +123,14 @@ def gate_key(name: str) -> str:
 
 
 @torch.inference_mode()
-def judge(network: Scorer, lists: Lists, labels: torch.Tensor, *, k: int) -> np.ndarray:
+def judge(network: Scorer, lists: Lists, labels: torch.Tensor, *, k: int, miss_weight: float = 1.0) -> np.ndarray:
     """What a network says of examples, with the encoder's columns as its own encoder makes them.
 
     Parameters
     ----------
     labels : int64[lists], position of what came next, -1 where it was no candidate
     k : length of a slate
+    miss_weight : of a list without a label in the loss of the probabilities, in which one of them stands for many
 
     Returns
     -------
@@ -151,8 +152,10 @@ def judge(network: Scorer, lists: Lists, labels: torch.Tensor, *, k: int) -> np.
     among_first = (place < k) & torch.isfinite(own).squeeze(1)
     measures = torch.stack((rank_loss, pointwise, among_first.float()))
     measures[:2] = torch.nan_to_num(measures[:2], nan=_WORST_LOSS).clamp_max(_WORST_LOSS)
+    # by what it is trained for; a weight of one on the average, so that margins mean what they say
+    of_misses = torch.where(hit, 1.0, miss_weight)
+    measures[PROBABILITY_LOSS] *= of_misses / of_misses.mean()
     if lists.weights is not None:
-        # by what it is trained for; a weight of one on the average, so that margins mean what they say
         measures[[RANK_LOSS, HIT]] *= lists.weights / lists.weights.mean()
     measures[RANK_LOSS, ~hit] = torch.nan
     measures[HIT, ~hit] = torch.nan
@@ -174,10 +177,10 @@ class Gate:
 
     def __init__(self, settings: Settings, *, loss: str) -> None:
         self._settings = settings
-        margin, hit_margin = settings.margin, settings.hit_margin
+        rank, probability = settings.margin, settings.probability_margin
         # so much worse an example is not worse: of each measure; infinity where a measure does not count
         self._margins = np.array(
-            [np.inf if loss == "bce" else margin, np.inf if loss == "listwise" else margin, hit_margin]
+            [np.inf if loss == "bce" else rank, np.inf if loss == "listwise" else probability, settings.hit_margin]
         )
         self._ring = np.full((3, 3, settings.window), np.nan, np.float32)
         self._state = _State(window=settings.window)

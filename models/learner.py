@@ -153,6 +153,7 @@ class Learner:
         self._scorer = scorer
         self._gating = gate or GateConfig()
         self._k = k
+        self._miss_weight = 1.0 / max(learner.miss_rate, 1e-6)
         self._name = name
         self.network = make_scorer(scorer, seed=learner.seed).to(learner.device)
         self._optimiser = _optimiser(self.network, learner)
@@ -268,7 +269,7 @@ class Learner:
         parts = []
         if self._config.loss != "listwise":
             # a miss stands for all those that were not sampled
-            weights = torch.where(hit, 1.0, 1.0 / max(self._config.miss_rate, 1e-6))
+            weights = torch.where(hit, 1.0, self._miss_weight)
             parts.append(_pointwise(logit, lists, labels, weights))
         if hit.any():
             parts += self._ranking_loss(rank[hit], lists.where(hit), labels[hit])
@@ -289,7 +290,8 @@ class Learner:
             return
         lists, labels = self._lists(examples[: max(1, round(self._gating.sample_rate * len(examples)))])
         networks = (self.network, self._serving, self._good_network)
-        self.gate.observe(np.stack([judge(network, lists, labels, k=self._k) for network in networks]))
+        measures = [judge(network, lists, labels, k=self._k, miss_weight=self._miss_weight) for network in networks]
+        self.gate.observe(np.stack(measures))
         worse = self.gate.serving_is_worse()
         if worse is not None:
             self._roll_back(worse)

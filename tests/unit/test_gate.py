@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -101,6 +102,18 @@ def test_a_network_is_judged_by_the_loss_of_its_order_of_its_probabilities_and_b
             continue
         assert measures[0, n] == pytest.approx(np.log(np.exp(rank[n]).sum()) - rank[n, label], rel=1e-4, abs=1e-5)
         assert measures[2, n] == ((rank[n] > rank[n, label]).sum() < 3)
+
+
+def test_examples_weigh_as_in_training_and_one_on_the_average():
+    network = make_scorer(SCORER)
+    stream = [*examples(3), missed(encode_pending(np.ones((10, WIDTH), np.float16), np.arange(1, 11)))]
+    lists, labels = lists_of(stream)
+    plain = judge(network, lists, labels, k=3)
+    lists = replace(lists, weights=torch.tensor([1.0, 5.0, 1.0, 1.0]))
+    weighted = judge(network, lists, labels, k=3, miss_weight=9.0)
+    assert weighted[0, :3] == pytest.approx(plain[0, :3] * np.array([0.5, 2.5, 0.5]))
+    assert weighted[1] == pytest.approx(plain[1] * np.array([1, 1, 1, 9]) / 3)
+    assert np.isnan(weighted[[0, 2], 3]).all()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
