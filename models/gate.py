@@ -11,7 +11,8 @@ Of each, three measures of an example: the loss of its order (softmax over the l
 cross-entropy, summed over the list), both in nats, and whether what came next is among its first `k`.
 
 Published: the candidate, unless over the last `window` examples its mean loss exceeds that of the serving network by more than
-`margin` nats (of the probabilities: `probability_margin`), or its hit rate is lower by more than `hit_margin`; what the window does not hold yet counts as equal.
+`margin` nats (of the probabilities: `probability_margin`), or its hit rate is lower by more than `hit_margin`; what the window
+does not hold yet counts as equal.
 
 Rolled back: the serving network, as soon as what it lost against the good one beyond a margin, summed since the sum was last
 below zero, exceeds ``margin * window``: Page's test ("Continuous inspection schemes", Biometrika 1954). A network that loses d nats an
