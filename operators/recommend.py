@@ -21,11 +21,13 @@ Late, duplicate and malformed events
     learned like any other and counted. Nothing that arrives stops the job. A catalogue entry or a control that cannot be read
     becomes a dead letter when it arrives; the bootstrap, which meets it again at every start, only counts it.
 Flink metrics
-    one counter for each reason of a refusal, such as ``rejected_not_json``
+    one counter for each reason of a refusal, such as ``rejected_not_json``; ``networks_passed_over``: published versions of a network of
+    another shape, as `model-updates` holds them from before a change of the configuration
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -65,6 +67,7 @@ REPLICAS = OutputTag("replicas", RECORD)
 FACTS = OutputTag("facts", FACT)
 DEAD_LETTERS = OutputTag("dead-letters", RECORD)
 
+_LOGGER = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -116,6 +119,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         # with one strategy there is nothing to choose, and nothing to keep of it
         self._choice = self._value_state(runtime_context, "choice") if len(self._config.policy.strategies) > 1 else None
         metrics = runtime_context.get_metrics_group()
+        self._passed_over = metrics.counter("networks_passed_over")
         self._refused = {reason: metrics.counter(reason.counter) for reason in Refusal}
         if self._bootstrap:
             topics = (self._items_topic, topic_name(prefix, MODEL_UPDATES))
@@ -254,7 +258,10 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
                 if value is not None:
                     self._recommender.replica.apply_deltas(value)
             elif key is not None:
-                self._recommender.apply_update(key, value)
+                passed_over = self._recommender.apply_update(key, value)
+                if passed_over is not None:
+                    self._passed_over.inc()
+                    _LOGGER.warning(passed_over)
         except Rejected as rejected:
             self._refused[rejected.reason].inc()
             return rejected
