@@ -109,10 +109,10 @@ def build(
     )
     versions = _learn(side_output(recommendations, EXAMPLES), learn_ranker(configuration, model), "LEARNER", "learner")
     versions.set_parallelism(1)
-    updates = [versions, side_output(recommendations, REPLICAS)]
-    if len(configuration.policy.strategies) > 1:
-        tables = _learn(side_output(recommendations, STEPS), learn_policy(configuration), "BANDIT", "bandit")
-        updates.append(tables.set_parallelism(1))
+    # also with one strategy: an experiment may bring others while the job runs
+    tables = _learn(side_output(recommendations, STEPS), learn_policy(configuration), "BANDIT", "bandit")
+    tables.set_parallelism(1)
+    updates = (versions, tables, side_output(recommendations, REPLICAS))
     # a thread of its own for the SQL: chained to RECOMMEND, its windows would run between two events
     facts = DataStream(side_output(recommendations, FACTS)._j_data_stream.rescale())
     return Outputs(

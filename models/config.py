@@ -69,11 +69,13 @@ class Flink(Section, frozen=True, kw_only=True):
 class EventType(Section, frozen=True, kw_only=True):
     """How much one event of this type counts.
 
-    weight scales the pairs and the profile entry of the event; a weight of 0 makes the type known but teaches nothing.
+    weight scales the pairs and the profile entry of the event; a weight of 0 makes the type known but teaches nothing. The value of
+    an event of a type with dwell is the time that the user spent, in whatever unit the shop counts it.
     """
 
     weight: NonNegativeFloat = 1.0
     makes_slate: bool = True
+    dwell: bool = False
 
 
 DEFAULT_EVENT_TYPES = {
@@ -234,6 +236,34 @@ class Policy(Section, frozen=True, kw_only=True):
     discount: UnitFloat = 0.9
 
 
+class Arm(Section, frozen=True, kw_only=True):
+    """One arm of an experiment: what differs for its users from the rest of the configuration.
+
+    Attributes
+    ----------
+    weight : its share of the users is weight / sum of all weights; nobody is in an arm of weight 0
+    policy : values of the section `policy` that are others here, such as ``{"name": "ucb1"}``; the arm's policy learns by itself
+    sources : values of the section `sources` that are others here
+    """
+
+    weight: Annotated[float, Meta(ge=0, le=1e6)] = 1.0
+    policy: dict[str, Any] = {}
+    sources: dict[str, Any] = {}
+
+
+class Experiment(Section, frozen=True, kw_only=True):
+    """A split of the users into arms; without arms there is no experiment.
+
+    Attributes
+    ----------
+    salt : names the experiment: another salt splits the users anew and independently, and its policies begin anew
+    arms : by name, at most 8
+    """
+
+    salt: Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9_-]*$")] = ""
+    arms: Annotated[dict[Name, Arm], Meta(max_length=8)] = {}
+
+
 class Slate(Section, frozen=True, kw_only=True):
     k: Annotated[int, Meta(ge=1, le=100)] = 10
     recommend_seen: bool = False
@@ -243,6 +273,8 @@ class Slate(Section, frozen=True, kw_only=True):
 class Metrics(Section, frozen=True, kw_only=True):
     window_s: PositiveInt = 60
     pr_bins: Annotated[int, Meta(ge=2, le=MAX_BINS)] = 40
+    retention_days: PositiveFloat = 7.0
+    by_arm: bool | None = None
 
 
 class Configuration(Section, frozen=True, kw_only=True):
@@ -260,6 +292,7 @@ class Configuration(Section, frozen=True, kw_only=True):
     scorer: Scorer = Scorer()
     learner: Learner = Learner()
     policy: Policy = Policy()
+    experiment: Experiment = Experiment()
     slate: Slate = Slate()
     metrics: Metrics = Metrics()
 
@@ -391,6 +424,12 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
         "at least item_cf.pair_items and item_cf.score_items",
         c.profile.items,
     )
+    from models.experiments import InvalidArm, treatment_settings
+
+    try:
+        treatment_settings(c.policy, c.sources, c.experiment)
+    except InvalidArm as error:
+        raise ConfigurationError(file=file, key=f"experiment.{error.key}", expected=error.expected, got=error.got) from None
     require(
         c.kafka.transaction_timeout_ms > c.flink.checkpoint_interval_ms,
         "kafka.transaction_timeout_ms",

@@ -13,6 +13,7 @@ from models.model_file import ModelFile
 from models.policies.learner import PolicyLearner
 from models.recommender import Observation, Recommender, User
 from models.topics import Recommendation, Timings
+from models.treatments import Treatment
 
 _WARM_UP_EVENTS = 300
 _NO_TIMINGS = Timings(received_at_ms=0, emitted_at_ms=0, compute_us=0)
@@ -41,6 +42,8 @@ class LocalPipeline:
         self.table = CooccurrenceTable(configuration.item_cf, configuration.popularity)
         self.learner = Learner(configuration.learner, configuration.scorer, start=start)
         self.policy = PolicyLearner(configuration.policy)
+        self._policy_settings = configuration.policy
+        self._other_policies: dict[str, tuple[PolicyLearner, bytes]] = {}
         self._members: list[tuple[str, bytes]] = []
         self.users: dict[str, User] = {}
 
@@ -56,9 +59,18 @@ class LocalPipeline:
         user = self.user(event.user_id)
         slate = self.recommender.recommend(user, event, _no_timings)
         if user.step is not None:
-            self.policy.learn_one(user.step)
+            self._learner_of(user.step_of).learn_one(user.step)
             user.step = None
         return slate
+
+    def _learner_of(self, treatment: Treatment | None) -> PolicyLearner:
+        if treatment is None or treatment.definition is None:
+            return self.policy
+        learner, told = self._other_policies.get(treatment.key) or (PolicyLearner(self._policy_settings), b"")
+        if told is not treatment.definition:
+            learner.learn_one(treatment.definition)
+            self._other_policies[treatment.key] = learner, treatment.definition
+        return learner
 
     def learn(self, event: Event) -> Observation:
         """Learn from an event, and publish what was learned when it is time.
@@ -87,6 +99,8 @@ class LocalPipeline:
         for deltas in self.table.take_deltas():
             self.recommender.replica.apply_deltas(deltas)
         updates = self.policy.take_updates()
+        for learner, _ in self._other_policies.values():
+            updates += learner.take_updates()
         if self.learner.has_updates():
             updates += self.learner.take_updates()
         members, self._members = self._members, []

@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import cast
 
 import msgspec
 import numpy as np
 
 from models.board import USER_CF
 from models.candidates import CandidateGenerator, Candidates
-from models.config import Configuration, Strategy
-from models.controls import control_key, decode_control
+from models.config import Configuration, Experiment, Sources, Strategy
+from models.controls import PolicyRule, control_key, decode_control, kind_of, require_few
 from models.cooccurrence import ROW_PREFIX, PairMessage, encode_pair_message
 from models.events import Event, Refusal, Rejected
 from models.examples import NO_ITEMS, encode_pending, label_pending, missed
@@ -25,9 +26,8 @@ from models.identity import hash64, item_hash64, slate_id, uniform
 from models.learner import weights_key
 from models.model_file import ModelFile
 from models.panel import encode_member, panel_key
-from models.policies import make_policy
-from models.policies.learner import policy_key
-from models.policies.slots import Slot, explore_slots, slot_epsilon
+from models.policies.learner import POLICY_PREFIX
+from models.policies.slots import Slot, explore_slots
 from models.policies.state import context_of
 from models.policies.steps import Choice, encode_step
 from models.policies.strategies import order, relevance
@@ -35,8 +35,10 @@ from models.profile import SeenItems, UserState
 from models.reasons import USER_CF as USER_CF_SOURCE
 from models.reasons import item_cf_reasons, user_cf_reason
 from models.replica import Replica
+from models.rules import Rules
 from models.scorers import make_scorer
 from models.topics import CatalogueItem, Recommendation, RecommendedItem, Timings
+from models.treatments import Treatment, Treatments
 from models.versions import Version, decode_tensors, decode_version
 
 _CONTROL = control_key("")
@@ -55,6 +57,7 @@ class User:
     pending : candidates of the last slate (`models.examples`), waiting for the next event
     choice : the action that made the last slate; None where there is one only
     step : what the slate before that taught the policy (`models.policies.steps`), set by `Recommender.recommend` for its caller
+    step_of : whose learner the step is for
     """
 
     state: UserState = field(default_factory=UserState)
@@ -62,6 +65,7 @@ class User:
     pending: bytes | None = None
     choice: Choice | None = None
     step: bytes | None = None
+    step_of: Treatment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,9 @@ class Observation:
     position : 1-based place of the item in the last slate, 0 where it was not shown
     shown : length of the last slate
     probabilities : float32[shown], predicted of its items when they were shown; float32[0] where the scorer predicts none
+    treatment : what the user is given; None where nothing was learned
+    action : the strategy that made the last slate, empty where it was not evaluated
+    previous_ms : event time of the user's latest event before, -1 where there was none
     """
 
     pair: bytes | None
@@ -86,6 +93,9 @@ class Observation:
     position: int
     shown: int
     probabilities: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    treatment: Treatment | None = None
+    action: str = ""
+    previous_ms: int = -1
 
 
 class Recommender:
@@ -111,10 +121,12 @@ class Recommender:
         if configuration.scorer.name != "none":
             self._network = make_scorer(configuration.scorer, seed=configuration.learner.seed).eval()
         self._version: Version | None = None
-        self._policy_version: Version | None = None
         self._versions: dict[str, str] = {}
-        self._policy = make_policy(configuration.policy)
+        self.treatments = Treatments(configuration)
         self._sources = configuration.sources
+        self._rules = Rules(self.replica, candidates=configuration.scorer.candidates)
+        self._controls: dict[str, msgspec.Struct] = {}
+        self.pinned_version: str | None = None
         if start is not None and self._network is not None:
             start.require_fit(configuration.scorer)
             self._network.load(start.network)
@@ -128,7 +140,7 @@ class Recommender:
     @property
     def versions(self) -> dict[str, str]:
         """Version of each model part that answers with it."""
-        return self._versions
+        return self.treatments.everybody.versions(self._versions)
 
     def apply_update(self, key: str, value: bytes | None) -> None:
         """Apply one record of `model-updates`; the newest of a key wins, applying it twice changes nothing.
@@ -154,12 +166,8 @@ class Recommender:
                 except RuntimeError as error:
                     raise ValueError(f"network {version} does not fit the configured scorer: {error}") from error
                 self._serve(version)
-        elif key == policy_key(self._policy.name) and len(self._policy.actions) > 1:
-            version, tables = decode_version(value)
-            if self._policy_version is None or version > self._policy_version:
-                self._policy.load({name: tensor.numpy() for name, tensor in decode_tensors(tables).items()})
-                self._policy_version = version
-                self._versions = self._versions | {"policy": str(version)}
+        elif key.startswith(POLICY_PREFIX):
+            self.treatments.apply_tables(key, value)
 
     def _serve(self, version: Version) -> None:
         self._version = version
@@ -173,7 +181,36 @@ class Recommender:
         Rejected
             When it is no rule; the one before stays.
         """
-        self._sources = self._config.sources if value is None else decode_control(name, value)
+        if value is None:
+            if name is None:
+                raise Rejected(Refusal.TOMBSTONE_KEY, "a tombstone without a key names no rule")
+            if name in self._controls:
+                self._install({other: rule for other, rule in self._controls.items() if other != name}, kind_of(name))
+            return
+        rule = decode_control(name, value)
+        if name is not None and self._controls.get(name) != rule:
+            require_few(self._controls, name)
+            self._install(self._controls | {name: rule}, kind_of(name))
+
+    def _install(self, controls: dict[str, msgspec.Struct], kind: str) -> None:
+        """Let these rules be in force, of which those of one kind are others than before."""
+        if kind == "sources":
+            weights = controls.get(kind)
+            self._sources = self._config.sources if weights is None else Sources(**msgspec.structs.asdict(weights))
+        elif kind == "pinned_version":
+            self.pinned_version = getattr(controls.get(kind), "version", None)
+        elif kind in ("epsilon", "policy", "experiment"):
+            try:
+                self.treatments.install(
+                    policy=cast(PolicyRule | None, controls.get("policy")),
+                    experiment=cast(Experiment | None, controls.get("experiment")),
+                    epsilon=getattr(controls.get("epsilon"), "epsilon", None),
+                )
+            except ValueError as error:
+                raise Rejected(Refusal.WRONG_TYPE, str(error)) from None
+        else:
+            self._rules.install(controls)
+        self._controls = controls
 
     def apply_catalogue(self, key: str | None, value: bytes | None) -> None:
         """Apply one record of `items`; a tombstone takes the item off the slates.
@@ -235,6 +272,8 @@ class Recommender:
         places = np.flatnonzero(state.last_slate == item)
         if user.choice is not None and len(places):
             user.choice = user.choice.rewarded(weight)
+        treatment = self.treatments.of(event.user_id)
+        previous_ms = state.last_event_ms
         pair = self._pair(state, event, item, weight)
         example = self._example(user, event, item)
         evaluated = state.events > 0
@@ -250,6 +289,9 @@ class Recommender:
             position=int(places[0]) + 1 if len(places) else 0,
             shown=len(state.last_slate),
             probabilities=state.last_probabilities,
+            treatment=treatment,
+            action=self.treatments.action_of(user.choice, treatment) if evaluated else "",
+            previous_ms=previous_ms,
         )
 
     def _member(self, state: UserState, user_id: str) -> tuple[str, bytes] | None:
@@ -308,20 +350,31 @@ class Recommender:
         state, config = user.state, self._config
         name = slate_id(event.event_id, event.user_id)
         key = int(name, 16)
-        action, action_probability = self._act(user, key=key)
-        strategy = config.policy.strategies[action]
-        self._generator.weigh(strategy.sources or self._sources)
-        candidates = self._generator.generate(hash64(event.user_id), state, user.seen)
+        treatment = self.treatments.of(event.user_id)
+        action, action_probability = self._act(user, treatment, key=key)
+        strategy = treatment.settings.strategies[action]
+        asked = self._rules.for_event(event) if self._rules.active else None
+        self._generator.weigh(strategy.sources or treatment.sources or self._sources)
+        candidates = self._generator.generate(
+            hash64(event.user_id), state, user.seen, include=None if asked is None else asked.joining
+        )
         hashes = self.replica.hashes[candidates.items]
         matrix, history = self._frozen(candidates, hashes, state)
         scores, probabilities = self._score(candidates, matrix, hashes, history, strategy)
+        if asked is not None:
+            odds = self._network is not None and strategy.scorer_weight == 1
+            scores = self._rules.boosted(scores, candidates.items, odds=odds)
         ranked = order(strategy, scores, self.replica.categories[candidates.items], k=config.slate.k)
+        listed, pool, pinned = ranked[: config.slate.k], ranked[config.slate.k :], None
+        if asked is not None:
+            listed, pool, pinned = self._rules.lay_out(asked, ranked, candidates.items, k=config.slate.k)
         slots = explore_slots(
-            ranked[: config.slate.k],
-            ranked[config.slate.k :],
-            epsilon=slot_epsilon(config.policy, strategy, slates=state.seq),
+            listed,
+            pool,
+            epsilon=self.treatments.epsilon(treatment, strategy, slates=state.seq),
             key=key,
             seed=config.policy.seed,
+            pinned=pinned,
         )
         rows = np.array([slot.item for slot in slots], np.int64)
         items = self._explained(candidates, rows, slots, scores, probabilities)
@@ -331,33 +384,37 @@ class Recommender:
         state.last_probabilities = _NO_PROBABILITIES if probabilities is None else probabilities[rows]
         if self._network is not None and config.learner.enabled and len(candidates.items) > 1:
             user.pending = encode_pending(matrix, hashes, history)
+        versions = treatment.versions(self._versions)
         return Recommendation(
             slate_id=name,
-            revision=self._revision(state.last_slate, slots),
+            revision=self._revision(state.last_slate, slots, versions),
             seq=state.seq,
             user_id=event.user_id,
             event_id=event.event_id,
             event_time_ms=event.event_time_ms,
             items=items,
-            policy=self._policy.name,
+            policy=treatment.policy.name,
             action=action,
             action_probability=action_probability,
-            versions=self._versions,
+            arm=treatment.arm,
+            versions=versions,
             timings=stamp(),
         )
 
-    def _act(self, user: User, *, key: int) -> tuple[str, float]:
+    def _act(self, user: User, treatment: Treatment, *, key: int) -> tuple[str, float]:
         """Name of the strategy that makes this slate, and the probability that it had; closes the slate before."""
-        policy = self._policy
-        if len(policy.actions) == 1:
-            return policy.actions[0], 1.0
-        context = context_of(user.state)
-        action, probability = policy.choose(context, key)
-        choice = Choice(context, policy.action_hashes[action])
+        action, probability, choice = treatment.policy.actions[0], 1.0, None
+        if not self.treatments.choosing:
+            return action, probability
+        if len(treatment.policy.actions) > 1:
+            action, probability, choice = treatment.choose(context_of(user.state), key)
         if user.choice is not None:
-            user.step = encode_step(user.choice, None if user.state.began_sitting else choice)
+            owner = self.treatments.owner(user.choice.action)
+            if owner is not None:
+                followed = owner[0] is treatment and not user.state.began_sitting
+                user.step, user.step_of = encode_step(user.choice, choice if followed else None), owner[0]
         user.choice = choice
-        return policy.actions[action], probability
+        return action, probability
 
     def _frozen(self, candidates: Candidates, hashes: np.ndarray, state: UserState) -> tuple[np.ndarray, np.ndarray]:
         """The matrix that the scorer sees, and the latest items that it reads."""
@@ -415,8 +472,9 @@ class Recommender:
             for place, (slot, score) in enumerate(zip(slots, scores[rows].tolist(), strict=True))
         ]
 
-    def _revision(self, shown: np.ndarray, slots: list[Slot]) -> str:
+    @staticmethod
+    def _revision(shown: np.ndarray, slots: list[Slot], versions: dict[str, str]) -> str:
         """Digest of the items, their propensities and the versions behind them."""
         propensities = np.array([slot.propensity for slot in slots])
-        versions = "\x1f".join(self._versions.values()).encode()
-        return blake2b(shown.tobytes() + propensities.tobytes() + versions, digest_size=8).hexdigest()
+        said = "\x1f".join(versions.values()).encode()
+        return blake2b(shown.tobytes() + propensities.tobytes() + said, digest_size=8).hexdigest()

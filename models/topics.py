@@ -219,33 +219,11 @@ class Metric(Struct, frozen=True, kw_only=True):
     n: Annotated[int, Meta(ge=0)]
 
 
-class SourceWeights(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The value of the record `sources` of `controls`: part of each candidate source, of those named; the others are off.
-
-    A name that is no source is refused: a rule that is misspelt must not switch off what it means.
-
-    Attributes
-    ----------
-    item_cf : what others had before and after the user's items
-    user_cf : what similar users have
-    content : what the catalogue says is like the user's items
-    trending : what many take just now
-    new_items : what few have seen
-    """
-
-    item_cf: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
-    user_cf: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
-    content: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
-    trending: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
-    new_items: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
-
-
 JSON_VALUES: dict[str, type[Struct]] = {
     EVENTS: EventRecord,
     ITEMS: CatalogueItem,
-    CONTROLS: SourceWeights,
     RECOMMENDATIONS: Recommendation,
     METRICS: Metric,
     DEAD_LETTER: DeadLetter,
 }
-"""The type of a value, for each topic whose values are JSON."""
+"""The type of a value, for each topic whose values are JSON and of one type; for `controls` see `models.controls.RULES`."""

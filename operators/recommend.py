@@ -9,13 +9,13 @@ State (all ValueState of packed bytes, layouts in `models.profile`, `models.exam
     ``user``     profile, counters, last slate, event ids seen; about 2 kB
     ``seen``     hashes of the user's items; at most 8 bytes * profile.seen_items
     ``pending``  frozen features of the last slate's candidates; at most about 10 kB
-    ``choice``   the strategy of the last slate and its reward so far, where the policy has several; 68 bytes
+    ``choice``   the strategy of the last slate and its reward so far, while a policy has several; 68 bytes
     The model itself is a replica in memory: filled in `open`, followed through the broadcast stream, never in a checkpoint.
 Timers
     none
 Outputs
-    main: Row(user id, JSON) for `recommendations`; side: pair messages, examples, steps, facts, dead letters, and for
-    `model-updates` what the other replicas must know: profiles of panel members, accepted controls
+    main: Row(user id, JSON) for `recommendations`; side: pair messages, examples, steps (and what the learners of other than the
+    configured policy learn, before their first step), facts, dead letters, and for `model-updates` what the other replicas must know: profiles of panel members, accepted controls
 Late, duplicate and malformed events
     A malformed event, a duplicate, and one too many become one dead letter each, and nothing else. A late event is
     learned like any other and counted. Nothing that arrives stops the job. A catalogue entry or a control that cannot be read
@@ -44,10 +44,12 @@ from models.identity import item_hash64
 from models.metrics.score_bins import ScoreBins
 from models.model_file import decode_model
 from models.pipeline import warm_up
+from models.policies.learner import learner_of
 from models.policies.steps import decode_choice
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.recommender import Observation, Recommender, User
 from models.topics import CONTROLS, EVENTS, ITEMS, MODEL_DELTAS, MODEL_UPDATES, Timings, topic_name
+from models.treatments import Treatment
 from operators.bootstrap import read_to_end
 from operators.threads import use_one_thread
 
@@ -75,7 +77,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     ----------
     configuration : the whole configuration
     shard_keys : key of each co-occurrence shard
-    learner_key : key of the learner, and of the policy's
+    learner_key : key of the learner, and of the configured policy's; other policies' learners have keys of their own
     bootstrap : read the compacted topics in `open`; off where there is no Kafka
     model : a file to score with until the learner has published a network (`models.model_file`)
     submitted_s : time of the submission; networks of earlier lives of the learner do not replace `model`
@@ -113,12 +115,13 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._user = self._value_state(runtime_context, "user")
         self._seen = self._value_state(runtime_context, "seen")
         self._pending = self._value_state(runtime_context, "pending")
-        # with one strategy there is nothing to choose, and nothing to keep of it
-        self._choice = self._value_state(runtime_context, "choice") if len(self._config.policy.strategies) > 1 else None
+        self._choice = self._value_state(runtime_context, "choice")
+        self._defined: dict[str, bytes] = {}
         metrics = runtime_context.get_metrics_group()
         self._refused = {reason: metrics.counter(reason.counter) for reason in Refusal}
         if self._bootstrap:
-            topics = (self._items_topic, topic_name(prefix, MODEL_UPDATES))
+            # `controls` last: what came there while no job ran is newer than what an earlier job accepted
+            topics = (self._items_topic, topic_name(prefix, MODEL_UPDATES), self._controls_topic)
             kafka = self._config.kafka
             for topic, key, value in read_to_end(topics, kafka.bootstrap_servers, kafka.client_properties):
                 self._apply(topic, None if key is None else key.decode("utf-8", "replace"), value)
@@ -184,7 +187,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._save(user)
         yield from self._teach(event, observation)
         if user.step is not None:
-            yield STEPS, Row(self._learner_key, user.step)
+            yield from self._step(user.step, user.step_of)
         late = event.event_time_ms < watermark_ms - self._config.events.late_after_ms
         fact = event_fact(
             event,
@@ -208,11 +211,23 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         if observation.example is not None:
             yield EXAMPLES, Row(self._learner_key, observation.example)
 
+    def _step(self, step: bytes, taken_by: Treatment | None) -> Iterator[Any]:
+        """A step for its learner; one that is not the configured policy's is told first what it learns, once in each life."""
+        if taken_by is None or taken_by.definition is None:
+            yield STEPS, Row(self._learner_key, step)
+            return
+        key = learner_of(taken_by.key)
+        if self._defined.get(taken_by.key) is not taken_by.definition:
+            self._defined[taken_by.key] = taken_by.definition
+            yield STEPS, Row(key, taken_by.definition)
+        yield STEPS, Row(key, step)
+
     def _load(self) -> User:
         raw = self._user.value()
         if raw is None:
             return User()
-        choice = None if self._choice is None else self._choice.value()
+        # with one strategy there is nothing to choose, and nothing to keep of it
+        choice = self._choice.value() if self._recommender.treatments.choosing else None
         return User(
             decode_user_state(raw),
             SeenItems.decode(self._seen.value()),
@@ -228,8 +243,11 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             self._pending.update(user.pending)
         else:
             self._pending.clear()
-        if self._choice is not None and user.choice is not None:
-            self._choice.update(user.choice.encode())
+        if self._recommender.treatments.choosing:
+            if user.choice is not None:
+                self._choice.update(user.choice.encode())
+            else:
+                self._choice.clear()
 
     # ------------------------------------------------------------------------------------------------ model updates
 

@@ -49,7 +49,7 @@ RECOMMENDATION = Recommendation(
 VALUES = {
     topics.EVENTS: topics.EventRecord(event_id="e1", user_id=7, item_id="i1", event_time_ms=1_000),
     topics.ITEMS: CatalogueItem(title="Toy Story", year=1995, categories=["Animation"], vector=[0.5, -1.0]),
-    topics.CONTROLS: topics.SourceWeights(item_cf=0.7, trending=0.3),
+    
     topics.RECOMMENDATIONS: RECOMMENDATION,
     topics.METRICS: Metric(window_start_ms=0, window_end_ms=60_000, metric="hr_at_k", value=None, n=0),
     topics.DEAD_LETTER: DeadLetter.of(Rejected(Refusal.BAD_ID, "why"), b"{}", topic="events"),
