@@ -1,18 +1,24 @@
 """Facts: one flat record an event, from which the windowed metrics are computed.
 
-Only integers and texts: they cross into SQL as they are.
+Only integers and texts: they cross into SQL as they are, and sums of them do not depend on the order.
 """
 
 from __future__ import annotations
 
 from msgspec import Struct
 
+from models.config import Configuration
 from models.events import Event, Refusal
 from models.metrics.score_bins import ScoreBins
+from models.metrics.visits import Visit, is_first_of_day, visit_of
 from models.recommender import Observation
-from models.topics import Recommendation
+from models.topics import DEFAULT_ARM, Recommendation
 
 NO_LATENCY = -1
+NO_DWELL = -1
+_MS_A_DAY = 86_400_000
+# 10^12 units in thousandths: a thousand such values still fit into the sum of a window.
+_DWELL_MAX = 10**15
 
 
 class Fact(Struct, frozen=True, gc=False):
@@ -34,6 +40,15 @@ class Fact(Struct, frozen=True, gc=False):
     items : ids of the new slate's items, separated by U+001F
     known_items : items that could be shown then
     latency_ms : from the producer's clock to the answer, `NO_LATENCY` where it did not say
+    arm : of the experiment that the user is in, empty where the record was rejected
+    arms : how many arms users can be in, 0 where no experiment runs
+    share_ppm : share of the users that the arm should have, in millionths
+    action : the strategy that made the new slate, empty where there is none
+    judged_action : the strategy that made the slate that is judged, empty where none is
+    reward_milli : weight of the event where its item was in the slate that it judges, in thousandths
+    visit : a `models.metrics.visits.Visit`
+    first_of_day : 1 for the first event of its user in its day (UTC)
+    dwell_milli : time spent, in thousandths of its unit; `NO_DWELL` for an event that tells none
     """
 
     time_ms: int
@@ -49,6 +64,15 @@ class Fact(Struct, frozen=True, gc=False):
     items: str
     known_items: int
     latency_ms: int
+    arm: str
+    arms: int
+    share_ppm: int
+    action: str
+    judged_action: str
+    reward_milli: int
+    visit: int
+    first_of_day: int
+    dwell_milli: int
 
 
 def event_fact(
@@ -56,12 +80,17 @@ def event_fact(
     observation: Observation,
     recommendation: Recommendation | None,
     *,
+    configuration: Configuration,
     bins: ScoreBins,
     late: bool,
     known_items: int,
+    arms: int,
     time_ms: int,
 ) -> Fact:
     """The fact of an event that was learned."""
+    kind = configuration.events.types[event.type]
+    treatment, taught = observation.treatment, observation.pair is not None
+    arm, share = (DEFAULT_ARM, 1.0) if treatment is None else (treatment.arm, treatment.share)
     items = () if recommendation is None else recommendation.items
     latency_ms = NO_LATENCY
     if recommendation is not None and event.sent_at_ms is not None:
@@ -80,9 +109,33 @@ def event_fact(
         items="\x1f".join(item.item_id for item in items),
         known_items=known_items,
         latency_ms=latency_ms,
+        arm=arm,
+        arms=arms,
+        share_ppm=round(1_000_000 * share),
+        action="" if recommendation is None else recommendation.action,
+        judged_action=observation.action,
+        reward_milli=round(1_000 * kind.weight) if observation.evaluated and observation.position else 0,
+        visit=_visit(event, observation, configuration) if taught else Visit.GOES_ON.value,
+        first_of_day=int(taught and is_first_of_day(event.event_time_ms, observation.previous_ms)),
+        dwell_milli=_dwell_milli(event.value) if kind.dwell else NO_DWELL,
     )
+
+
+def _visit(event: Event, observation: Observation, configuration: Configuration) -> int:
+    return visit_of(
+        event.event_time_ms,
+        observation.previous_ms,
+        gap_ms=1_000 * configuration.profile.sitting_gap_s,
+        retention_ms=_MS_A_DAY * configuration.metrics.retention_days,
+    ).value
+
+
+def _dwell_milli(value: float | None) -> int:
+    return NO_DWELL if value is None or value < 0 else min(_DWELL_MAX, round(1_000 * value))
 
 
 def rejection_fact(reason: Refusal, *, time_ms: int) -> Fact:
     """The fact of a record that became a dead letter."""
-    return Fact(time_ms, "rejected", reason.value, 0, 0, 0, 0, "", 0, 0, "", 0, NO_LATENCY)
+    return Fact(
+        time_ms, "rejected", reason.value, 0, 0, 0, 0, "", 0, 0, "", 0, NO_LATENCY, "", 0, 0, "", "", 0, 0, 0, NO_DWELL
+    )

@@ -81,7 +81,7 @@ class Observation:
     position : 1-based place of the item in the last slate, 0 where it was not shown
     shown : length of the last slate
     probabilities : float32[shown], predicted of its items when they were shown; float32[0] where the scorer predicts none
-    treatment : what the user is given; None where nothing was learned
+    treatment : what the user is given
     action : the strategy that made the last slate, empty where it was not evaluated
     previous_ms : event time of the user's latest event before, -1 where there was none
     """
@@ -267,12 +267,12 @@ class Recommender:
         state, config = user.state, self._config
         item = item_hash64(event.item_id)
         weight = config.events.types[event.type].weight
+        treatment = self.treatments.of(event.user_id)
         if weight == 0:
-            return Observation(None, None, None, evaluated=False, position=0, shown=0)
+            return Observation(None, None, None, evaluated=False, position=0, shown=0, treatment=treatment)
         places = np.flatnonzero(state.last_slate == item)
         if user.choice is not None and len(places):
             user.choice = user.choice.rewarded(weight)
-        treatment = self.treatments.of(event.user_id)
         previous_ms = state.last_event_ms
         pair = self._pair(state, event, item, weight)
         example = self._example(user, event, item)

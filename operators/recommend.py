@@ -15,7 +15,8 @@ Timers
     none
 Outputs
     main: Row(user id, JSON) for `recommendations`; side: pair messages, examples, steps (and what the learners of other than the
-    configured policy learn, before their first step), facts, dead letters, and for `model-updates` what the other replicas must know: profiles of panel members, accepted controls
+    configured policy learn, before their first step), facts, dead letters, and for `model-updates` what the other replicas must
+    know: profiles of panel members, accepted controls
 Late, duplicate and malformed events
     A malformed event, a duplicate, and one too many become one dead letter each, and nothing else. A late event is
     learned like any other and counted. Nothing that arrives stops the job. A catalogue entry or a control that cannot be read
@@ -193,9 +194,11 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             event,
             observation,
             recommendation,
+            configuration=self._config,
             bins=self._score_bins,
             late=late,
             known_items=self._recommender.replica.known_items,
+            arms=self._recommender.treatments.arms,
             # A fact behind the watermark would be dropped by the windows: it counts in the oldest open one.
             time_ms=max(event.event_time_ms, watermark_ms + 1),
         )

@@ -8,14 +8,23 @@ import msgspec
 import numpy as np
 import pytest
 
+from models.config import Configuration, Events, EventType, Metrics, Profile, parse_configuration
 from models.events import Event, Refusal
-from models.facts import NO_LATENCY, Fact, event_fact, rejection_fact
+from models.facts import NO_DWELL, NO_LATENCY, Fact, event_fact, rejection_fact
 from models.metrics.score_bins import ScoreBins
+from models.metrics.visits import Visit
 from models.recommender import Observation
 from models.topics import Recommendation, RecommendedItem, Timings
+from models.treatments import Treatments
 
 EVENT = Event("e", "u", "i", "rating", 5_000, sent_at_ms=1_000)
 FIRST = Observation(b"", None, None, evaluated=False, position=0, shown=0)
+CONFIG = Configuration(
+    events=Events(types={"rating": EventType(weight=1.5), "view": EventType(), "stay": EventType(weight=0.0, dwell=True)}),
+    profile=Profile(sitting_gap_s=60),
+    metrics=Metrics(retention_days=2),
+)
+DAY_MS = 86_400_000
 
 
 def answer(*item_ids: str, emitted_at_ms: int = 1_030) -> Recommendation:
@@ -36,7 +45,7 @@ def answer(*item_ids: str, emitted_at_ms: int = 1_030) -> Recommendation:
 
 
 def fact_of(event: Event = EVENT, seen: Observation = FIRST, slate: Recommendation | None = None, **more) -> Fact:
-    always = {"bins": ScoreBins(4), "late": False, "known_items": 0, "time_ms": 5_000}
+    always = {"configuration": CONFIG, "bins": ScoreBins(4), "late": False, "known_items": 0, "arms": 0, "time_ms": 5_000}
     return event_fact(event, seen, slate, **always | more)
 
 
@@ -55,12 +64,74 @@ def test_an_answered_event_tells_what_was_shown_and_how_long_it_took():
         items="a\x1fb",
         known_items=40,
         latency_ms=30,
+        arm="default",
+        arms=0,
+        share_ppm=1_000_000,
+        action="a",
+        judged_action="",
+        reward_milli=0,
+        visit=Visit.BEGINS,
+        first_of_day=1,
+        dwell_milli=NO_DWELL,
     )
 
 
 def test_an_event_that_judges_a_slate_tells_the_place_of_its_item():
     fact = fact_of(seen=Observation(b"", None, b"", evaluated=True, position=3, shown=10))
     assert (fact.evaluated, fact.position, fact.shown) == (1, 3, 10)
+
+
+def test_a_hit_tells_the_strategy_of_its_slate_and_the_weight_of_the_event():
+    hit = Observation(b"", None, b"", evaluated=True, position=3, shown=10, action="broad")
+    fact = fact_of(seen=hit, slate=answer("a"))
+    assert (fact.judged_action, fact.action, fact.reward_milli) == ("broad", "a", 1_500)
+    assert fact_of(seen=dataclasses.replace(hit, position=0)).reward_milli == 0
+
+
+def test_an_event_tells_the_arm_of_its_user_and_how_many_there_are():
+    treatments = Treatments(parse_configuration({"experiment": {"arms": {"a": {"weight": 1}, "b": {"weight": 2}}}}, "t"))
+    seen = dataclasses.replace(FIRST, treatment=treatments.of("u"))
+    fact = fact_of(seen=seen, arms=treatments.arms)
+    assert fact.arms == 2
+    assert fact.share_ppm == {"a": 333_333, "b": 666_667}[fact.arm]
+
+
+@pytest.mark.parametrize(
+    ("pause_ms", "visit", "first"),
+    [
+        (None, Visit.BEGINS, 1),
+        (60_000, Visit.GOES_ON, 0),
+        (-5_000, Visit.GOES_ON, 0),
+        (60_001, Visit.COMES_BACK, 0),
+        (2 * DAY_MS, Visit.COMES_BACK, 1),
+        (2 * DAY_MS + 1, Visit.BEGINS, 1),
+    ],
+)
+def test_an_event_tells_whether_a_visit_begins_with_it_and_whether_its_user_has_come_back(pause_ms, visit, first):
+    time_ms = 10 * DAY_MS + 3_600_000
+    event = msgspec.structs.replace(EVENT, event_time_ms=time_ms)
+    seen = dataclasses.replace(FIRST, previous_ms=-1 if pause_ms is None else time_ms - pause_ms)
+    fact = fact_of(event=event, seen=seen)
+    assert (fact.visit, fact.first_of_day) == (visit, first)
+
+
+def test_the_first_event_after_midnight_is_the_first_of_its_day_however_short_the_pause():
+    event = msgspec.structs.replace(EVENT, event_time_ms=3 * DAY_MS)
+    fact = fact_of(event=event, seen=dataclasses.replace(FIRST, previous_ms=3 * DAY_MS - 1))
+    assert (fact.visit, fact.first_of_day) == (Visit.GOES_ON, 1)
+
+
+def test_an_event_that_teaches_nothing_is_no_visit():
+    nothing = Observation(None, None, None, evaluated=False, position=0, shown=0)
+    fact = fact_of(event=msgspec.structs.replace(EVENT, type="stay"), seen=nothing)
+    assert (fact.visit, fact.first_of_day) == (Visit.GOES_ON, 0)
+
+
+@pytest.mark.parametrize(("value", "milli"), [(None, NO_DWELL), (-1.0, NO_DWELL), (0.0, 0), (1.2346, 1_235), (1e15, 10**15)])
+def test_an_event_of_a_dwell_type_tells_the_time_that_was_spent(value, milli):
+    stay = msgspec.structs.replace(EVENT, type="stay", value=value)
+    assert fact_of(event=stay).dwell_milli == milli
+    assert fact_of(event=msgspec.structs.replace(stay, type="view")).dwell_milli == NO_DWELL
 
 
 def test_an_event_that_judges_a_slate_tells_the_bins_of_all_its_probabilities():
