@@ -25,6 +25,8 @@ from models.policies.steps import Choice
 from models.topics import DEFAULT_ARM
 from models.versions import Version, decode_tensors, decode_version
 
+_MOST_OWNERS = 2_048
+
 
 class Treatment:
     """What the users of one arm are given.
@@ -116,6 +118,7 @@ class Treatments:
         self._config = configuration
         self._records: dict[str, bytes] = {}
         self._epsilon: float | None = None
+        self._owners: dict[int, tuple[Treatment, str]] = {}
         self.choosing = False
         self.install()
 
@@ -137,8 +140,13 @@ class Treatments:
         self._epsilon = epsilon
         treatments = (self._plan.everybody, *self._plan.arms.values())
         self.choosing = any(len(treatment.policy.actions) > 1 for treatment in treatments)
-        self._owners = {key: (treatment, name) for treatment in treatments
-                        for key, name in zip(treatment.action_keys, treatment.policy.actions, strict=True)}
+        owners = {
+            key: (treatment, name)
+            for treatment in treatments
+            for key, name in zip(treatment.action_keys, treatment.policy.actions, strict=True)
+        }
+        # slates that were made before are closed after: those who made them are still known
+        self._owners = owners if len(self._owners) > _MOST_OWNERS else self._owners | owners
 
     def _planned(self, rule: PolicyRule, experiment: Experiment) -> _Plan:
         config = self._config

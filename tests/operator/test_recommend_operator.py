@@ -24,8 +24,9 @@ from models.learner import weights_key
 from models.metrics.score_bins import ScoreBins
 from models.panel import decode_member, panel_key
 from models.pipeline import LocalPipeline
+from models.policies.learner import PolicyLearner, learner_of
 from models.versions import encode_version
-from operators.recommend import DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, REPLICAS, Recommend
+from operators.recommend import DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, REPLICAS, STEPS, Recommend
 from tests import synthetic
 from tests.operator.fakes import FakeBackend, Running
 
@@ -39,7 +40,14 @@ CONFIG = Configuration(
     policy=Policy(epsilon=0.2),
 )
 T0 = 1_700_000_000_000
-TAGS = {PAIRS: "pairs", REPLICAS: "replicas", EXAMPLES: "examples", FACTS: "facts", DEAD_LETTERS: "letters"}
+TAGS = {
+    PAIRS: "pairs",
+    REPLICAS: "replicas",
+    EXAMPLES: "examples",
+    STEPS: "steps",
+    FACTS: "facts",
+    DEAD_LETTERS: "letters",
+}
 
 
 class Yielded:
@@ -200,6 +208,66 @@ def test_a_control_changes_the_sources_of_the_next_slate_and_is_published_to_the
     assert not any("item_cf" in item["sources"] for item in slate["items"]), "a replica that starts finds it"
     recommend.update("controls", "sources", None)
     assert "item_cf" in sources(4)
+
+
+def test_an_item_is_off_the_next_slate_and_on_it_again_as_a_rule_comes_and_goes(updates):
+    recommend = informed(updates)
+
+    def shown(number):
+        [slate] = recommend.event(view(number, item=f"item-{number}")).slates
+        return [item["item_id"] for item in slate["items"]]
+
+    first, second, *_ = shown(0)
+    rule = json.dumps({"items": [first, second]}).encode()
+    [row] = recommend.update("controls", "exclude:recall", rule).replicas
+    assert tuple(row) == (b"control:exclude:recall", rule)
+    assert not {first, second} & set(shown(1))
+    for name, bad in (("exclude:recall", b'{"items": 3}'), ("exclude:recall", b"{}"), ("exlude", rule), ("exclude:recall", b"\xff")):
+        yielded = recommend.update("controls", name, bad)
+        assert (len(yielded.letters), yielded.replicas) == (1, [])
+        assert not {first, second} & set(shown(2)), "the last good one stays"
+    [row] = recommend.update("controls", "exclude:recall", None).replicas
+    assert tuple(row) == (b"control:exclude:recall", None)
+    assert {first, second} & set(shown(3))
+
+
+TWO_ARMS = b'{"salt": "s", "arms": {"a": {"policy": {"name": "ucb1", "strategies": {"x": {}, "y": {"scorer_weight": 0}}}}}}'
+
+
+def steps_of(recommend, event):
+    return [tuple(row) for tag, row in (one for one in recommend.send(event.user_id, Row(msgspec.json.encode(event), 0, 0))
+            if isinstance(one, tuple) and not isinstance(one, Row)) if tag is STEPS]
+
+
+def test_the_learner_of_an_arm_is_told_what_it_learns_before_its_first_step_and_again_in_every_life(updates):
+    recommend = informed(updates)
+    recommend.update("controls", "experiment", TWO_ARMS)
+    assert steps_of(recommend, view(1)) == []
+    key = learner_of("policy:ucb1@s.a")
+    definition, step = steps_of(recommend, view(2))
+    assert (definition[0], step[0]) == (key, key)
+    learner = PolicyLearner(CONFIG.policy)
+    for _, message in (definition, step):
+        learner.learn_one(message)
+    [(record, tables)] = learner.take_updates()
+    assert record == "policy:ucb1@s.a"
+    [again] = steps_of(recommend, view(3))
+    assert again[1] != definition[1]
+    recommend.update("model-updates", record, tables)
+    [slate] = recommend.event(view(4)).slates
+    assert (slate["arm"], slate["policy"], "policy" in slate["versions"]) == ("a", "ucb1", True)
+    restored = informed([*updates, ("control:experiment", TWO_ARMS)], recommend.backend.checkpoint())
+    assert [message for _, message in steps_of(restored, view(5))][0] == definition[1]
+
+
+def test_while_there_is_one_strategy_no_choice_is_kept(updates):
+    recommend = informed(updates)
+    recommend.event(view(1))
+    recommend.event(view(2))
+    assert ("choice", "u") not in recommend.backend.cells
+    recommend.update("controls", "experiment", TWO_ARMS)
+    recommend.event(view(3))
+    assert ("choice", "u") in recommend.backend.cells
 
 
 def test_the_next_event_of_a_user_names_the_earlier_items_and_other_users_do_not(recommend):
