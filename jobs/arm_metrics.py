@@ -88,7 +88,7 @@ def _splits(window_s: int) -> str:
         GROUP BY window_start, window_end"""
 
 
-_OF_ARMS_ONLY = ("recall_at_k", "f1_at_k", "events", "users", "retention", "dwell")
+_OF_ARMS_ONLY = ("recall_at_k", "f1_at_k", "events", "users", "expected_share", "retention", "dwell")
 
 _SLICE_METRICS = f"""
     SELECT window_start_ms, window_end_ms, metric, `slice`, `value`, n
@@ -103,6 +103,7 @@ _SLICE_METRICS = f"""
         ROW('avg_recommendations', {ratio("recommended", "slates")}, slates),
         ROW('events', CAST(events AS DOUBLE), events),
         ROW('users', CAST(users AS DOUBLE), users),
+        ROW('expected_share', CAST(share_ppm AS DOUBLE) / 1000000, users),
         ROW('retention', {ratio("returned", "visits")}, visits),
         ROW('dwell', {ratio("dwell_milli", "1000 * dwells")}, dwells)
     ]) AS T(metric, `value`, n)

@@ -25,6 +25,9 @@ import msgspec
 from models.config import Experiment, Policy, Section, Sources
 from models.identity import hash64, uniform
 
+MISMATCH_P = 0.001
+MISMATCH_USERS = 200
+
 _Section = TypeVar("_Section", bound=Section)
 
 
@@ -146,3 +149,19 @@ def chi_square_tail(statistic: float, freedom: int) -> float:
     terms = (half ** (j - odd / 2) / gamma(j + 1 - odd / 2) for j in range(odd, (freedom + odd) // 2))
     return start + exp(-half) * sum(terms)
 
+
+
+def mismatch(users: Mapping[str, int], shares: Mapping[str, float]) -> str | None:
+    """What is wrong with a split, in one sentence; None where nothing is, or too few users say so.
+
+    Parameters
+    ----------
+    users : distinct users in each arm, by name
+    shares : the share that each arm should have
+    """
+    total = sum(users.get(arm, 0) for arm in shares)
+    p = srm_p_value([users.get(arm, 0) for arm in shares], list(shares.values()))
+    if total < MISMATCH_USERS or p >= MISMATCH_P:
+        return None
+    said = ", ".join(f"{arm} has {users.get(arm, 0) / total:.1%} of them and should have {share:.1%}" for arm, share in shares.items())
+    return f"the arms do not have the users that they should have: of {total:,}, {said} (p = {p:.1g}); do not believe their figures"

@@ -376,6 +376,7 @@ def test_an_arm_has_the_measures_worked_out_by_hand(measured):
         "avg_recommendations": (2.0, 4),
         "events": (5, 5),
         "users": (2, 2),
+        "expected_share": (0.5, 2),
         "user_share": (2 / 3, 3),
         "retention": (2 / 4, 4),
         "dwell": (2.0, 2),

@@ -257,7 +257,7 @@ def test_the_learner_of_an_arm_is_told_what_it_learns_before_its_first_step_and_
     [slate] = recommend.event(view(4)).slates
     assert (slate["arm"], slate["policy"], "policy" in slate["versions"]) == ("a", "ucb1", True)
     restored = informed([*updates, ("control:experiment", TWO_ARMS)], recommend.backend.checkpoint())
-    assert [message for _, message in steps_of(restored, view(5))][0] == definition[1]
+    assert next(message for _, message in steps_of(restored, view(5))) == definition[1]
 
 
 def test_while_there_is_one_strategy_no_choice_is_kept(updates):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from cli.split import problem_of
 from models.config import ConfigurationError, parse_configuration
 from models.events import Event
 from models.experiments import Split, chi_square_tail, srm_p_value
@@ -16,6 +17,7 @@ from models.identity import hash64
 from models.pipeline import LocalPipeline
 from models.policies.learner import PolicyLearner
 from models.policies.steps import decode_step
+from models.topics import Metric
 from models.versions import decode_version
 from tests.synthetic import events
 
@@ -78,6 +80,36 @@ def test_the_mismatch_test_is_the_chi_square_test():
     assert srm_p_value([520, 480, 0], [0.5, 0.5, 0.0]) == pytest.approx(stats.chisquare([520, 480]).pvalue)
     assert srm_p_value([5_300, 4_700], [0.5, 0.5]) < 1e-8
     assert srm_p_value([0, 0], [0.5, 0.5]) == srm_p_value([7], [1.0]) == 1.0
+
+
+def metric(window, name, arm, value):
+    return Metric(window_start_ms=window, window_end_ms=window + 60_000, metric=name, slice=f"arm={arm}", value=value, n=1)
+
+
+def day(windows, shares):
+    records = [metric(start, "users", arm, count) for start, users in windows.items() for arm, count in users.items()]
+    return records + [metric(start, "expected_share", arm, shares[arm]) for start, users in windows.items() for arm in users]
+
+
+def test_a_broken_split_is_said_in_words_once_enough_users_of_a_day_say_so():
+    half = {"a": 0.5, "b": 0.5}
+    broken = {60_000 * number: {"a": 12, "b": 5} for number in range(20)}
+    said = problem_of(day(broken, half))
+    assert "of 340, a has 70.6% of them and should have 50.0%, b has 29.4%" in said
+    assert problem_of(day({0: {"a": 12, "b": 5}}, half)) is None, "too few to say"
+    assert problem_of(day({60_000 * number: {"a": 9, "b": 8} for number in range(20)}, half)) is None
+    assert problem_of([]) is None
+    assert "others has 0.0%" in problem_of(day({0: {"a": 300}}, half)), "an arm that nobody is in is in no record"
+    assert problem_of(day({0: {"a": 300, "b": 1}, 60_000: {"a": 200}}, half)) is not None
+
+
+def test_only_the_last_day_and_only_the_present_weights_count():
+    half, tenth = {"a": 0.5, "b": 0.5}, {"a": 0.9, "b": 0.1}
+    yesterday = day({0: {"a": 900, "b": 10}}, half)
+    assert problem_of(yesterday) is not None
+    assert problem_of(yesterday + day({86_400_000: {"a": 150, "b": 160}}, half)) is None
+    before = day({86_400_000: {"a": 900, "b": 100}}, tenth)
+    assert problem_of(before + day({86_460_000: {"a": 150, "b": 160}}, half)) is None
 
 
 # ------------------------------------------------------------------------------------------------ arms at work
