@@ -10,11 +10,15 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from models.config import Configuration
 from models.cooccurrence import decode_deltas, decode_pair_message, decode_row, encode_pair_message, encode_row
 from models.examples import decode_example, encode_pending, label_pending
+from models.policies.learner import PolicyLearner, action_key
+from models.policies.state import FEATURES, Context
+from models.policies.steps import Choice, encode_step
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.replica import Replica
 from models.versions import Version, decode_tensors, decode_version
@@ -130,6 +134,16 @@ def test_weights_of_version_1_are_read():
         "mean": [0.5, -1.5],
         "rank.weight": [[2.0]],
     }
+
+
+def test_the_definition_of_a_policy_of_version_1_is_read():
+    learner = PolicyLearner(Configuration().policy)
+    learner.learn_one(released("policy-definition-v1.bin"))
+    assert (learner.policy.name, learner.policy.actions) == ("ucb1", ("x", "y"))
+    step = encode_step(Choice(Context(3, np.zeros(FEATURES)), action_key("y", "policy:ucb1@s.b"), 1.0), None)
+    learner.learn_one(step)
+    assert learner.take_updates()[0][0] == "policy:ucb1@s.b"
+    assert learner.policy.tables()["counts"][:, 0].tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
