@@ -214,7 +214,7 @@ def test_an_item_is_off_the_next_slate_and_on_it_again_as_a_rule_comes_and_goes(
     recommend = informed(updates)
 
     def shown(number):
-        [slate] = recommend.event(view(number, item=f"item-{number}")).slates
+        [slate] = recommend.event(view(number, item=f"viewed-{number}")).slates
         return [item["item_id"] for item in slate["items"]]
 
     first, second, *_ = shown(0)
@@ -222,13 +222,14 @@ def test_an_item_is_off_the_next_slate_and_on_it_again_as_a_rule_comes_and_goes(
     [row] = recommend.update("controls", "exclude:recall", rule).replicas
     assert tuple(row) == (b"control:exclude:recall", rule)
     assert not {first, second} & set(shown(1))
-    for name, bad in (("exclude:recall", b'{"items": 3}'), ("exclude:recall", b"{}"), ("exlude", rule), ("exclude:recall", b"\xff")):
+    bad_ones = (("exclude:recall", b'{"items": 3}'), ("exclude:recall", b"{}"), ("exlude", rule), ("exclude:recall", b"\xff"))
+    for number, (name, bad) in enumerate(bad_ones, start=2):
         yielded = recommend.update("controls", name, bad)
         assert (len(yielded.letters), yielded.replicas) == (1, [])
-        assert not {first, second} & set(shown(2)), "the last good one stays"
+        assert not {first, second} & set(shown(number)), "the last good one stays"
     [row] = recommend.update("controls", "exclude:recall", None).replicas
     assert tuple(row) == (b"control:exclude:recall", None)
-    assert {first, second} & set(shown(3))
+    assert {first, second} & set(shown(9))
 
 
 TWO_ARMS = b'{"salt": "s", "arms": {"a": {"policy": {"name": "ucb1", "strategies": {"x": {}, "y": {"scorer_weight": 0}}}}}}'
