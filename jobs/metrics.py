@@ -85,7 +85,7 @@ def _summaries(window_s: int) -> str:
     return f"""
         SELECT
             {_WINDOW},
-            COUNT(*) AS facts,
+            SUM(CASE WHEN kind <> 'outcome' THEN 1 ELSE 0 END) AS facts,
             SUM(CASE WHEN kind = 'event' THEN 1 ELSE 0 END) AS events,
             SUM(CASE WHEN kind = 'rejected' THEN 1 ELSE 0 END) AS dead_letters,
             SUM(CASE WHEN kind = 'rejected' AND `type` = 'duplicate' THEN 1 ELSE 0 END) AS duplicates,
@@ -97,6 +97,12 @@ def _summaries(window_s: int) -> str:
             SUM(CASE WHEN evaluated = 1 THEN shown ELSE 0 END) AS shown,
             SUM(slates) AS slates,
             SUM(recommended) AS recommended,
+            SUM(outcomes_joined) AS outcomes_joined,
+            SUM(outcomes_late) AS outcomes_late,
+            SUM(outcomes_orphan) AS outcomes_orphan,
+            SUM(slates_closed) AS slates_closed,
+            SUM(slates_judged) AS slates_judged,
+            SUM(reward_micros) AS reward_micros,
             SUM(CASE WHEN latency_ms >= 0 THEN 1 ELSE 0 END) AS timed,
             PERCENTILE(CASE WHEN latency_ms >= 0 THEN latency_ms END, 0.5) AS latency_p50,
             PERCENTILE(CASE WHEN latency_ms >= 0 THEN latency_ms END, 0.99) AS latency_p99
@@ -119,6 +125,7 @@ def _kinds(window_s: int) -> str:
     return f"""
         SELECT {_WINDOW}, kind, `type`, COUNT(*) AS n
         FROM {_tumble(window_s)}
+        WHERE kind <> 'outcome'
         GROUP BY window_start, window_end, kind, `type`"""
 
 
@@ -197,6 +204,11 @@ _SUMMARY_METRICS = """
         ROW('recall_at_k', CAST(hits AS DOUBLE) / NULLIF(evaluated, 0), evaluated),
         ROW('f1_at_k', CAST(2 * hits AS DOUBLE) / NULLIF(shown + evaluated, 0), evaluated),
         ROW('avg_recommendations', CAST(recommended AS DOUBLE) / NULLIF(slates, 0), slates),
+        ROW('outcomes_joined', CAST(outcomes_joined AS DOUBLE), events),
+        ROW('outcomes_late', CAST(outcomes_late AS DOUBLE), events),
+        ROW('outcomes_orphan', CAST(outcomes_orphan AS DOUBLE), events),
+        ROW('slates_closed', CAST(slates_closed AS DOUBLE), slates),
+        ROW('reward_mean', reward_micros / 1E6 / NULLIF(slates_judged, 0), slates_judged),
         ROW('latency_p50_ms', CAST(latency_p50 AS DOUBLE), timed),
         ROW('latency_p99_ms', CAST(latency_p99 AS DOUBLE), timed)
     ]) AS T(metric, `value`, n)"""

@@ -14,12 +14,13 @@ from hashlib import blake2b
 import msgspec
 import numpy as np
 
+from models.attribution import Attribution, OpenSlates, Tally
 from models.board import USER_CF
 from models.candidates import CandidateGenerator, Candidates
 from models.config import Configuration, Strategy
 from models.controls import control_key, decode_control
 from models.cooccurrence import ROW_PREFIX, PairMessage, encode_pair_message
-from models.events import Event, Refusal, Rejected
+from models.events import UNKNOWN_WATERMARK_MS, Event, Refusal, Rejected
 from models.examples import NO_ITEMS, encode_pending, label_pending, missed
 from models.identity import hash64, item_hash64, slate_id, uniform
 from models.learner import weights_key
@@ -28,8 +29,7 @@ from models.panel import encode_member, panel_key
 from models.policies import make_policy
 from models.policies.learner import policy_key
 from models.policies.slots import Slot, explore_slots, slot_epsilon
-from models.policies.state import context_of
-from models.policies.steps import Choice, encode_step
+from models.policies.state import Context, context_of
 from models.policies.strategies import order, relevance
 from models.profile import SeenItems, UserState
 from models.reasons import USER_CF as USER_CF_SOURCE
@@ -53,15 +53,15 @@ class User:
     state : profile, counters, last slate
     seen : items that are not recommended again
     pending : candidates of the last slate (`models.examples`), waiting for the next event
-    choice : the action that made the last slate; None where there is one only
-    step : what the slate before that taught the policy (`models.policies.steps`), set by `Recommender.recommend` for its caller
+    slates : those that wait for what comes of them
+    tally : what was made of the events since the caller took it last
     """
 
     state: UserState = field(default_factory=UserState)
     seen: SeenItems = field(default_factory=SeenItems)
     pending: bytes | None = None
-    choice: Choice | None = None
-    step: bytes | None = None
+    slates: OpenSlates = field(default_factory=OpenSlates)
+    tally: Tally = field(default_factory=Tally)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,11 @@ class Recommender:
     start : a network to score with until the learner has published one
     epoch : of `start`, later than what earlier lives of a learner published
 
+    Attributes
+    ----------
+    replica : the model
+    attribution : what follows the slates; None where outcomes.enabled is off
+
     Raises
     ------
     ValueError
@@ -106,6 +111,7 @@ class Recommender:
     def __init__(self, configuration: Configuration, *, start: ModelFile | None = None, epoch: int = 0) -> None:
         self._config = configuration
         self.replica = Replica(configuration)
+        self.attribution = Attribution(configuration) if configuration.outcomes.enabled else None
         self._generator = CandidateGenerator(configuration, self.replica)
         self._network = None
         if configuration.scorer.name != "none":
@@ -225,16 +231,16 @@ class Recommender:
             raise Rejected(Refusal.TOO_MANY, f"more than {limit} events of user {event.user_id!r} in one minute")
         user.state.remember_event(event_hash, capacity=self._config.profile.dedup_events)
 
-    def observe(self, user: User, event: Event) -> Observation:
+    def observe(self, user: User, event: Event, *, watermark_ms: int = UNKNOWN_WATERMARK_MS) -> Observation:
         """Judge the last slate by an event, learn from it, and make it the latest of the user's profile."""
         state, config = user.state, self._config
         item = item_hash64(event.item_id)
+        if self.attribution is not None:
+            self.attribution.join(user.slates, event, item, watermark_ms=watermark_ms, tally=user.tally)
         weight = config.events.types[event.type].weight
         if weight == 0:
             return Observation(None, None, None, evaluated=False, position=0, shown=0)
         places = np.flatnonzero(state.last_slate == item)
-        if user.choice is not None and len(places):
-            user.choice = user.choice.rewarded(weight)
         pair = self._pair(state, event, item, weight)
         example = self._example(user, event, item)
         evaluated = state.events > 0
@@ -291,7 +297,9 @@ class Recommender:
         # that none of them came next says nothing of their order, but lowers the probability of each
         return missed(user.pending) if uniform(hash64(event.event_id), learner.seed, 1) < learner.miss_rate else None
 
-    def recommend(self, user: User, event: Event, stamp: Callable[[], Timings]) -> Recommendation:
+    def recommend(
+        self, user: User, event: Event, stamp: Callable[[], Timings], *, watermark_ms: int = UNKNOWN_WATERMARK_MS
+    ) -> Recommendation:
         """Answer an event with a slate, and keep it in the user's state.
 
         Parameters
@@ -308,7 +316,7 @@ class Recommender:
         state, config = user.state, self._config
         name = slate_id(event.event_id, event.user_id)
         key = int(name, 16)
-        action, action_probability = self._act(user, key=key)
+        action, action_probability, context = self._act(state, key=key)
         strategy = config.policy.strategies[action]
         self._generator.weigh(strategy.sources or self._sources)
         candidates = self._generator.generate(hash64(event.user_id), state, user.seen)
@@ -331,7 +339,7 @@ class Recommender:
         state.last_probabilities = _NO_PROBABILITIES if probabilities is None else probabilities[rows]
         if self._network is not None and config.learner.enabled and len(candidates.items) > 1:
             user.pending = encode_pending(matrix, hashes, history)
-        return Recommendation(
+        recommendation = Recommendation(
             slate_id=name,
             revision=self._revision(state.last_slate, slots),
             seq=state.seq,
@@ -345,19 +353,27 @@ class Recommender:
             versions=self._versions,
             timings=stamp(),
         )
+        if self.attribution is not None and context is not None:
+            self.attribution.open(
+                user.slates,
+                recommendation,
+                items=state.last_slate,
+                rows=matrix[rows],
+                context=context,
+                sitting=int(state.items["sitting"][-1]) if len(state.items) else 0,
+                watermark_ms=watermark_ms,
+                tally=user.tally,
+            )
+        return recommendation
 
-    def _act(self, user: User, *, key: int) -> tuple[str, float]:
-        """Name of the strategy that makes this slate, and the probability that it had; closes the slate before."""
+    def _act(self, state: UserState, *, key: int) -> tuple[str, float, Context | None]:
+        """Name of the strategy that makes this slate, the probability that it had, and what it was chosen by."""
         policy = self._policy
         if len(policy.actions) == 1:
-            return policy.actions[0], 1.0
-        context = context_of(user.state)
+            return policy.actions[0], 1.0, None if self.attribution is None else context_of(state)
+        context = context_of(state)
         action, probability = policy.choose(context, key)
-        choice = Choice(context, policy.action_hashes[action])
-        if user.choice is not None:
-            user.step = encode_step(user.choice, None if user.state.began_sitting else choice)
-        user.choice = choice
-        return policy.actions[action], probability
+        return policy.actions[action], probability, context
 
     def _frozen(self, candidates: Candidates, hashes: np.ndarray, state: UserState) -> tuple[np.ndarray, np.ndarray]:
         """The matrix that the scorer sees, and the latest items that it reads."""
