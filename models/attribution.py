@@ -223,6 +223,9 @@ class Attribution:
         clock_ms = max(watermark_ms, open_slates.heard_ms)
         impression = event.type == IMPRESSION
         if event.slate_id is None:
+            # nearly every event took what no slate shows: this says so sooner than a comparison of numbers
+            if item.to_bytes(8, "little", signed=True) not in open_slates.items:
+                return
             self._join_shown(open_slates, item, time_ms, reward_of(event.value), impression, clock_ms, tally)
             return
         slate_id = _number(event.slate_id)

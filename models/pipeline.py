@@ -88,7 +88,7 @@ class LocalPipeline:
         user = self.user(event.user_id)
         self.recommender.admit(user, event, now_ms=event.event_time_ms)
         observation = self.recommender.observe(user, event, watermark_ms=self.watermark_ms)
-        self._arm(event.user_id, user)
+        self._settle(event.user_id, user)
         self.watermark_ms = max(self.watermark_ms, event.event_time_ms)
         if observation.pair is not None:
             self.table.learn_one(observation.pair)

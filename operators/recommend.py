@@ -78,6 +78,8 @@ _COUNTED = {
     "orphans": "outcomes_orphan",
     "superseded": "outcomes_superseded",
 }
+LAST_WATERMARK_MS = 2**63 - 1
+"""Flink's watermark when no event will ever come."""
 _CLOSED_BY = ("window", "bound", "heartbeat")
 
 _encode = msgspec.json.Encoder().encode
@@ -137,6 +139,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         if self._attribution is not None:
             self._slates = runtime_context.get_state(ValueStateDescriptor("slates", Types.PICKLED_BYTE_ARRAY()))
             self._settled = self._value_state(runtime_context, "settled")
+            self._opened_ms = time.time_ns() // 1_000_000
             self._counted = {name: metrics.counter(counter) for name, counter in _COUNTED.items()}
             self._closed_by = {name: metrics.counter(f"slates_closed_{name}") for name in _CLOSED_BY}
         if self._bootstrap:
@@ -268,7 +271,9 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         # which of the two it is: PyFlink's own ctx.time_domain() fails in thread mode
         if timestamp == slates.heartbeat_ms and timestamp <= now_ms:
             slates.heartbeat_ms = 0
-            if watermark_ms == slates.heartbeat_watermark_ms:
+            # one of before a restore is due at once, when the sources have not even begun to go on
+            armed_in_this_life = timestamp - self._config.outcomes.idle_ms >= self._opened_ms
+            if armed_in_this_life and watermark_ms == slates.heartbeat_watermark_ms:
                 self._attribution.close_all(slates, watermark_ms=watermark_ms, now_ms=timestamp, tally=tally)
         if timestamp == slates.timer_ms and timestamp <= watermark_ms:
             slates.timer_ms = 0
@@ -277,7 +282,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._save_slates(slates)
         yield from self._report(ctx.get_current_key(), tally)
         if tally != Tally():
-            time_ms = now_ms if watermark_ms == UNKNOWN_WATERMARK_MS else watermark_ms + 1
+            time_ms = now_ms if watermark_ms == UNKNOWN_WATERMARK_MS else min(watermark_ms, LAST_WATERMARK_MS - 1) + 1
             yield FACTS, _row(outcome_fact(tally, time_ms=time_ms))
 
     def _arm(self, slates: OpenSlates, timers: TimerService, *, now_ms: int, watermark_ms: int) -> None:
