@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from models.config import Configuration, Events, EventType, Outcomes, Policy, Profile, Scorer, Strategy
+from models.config import Configuration, Events, EventType, Outcomes, Policy, Profile, Scorer, Sources, Strategy
 from models.cooccurrence import CooccurrenceTable
 from models.events import Event
 from models.pipeline import LocalPipeline
@@ -33,6 +33,8 @@ CONFIG = Configuration(
     scorer=Scorer(name="none", candidates=20),
     policy=Policy(name="sarsa", strategies={"personal": Strategy(), "broad": Strategy(diversity=0.5)}),
     outcomes=Outcomes(window_ms=WINDOW_MS, idle_ms=IDLE_MS, max_open=3),
+    # how often a replica has shown an item is no state
+    sources=Sources(new_items=0.0),
 )
 UNSEEN = msgspec.structs.replace(CONFIG, outcomes=msgspec.structs.replace(CONFIG.outcomes, served_means_seen=False))
 
