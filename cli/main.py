@@ -14,7 +14,10 @@ from rich.console import Console
 from cli.errors import UserError
 
 # In the order in which a newcomer meets them.
-COMMANDS = ("setup", "up", "status", "demo", "submit", "replay", "watch", "evaluate", "tune", "train", "ope", "simulate", "schemas", "down")
+COMMANDS = (
+    *("setup", "up", "status", "demo", "submit", "replay", "watch", "evaluate", "tune", "train", "ope", "simulate"),
+    *("export", "schemas", "down"),
+)
 
 app = typer.Typer(
     name="flinkrec",

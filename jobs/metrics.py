@@ -90,7 +90,7 @@ def _summaries(window_s: int) -> str:
     return f"""
         SELECT
             {WINDOW},
-            COUNT(*) AS facts,
+            SUM(CASE WHEN kind <> 'outcome' THEN 1 ELSE 0 END) AS facts,
             SUM(CASE WHEN kind = 'event' THEN 1 ELSE 0 END) AS events,
             SUM(CASE WHEN kind = 'rejected' THEN 1 ELSE 0 END) AS dead_letters,
             SUM(CASE WHEN kind = 'rejected' AND `type` = 'duplicate' THEN 1 ELSE 0 END) AS duplicates,
@@ -106,6 +106,12 @@ def _summaries(window_s: int) -> str:
             SUM(CASE WHEN visit = 2 THEN 1 ELSE 0 END) AS returned,
             SUM(CASE WHEN dwell_milli >= 0 THEN 1 ELSE 0 END) AS dwells,
             SUM(CASE WHEN dwell_milli >= 0 THEN dwell_milli ELSE 0 END) AS dwell_milli,
+            SUM(outcomes_joined) AS outcomes_joined,
+            SUM(outcomes_late) AS outcomes_late,
+            SUM(outcomes_orphan) AS outcomes_orphan,
+            SUM(slates_closed) AS slates_closed,
+            SUM(slates_judged) AS slates_judged,
+            SUM(reward_micros) AS reward_micros,
             SUM(CASE WHEN latency_ms >= 0 THEN 1 ELSE 0 END) AS timed,
             PERCENTILE(CASE WHEN latency_ms >= 0 THEN latency_ms END, 0.5) AS latency_p50,
             PERCENTILE(CASE WHEN latency_ms >= 0 THEN latency_ms END, 0.99) AS latency_p99
@@ -128,6 +134,7 @@ def _kinds(window_s: int) -> str:
     return f"""
         SELECT {WINDOW}, kind, `type`, COUNT(*) AS n
         FROM {tumble(window_s)}
+        WHERE kind <> 'outcome'
         GROUP BY window_start, window_end, kind, `type`"""
 
 
@@ -209,6 +216,11 @@ _SUMMARY_METRICS = f"""
         ROW('avg_recommendations', {ratio("recommended", "slates")}, slates),
         ROW('retention', {ratio("returned", "visits")}, visits),
         ROW('dwell', {ratio("dwell_milli", "1000 * dwells")}, dwells),
+        ROW('outcomes_joined', CAST(outcomes_joined AS DOUBLE), events),
+        ROW('outcomes_late', CAST(outcomes_late AS DOUBLE), events),
+        ROW('outcomes_orphan', CAST(outcomes_orphan AS DOUBLE), events),
+        ROW('slates_closed', CAST(slates_closed AS DOUBLE), slates),
+        ROW('reward_mean', reward_micros / 1E6 / NULLIF(slates_judged, 0), slates_judged),
         ROW('latency_p50_ms', CAST(latency_p50 AS DOUBLE), timed),
         ROW('latency_p99_ms', CAST(latency_p99 AS DOUBLE), timed)
     ]) AS T(metric, `value`, n)"""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from models.attribution import Tally
 from models.config import Configuration
 from models.events import Event, Refusal
 from models.metrics.score_bins import ScoreBins
@@ -19,6 +20,8 @@ NO_DWELL = -1
 _MS_A_DAY = 86_400_000
 # 10^12 units in thousandths: a thousand such values still fit into the sum of a window.
 _DWELL_MAX = 10**15
+MICROS = 1_000_000
+_MAX_REWARD = 1e9
 
 
 class Fact(Struct, frozen=True, gc=False):
@@ -27,8 +30,8 @@ class Fact(Struct, frozen=True, gc=False):
     Attributes
     ----------
     time_ms : the event time under which it is counted
-    kind : ``event`` or ``rejected``
-    type : of the event, or the reason of the rejection
+    kind : ``event``, ``rejected``, or ``outcome`` for slates that closed without an event
+    type : of the event, or the reason of the rejection; empty otherwise
     late : 1 for an event behind the watermark by more than events.late_after_ms
     evaluated : 1 when the event judges the slate before it
     position : of the event's item in that slate, from 1; 0 where it was not shown
@@ -40,6 +43,10 @@ class Fact(Struct, frozen=True, gc=False):
     items : ids of the new slate's items, separated by U+001F
     known_items : items that could be shown then
     latency_ms : from the producer's clock to the answer, `NO_LATENCY` where it did not say
+    outcomes_joined, outcomes_late, outcomes_orphan : see `models.attribution.Tally`
+    slates_closed : slates that closed
+    slates_judged : those of them that teach a policy something
+    reward_micros : sum of their rewards, each within 1e9, in millionths
     arm : of the experiment that the user is in, empty where the record was rejected
     arms : how many arms users can be in, 0 where no experiment runs
     share_ppm : share of the users that the arm should have, in millionths
@@ -64,21 +71,28 @@ class Fact(Struct, frozen=True, gc=False):
     items: str
     known_items: int
     latency_ms: int
-    arm: str
-    arms: int
-    share_ppm: int
-    action: str
-    judged_action: str
-    reward_milli: int
-    visit: int
-    first_of_day: int
-    dwell_milli: int
+    outcomes_joined: int = 0
+    outcomes_late: int = 0
+    outcomes_orphan: int = 0
+    slates_closed: int = 0
+    slates_judged: int = 0
+    reward_micros: int = 0
+    arm: str = ""
+    arms: int = 0
+    share_ppm: int = 0
+    action: str = ""
+    judged_action: str = ""
+    reward_milli: int = 0
+    visit: int = 0
+    first_of_day: int = 0
+    dwell_milli: int = NO_DWELL
 
 
 def event_fact(
     event: Event,
     observation: Observation,
     recommendation: Recommendation | None,
+    tally: Tally,
     *,
     configuration: Configuration,
     bins: ScoreBins,
@@ -109,6 +123,12 @@ def event_fact(
         items="\x1f".join(item.item_id for item in items),
         known_items=known_items,
         latency_ms=latency_ms,
+        outcomes_joined=tally.joined,
+        outcomes_late=tally.late,
+        outcomes_orphan=tally.orphans,
+        slates_closed=len(tally.closed),
+        slates_judged=sum(closed.teaches for closed in tally.closed),
+        reward_micros=_reward_micros(tally),
         arm=arm,
         arms=arms,
         share_ppm=round(1_000_000 * share),
@@ -119,6 +139,27 @@ def event_fact(
         first_of_day=int(taught and is_first_of_day(event.event_time_ms, observation.previous_ms)),
         dwell_milli=_dwell_milli(event.value) if kind.dwell else NO_DWELL,
     )
+
+
+def outcome_fact(tally: Tally, *, time_ms: int) -> Fact:
+    """The fact of slates that closed by the passing of time."""
+    return Fact(
+        time_ms,
+        "outcome",
+        "",
+        *(0, 0, 0, 0, "", 0, 0, "", 0, NO_LATENCY),
+        tally.joined,
+        tally.late,
+        tally.orphans,
+        len(tally.closed),
+        sum(closed.teaches for closed in tally.closed),
+        _reward_micros(tally),
+    )
+
+
+def _reward_micros(tally: Tally) -> int:
+    rewards = (min(_MAX_REWARD, max(-_MAX_REWARD, closed.reward)) for closed in tally.closed if closed.teaches)
+    return sum(round(reward * MICROS) for reward in rewards)
 
 
 def _visit(event: Event, observation: Observation, configuration: Configuration) -> int:
@@ -136,6 +177,4 @@ def _dwell_milli(value: float | None) -> int:
 
 def rejection_fact(reason: Refusal, *, time_ms: int) -> Fact:
     """The fact of a record that became a dead letter."""
-    return Fact(
-        time_ms, "rejected", reason.value, 0, 0, 0, 0, "", 0, 0, "", 0, NO_LATENCY, "", 0, 0, "", "", 0, 0, 0, NO_DWELL
-    )
+    return Fact(time_ms, "rejected", reason.value, 0, 0, 0, 0, "", 0, 0, "", 0, NO_LATENCY)

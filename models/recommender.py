@@ -15,12 +15,13 @@ from typing import cast
 import msgspec
 import numpy as np
 
+from models.attribution import Attribution, ClosedSlate, OpenSlates, Tally
 from models.board import USER_CF
 from models.candidates import CandidateGenerator, Candidates
 from models.config import Configuration, Experiment, Sources, Strategy
 from models.controls import PolicyRule, control_key, decode_control, kind_of, require_few
 from models.cooccurrence import ROW_PREFIX, PairMessage, encode_pair_message
-from models.events import Event, Refusal, Rejected
+from models.events import UNKNOWN_WATERMARK_MS, Event, Refusal, Rejected
 from models.examples import NO_ITEMS, encode_pending, label_pending, missed
 from models.identity import hash64, item_hash64, slate_id, uniform
 from models.learner import weights_key
@@ -28,8 +29,7 @@ from models.model_file import ModelFile
 from models.panel import encode_member, panel_key
 from models.policies.learner import POLICY_PREFIX
 from models.policies.slots import Slot, explore_slots
-from models.policies.state import context_of
-from models.policies.steps import Choice, encode_step
+from models.policies.state import Context, context_of
 from models.policies.strategies import order, relevance
 from models.profile import SeenItems, UserState
 from models.reasons import USER_CF as USER_CF_SOURCE
@@ -55,17 +55,15 @@ class User:
     state : profile, counters, last slate
     seen : items that are not recommended again
     pending : candidates of the last slate (`models.examples`), waiting for the next event
-    choice : the action that made the last slate; None where there is one only
-    step : what the slate before that taught the policy (`models.policies.steps`), set by `Recommender.recommend` for its caller
-    step_of : whose learner the step is for
+    slates : those that wait for what comes of them
+    tally : what was made of the events since the caller took it last
     """
 
     state: UserState = field(default_factory=UserState)
     seen: SeenItems = field(default_factory=SeenItems)
     pending: bytes | None = None
-    choice: Choice | None = None
-    step: bytes | None = None
-    step_of: Treatment | None = None
+    slates: OpenSlates = field(default_factory=OpenSlates)
+    tally: Tally = field(default_factory=Tally)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +105,11 @@ class Recommender:
     start : a network to score with until the learner has published one
     epoch : of `start`, later than what earlier lives of a learner published
 
+    Attributes
+    ----------
+    replica : the model
+    attribution : what follows the slates; None where outcomes.enabled is off
+
     Raises
     ------
     ValueError
@@ -116,6 +119,7 @@ class Recommender:
     def __init__(self, configuration: Configuration, *, start: ModelFile | None = None, epoch: int = 0) -> None:
         self._config = configuration
         self.replica = Replica(configuration)
+        self.attribution = Attribution(configuration) if configuration.outcomes.enabled else None
         self._generator = CandidateGenerator(configuration, self.replica)
         self._network = None
         if configuration.scorer.name != "none":
@@ -262,18 +266,19 @@ class Recommender:
             raise Rejected(Refusal.TOO_MANY, f"more than {limit} events of user {event.user_id!r} in one minute")
         user.state.remember_event(event_hash, capacity=self._config.profile.dedup_events)
 
-    def observe(self, user: User, event: Event) -> Observation:
+    def observe(self, user: User, event: Event, *, watermark_ms: int = UNKNOWN_WATERMARK_MS) -> Observation:
         """Judge the last slate by an event, learn from it, and make it the latest of the user's profile."""
         state, config = user.state, self._config
         item = item_hash64(event.item_id)
+        if self.attribution is not None:
+            self.attribution.join(user.slates, event, item, watermark_ms=watermark_ms, tally=user.tally)
         weight = config.events.types[event.type].weight
         treatment = self.treatments.of(event.user_id)
         if weight == 0:
             return Observation(None, None, None, evaluated=False, position=0, shown=0, treatment=treatment)
         places = np.flatnonzero(state.last_slate == item)
-        if user.choice is not None and len(places):
-            user.choice = user.choice.rewarded(weight)
         previous_ms = state.last_event_ms
+        action = self._action_of_last(user, treatment)
         pair = self._pair(state, event, item, weight)
         example = self._example(user, event, item)
         evaluated = state.events > 0
@@ -290,7 +295,7 @@ class Recommender:
             shown=len(state.last_slate),
             probabilities=state.last_probabilities,
             treatment=treatment,
-            action=self.treatments.action_of(user.choice, treatment) if evaluated else "",
+            action=action if evaluated else "",
             previous_ms=previous_ms,
         )
 
@@ -333,7 +338,9 @@ class Recommender:
         # that none of them came next says nothing of their order, but lowers the probability of each
         return missed(user.pending) if uniform(hash64(event.event_id), learner.seed, 1) < learner.miss_rate else None
 
-    def recommend(self, user: User, event: Event, stamp: Callable[[], Timings]) -> Recommendation:
+    def recommend(
+        self, user: User, event: Event, stamp: Callable[[], Timings], *, watermark_ms: int = UNKNOWN_WATERMARK_MS
+    ) -> Recommendation:
         """Answer an event with a slate, and keep it in the user's state.
 
         Parameters
@@ -351,7 +358,7 @@ class Recommender:
         name = slate_id(event.event_id, event.user_id)
         key = int(name, 16)
         treatment = self.treatments.of(event.user_id)
-        action, action_probability = self._act(user, treatment, key=key)
+        action, action_probability, context = self._act(state, treatment, key=key)
         strategy = treatment.settings.strategies[action]
         asked = self._rules.for_event(event) if self._rules.active else None
         self._generator.weigh(strategy.sources or treatment.sources or self._sources)
@@ -385,7 +392,7 @@ class Recommender:
         if self._network is not None and config.learner.enabled and len(candidates.items) > 1:
             user.pending = encode_pending(matrix, hashes, history)
         versions = treatment.versions(self._versions)
-        return Recommendation(
+        recommendation = Recommendation(
             slate_id=name,
             revision=self._revision(state.last_slate, slots, versions),
             seq=state.seq,
@@ -400,21 +407,46 @@ class Recommender:
             versions=versions,
             timings=stamp(),
         )
+        if self.attribution is not None and context is not None:
+            self.attribution.open(
+                user.slates,
+                recommendation,
+                items=state.last_slate,
+                rows=matrix[rows],
+                context=context,
+                sitting=int(state.items["sitting"][-1]) if len(state.items) else 0,
+                watermark_ms=watermark_ms,
+                tally=user.tally,
+            )
+        return recommendation
 
-    def _act(self, user: User, treatment: Treatment, *, key: int) -> tuple[str, float]:
-        """Name of the strategy that makes this slate, and the probability that it had; closes the slate before."""
-        action, probability, choice = treatment.policy.actions[0], 1.0, None
-        if not self.treatments.choosing:
-            return action, probability
-        if len(treatment.policy.actions) > 1:
-            action, probability, choice = treatment.choose(context_of(user.state), key)
-        if user.choice is not None:
-            owner = self.treatments.owner(user.choice.action)
-            if owner is not None:
-                followed = owner[0] is treatment and not user.state.began_sitting
-                user.step, user.step_of = encode_step(user.choice, choice if followed else None), owner[0]
-        user.choice = choice
-        return action, probability
+    def _act(self, state: UserState, treatment: Treatment, *, key: int) -> tuple[str, float, Context | None]:
+        """Name of the strategy that makes this slate, the probability that it had, and what it was chosen by."""
+        if len(treatment.policy.actions) == 1:
+            return treatment.policy.actions[0], 1.0, None if self.attribution is None else context_of(state)
+        context = context_of(state)
+        return *treatment.choose(context, key), context
+
+    def _action_of_last(self, user: User, treatment: Treatment) -> str:
+        """The strategy that made the user's last slate; empty where it is not known any more."""
+        if len(treatment.policy.actions) == 1 and not self.treatments.choosing:
+            return treatment.policy.actions[0]
+        made = None if self.attribution is None else self.attribution.last_made(user.slates, seq=user.state.seq)
+        return "" if made is None else made.action
+
+    def step_of(self, closed: ClosedSlate) -> tuple[Treatment, bytes] | None:
+        """What a closed slate teaches (`models.policies.steps`), and whose policy; None where it teaches none.
+
+        That is the policy that made it, whatever arm the user is in by now. A slate that another policy made ends the session.
+        """
+        if self.attribution is None or not self.treatments.choosing:
+            return None
+        made = self.attribution.made(closed.slate)
+        treatment = self.treatments.who_made(made.arm, made.policy)
+        if treatment is None or len(treatment.policy.actions) == 1:
+            return None
+        step = self.attribution.step(closed, treatment.action_key)
+        return None if step is None else (treatment, step)
 
     def _frozen(self, candidates: Candidates, hashes: np.ndarray, state: UserState) -> tuple[np.ndarray, np.ndarray]:
         """The matrix that the scorer sees, and the latest items that it reads."""

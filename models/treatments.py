@@ -2,8 +2,8 @@
 
 What a policy learned is known by a key of `model-updates`: ``policy:NAME``, and ``policy:NAME@SALT.ARM`` for an arm. BANDIT holds one
 learner for each. That of the configured policy is there from the start; another begins with a definition that the recommender sends
-before the first step (`models.policies.learner`). In a user's choice the action is told apart by learner: the step goes to the one
-whose action it was, whatever arm the user is in by then.
+before the first step (`models.policies.learner`). A slate says its arm and policy: the step goes to the one that made it, whatever arm
+the user is in by then.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ from models.policies import make_policy
 from models.policies.learner import PolicyDefinition, action_key, encode_definition, policy_key
 from models.policies.slots import slot_epsilon
 from models.policies.state import Context
-from models.policies.steps import Choice
 from models.topics import DEFAULT_ARM
 from models.versions import Version, decode_tensors, decode_version
 
-_MOST_OWNERS = 2_048
+_MOST_MAKERS = 256
 
 
 class Treatment:
@@ -48,7 +47,6 @@ class Treatment:
         self.policy = make_policy(settings)
         self.version: Version | None = None
         self.definition = None if configured else encode_definition(PolicyDefinition(key=key, settings=settings))
-        self.action_keys = tuple(action_key(name, None if configured else key) for name in self.policy.actions)
         self._forced: int | None = None
         self._versions: tuple[dict[str, str], dict[str, str]] | None = None
 
@@ -56,7 +54,7 @@ class Treatment:
         """Let one strategy make every slate, if it is one of this policy's."""
         self._forced = self.policy.actions.index(strategy) if strategy in self.policy.actions else None
 
-    def choose(self, context: Context, key: int) -> tuple[str, float, Choice]:
+    def choose(self, context: Context, key: int) -> tuple[str, float]:
         """Draw the strategy of a slate.
 
         Parameters
@@ -65,10 +63,14 @@ class Treatment:
 
         Returns
         -------
-        its name, the probability that it had, and what is kept of the choice
+        its name, and the probability that it had
         """
         action, probability = (self._forced, 1.0) if self._forced is not None else self.policy.choose(context, key)
-        return self.policy.actions[action], probability, Choice(context, self.action_keys[action])
+        return self.policy.actions[action], probability
+
+    def action_key(self, action: str) -> int:
+        """By which number this policy's learner knows an action."""
+        return action_key(action, None if self.definition is None else self.key)
 
     def load(self, record: bytes) -> None:
         """Choose by published tables, unless they are older than those that are held.
@@ -111,14 +113,14 @@ class Treatments:
 
     Attributes
     ----------
-    choosing : whether some policy has more than one strategy to choose among
+    choosing : whether some policy has, or had, more than one strategy to choose among
     """
 
     def __init__(self, configuration: Configuration) -> None:
         self._config = configuration
         self._records: dict[str, bytes] = {}
         self._epsilon: float | None = None
-        self._owners: dict[int, tuple[Treatment, str]] = {}
+        self._makers: dict[tuple[str, str], Treatment] = {}
         self.choosing = False
         self.install()
 
@@ -139,14 +141,10 @@ class Treatments:
         self._plan = self._planned(policy or PolicyRule(), experiment or self._config.experiment)
         self._epsilon = epsilon
         treatments = (self._plan.everybody, *self._plan.arms.values())
-        self.choosing = any(len(treatment.policy.actions) > 1 for treatment in treatments)
-        owners = {
-            key: (treatment, name)
-            for treatment in treatments
-            for key, name in zip(treatment.action_keys, treatment.policy.actions, strict=True)
-        }
+        self.choosing = self.choosing or any(len(treatment.policy.actions) > 1 for treatment in treatments)
+        makers = {(treatment.arm, treatment.policy.name): treatment for treatment in treatments}
         # slates that were made before are closed after: those who made them are still known
-        self._owners = owners if len(self._owners) > _MOST_OWNERS else self._owners | owners
+        self._makers = makers if len(self._makers) > _MOST_MAKERS else self._makers | makers
 
     def _planned(self, rule: PolicyRule, experiment: Experiment) -> _Plan:
         config = self._config
@@ -218,22 +216,9 @@ class Treatments:
         """How many arms users can be in, 0 where no experiment runs."""
         return 0 if self._plan.split is None else sum(share > 0 for share in self._plan.split.shares.values())
 
-    def owner(self, action: int) -> tuple[Treatment, str] | None:
-        """Whose action a choice was, and its name; None when nobody has it any more."""
-        return self._owners.get(action)
-
-    def action_of(self, choice: Choice | None, treatment: Treatment) -> str:
-        """Name of the strategy of a user's last slate; empty where nobody has it any more.
-
-        Parameters
-        ----------
-        choice : what is kept of it, None where there was nothing to choose
-        treatment : of the user
-        """
-        if choice is None:
-            return treatment.policy.actions[0] if len(treatment.policy.actions) == 1 else ""
-        owner = self._owners.get(choice.action)
-        return "" if owner is None else owner[1]
+    def who_made(self, arm: str, policy: str) -> Treatment | None:
+        """The treatment that made a slate, by what the slate says; None when nobody remembers."""
+        return self._makers.get((arm, policy))
 
     def epsilon(self, treatment: Treatment, strategy: Strategy, *, slates: int) -> float:
         """Exploration probability of a slot for a user who has had `slates` slates."""

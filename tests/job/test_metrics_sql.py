@@ -19,7 +19,7 @@ from jobs.metrics import attach_metrics
 from jobs.recommend import environment
 from models.config import Configuration, Flink, Metrics
 from models.experiments import srm_p_value
-from models.facts import NO_DWELL, NO_LATENCY, Fact
+from models.facts import NO_LATENCY, Fact
 from models.metrics.score_bins import ScoreBins
 from operators.recommend import FACT
 
@@ -30,9 +30,7 @@ CONFIG = Configuration(
     flink=Flink(options={"taskmanager.numberOfTaskSlots": "4"}), metrics=Metrics(window_s=WINDOW_MS // 1000, by_arm=True)
 )
 BINS = ScoreBins(CONFIG.metrics.pr_bins)
-NO_FACT = Fact(
-    T0, "event", "view", 0, 0, 0, 0, "", 0, 0, "", 0, NO_LATENCY, "default", 0, 1_000_000, "", "", 0, 0, 0, NO_DWELL
-)
+NO_FACT = Fact(T0, "event", "view", 0, 0, 0, 0, "", 0, 0, "", 0, NO_LATENCY, arm="default", share_ppm=1_000_000)
 
 
 def fact(after_ms: int, **fields: Any) -> Fact:
@@ -57,12 +55,14 @@ FACTS = [
     fact(0, known_items=4, latency_ms=10, **answered("a", "b")),
     fact(1_000, evaluated=1, position=1, shown=2, known_items=5, latency_ms=30, **answered("b", "c", "d")),
     fact(2_000, evaluated=1, position=3, shown=3, late=1, type="rating", known_items=8, **answered("a")),
-    fact(3_000, evaluated=1, position=0, shown=1, late=1, known_items=8, latency_ms=20, **answered()),
+    fact(3_000, evaluated=1, position=0, shown=1, late=1, known_items=8, latency_ms=20, outcomes_joined=1, **answered()),
     # one that is shown a slate without being judged by it counts nowhere in the precision
-    fact(4_000, position=1, shown=7, type="impression"),
+    fact(4_000, position=1, shown=7, type="impression", slates_closed=2, slates_judged=2, reward_micros=3_000_000),
     rejected(5_000, "duplicate"),
     rejected(6_000, "duplicate"),
     rejected(59_999, "not_json"),
+    # slates that closed by themselves are no event
+    fact(8_000, kind="outcome", type="", outcomes_late=2, outcomes_orphan=1, slates_closed=2, slates_judged=1, reward_micros=-1_000_000),
     # the second minute: nothing is judged, nothing answered, nothing timed
     fact(60_000, type="impression"),
     # the third has dead letters only
@@ -215,6 +215,11 @@ GAIN_AT_3 = math.log(2) / math.log(4)
         ("recall_at_k", 2 / 3, 3),
         ("f1_at_k", 2 * 2 / (6 + 3), 3),
         ("avg_recommendations", (2 + 3 + 1 + 0) / 4, 4),
+        ("outcomes_joined", 1, 5),
+        ("outcomes_late", 2, 5),
+        ("outcomes_orphan", 1, 5),
+        ("slates_closed", 4, 4),
+        ("reward_mean", (3 - 1) / 3, 3),
         ("coverage", 4 / 8, 8),
         ("latency_p50_ms", 20, 3),
         # linear between the two highest of 10, 20, 30
@@ -246,7 +251,7 @@ def test_events_are_counted_by_type_and_dead_letters_by_reason(measured):
 
 @pytest.mark.parametrize(
     "metric",
-    ["hr_at_k", "ndcg_at_k", "precision_at_k", "recall_at_k", "f1_at_k", "avg_recommendations", "latency_p50_ms"],
+    ["hr_at_k", "ndcg_at_k", "precision_at_k", "recall_at_k", "f1_at_k", "avg_recommendations", "latency_p50_ms", "reward_mean"],
 )
 @pytest.mark.parametrize("window", [SECOND, SECOND + WINDOW_MS], ids=["events only", "dead letters only"])
 def test_a_mean_of_nothing_is_null_and_not_zero(measured, metric, window):

@@ -22,7 +22,8 @@ from models.versions import decode_version
 from tests.synthetic import events
 
 USERS = [hash64(f"user-{number}") for number in range(10_000)]
-QUIET = {"scorer": {"name": "none"}, "learner": {"enabled": False}}
+# a slate closes when its user's next one is made: policies hear of it at once
+QUIET = {"scorer": {"name": "none"}, "learner": {"enabled": False}, "outcomes": {"max_open": 1}}
 
 
 def arms_of(salt: str, weights: dict[str, float]) -> list[str]:
@@ -208,26 +209,22 @@ def test_an_experiment_may_begin_change_and_end_while_everything_runs():
 def test_the_step_of_a_user_who_moved_goes_to_the_arm_whose_slate_it_was_and_ends_there():
     two = '{{"policy": {{"strategies": {{"x": {{}}, "y": {{"diversity": 0.5}}}}}}, "weight": {}}}'
     experiment = '{{"salt": "live", "arms": {{"a": {}, "b": {}}}}}'
-    pipeline = pipeline_of({})
+    closed = []
+    configuration = parse_configuration(QUIET, "test.yaml")
+    pipeline = LocalPipeline(configuration, publish_every=1, on_closed=lambda user, slate: closed.append(slate))
     apply = pipeline.recommender.apply_control
-    apply("experiment", experiment.format(two.format(1), two.format(0)).encode())
-    steps = []
-    for number in range(2):
-        event = Event(f"e{number}", "u", f"i{number}", "view", number)
-        pipeline.learn(event)
-        user = pipeline.user("u")
-        pipeline.recommender.recommend(user, event, lambda: None)
-        if user.step is not None:
-            steps.append((user.step_of.arm, *decode_step(user.step)))
-        apply("experiment", experiment.format(two.format(0), two.format(1)).encode())
-    [(arm, _, following)] = steps
-    assert (arm, following) == ("a", None)
-    learners = {name: PolicyLearner(pipeline.recommender._config.policy) for name in "ab"}
-    for name, learner in learners.items():
-        learner.learn_one(pipeline.recommender.treatments._plan.arms[name].definition)
-        learner.learn_one(user.step)
-    assert learners["a"].policy.tables()["counts"].sum() == 1
-    assert learners["b"].policy.tables()["counts"].sum() == 0, "an action of the same name of another arm is another action"
+    for number, weights in enumerate([(1, 0), (1, 0), (0, 1), (0, 1)]):
+        apply("experiment", experiment.format(*(two.format(weight) for weight in weights)).encode())
+        run(pipeline, [Event(f"e{number}", "u", f"i{number}", "view", number)])
+    taught = [pipeline.recommender.step_of(slate) for slate in closed]
+    assert [treatment.arm for treatment, _ in taught] == ["a", "a", "b"]
+    assert [decode_step(step)[1] is not None for _, step in taught] == [True, False, True], "another arm's slate is not what follows"
+    learners = {key: learner.policy.tables()["counts"].sum() for key, (learner, _) in pipeline._other_policies.items()}
+    assert learners == {"policy:epsilon_greedy@live.a": 2, "policy:epsilon_greedy@live.b": 1}
+    other = PolicyLearner(configuration.policy)
+    other.learn_one(taught[0][0].definition)
+    other.learn_one(taught[2][1])
+    assert other.policy.tables()["counts"].sum() == 0, "an action of the same name of another arm is another action"
 
 
 # ------------------------------------------------------------------------------------------------ policy and epsilon, live

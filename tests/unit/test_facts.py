@@ -8,9 +8,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from models.attribution import ClosedSlate, OpenSlate, Tally
 from models.config import Configuration, Events, EventType, Metrics, Profile, parse_configuration
 from models.events import Event, Refusal
-from models.facts import NO_DWELL, NO_LATENCY, Fact, event_fact, rejection_fact
+from models.facts import NO_DWELL, NO_LATENCY, Fact, event_fact, outcome_fact, rejection_fact
 from models.metrics.score_bins import ScoreBins
 from models.metrics.visits import Visit
 from models.recommender import Observation
@@ -44,9 +45,15 @@ def answer(*item_ids: str, emitted_at_ms: int = 1_030) -> Recommendation:
     )
 
 
-def fact_of(event: Event = EVENT, seen: Observation = FIRST, slate: Recommendation | None = None, **more) -> Fact:
+def fact_of(
+    event: Event = EVENT,
+    seen: Observation = FIRST,
+    slate: Recommendation | None = None,
+    tally: Tally | None = None,
+    **more,
+) -> Fact:
     always = {"configuration": CONFIG, "bins": ScoreBins(4), "late": False, "known_items": 0, "arms": 0, "time_ms": 5_000}
-    return event_fact(event, seen, slate, **always | more)
+    return event_fact(event, seen, slate, tally or Tally(), **always | more)
 
 
 def test_an_answered_event_tells_what_was_shown_and_how_long_it_took():
@@ -174,3 +181,18 @@ def test_facts_are_made_of_integers_and_texts_alone():
     for fact in (fact_of(slate=answer("a")), rejection_fact(Refusal.EMPTY, time_ms=0)):
         for field, value in zip(msgspec.structs.fields(Fact), msgspec.structs.astuple(fact), strict=True):
             assert type(value) is field.type in (int, str), field.name
+
+
+def closed(reward: float, *, activated: bool = True, superseded: bool = False) -> ClosedSlate:
+    slate = OpenSlate(1, 2, 1, 0, 0, 0, activated, superseded, 1, reward, 0, b"", b"")
+    return ClosedSlate(slate, reward, 1_000, "window", None)
+
+
+def test_a_fact_counts_what_closed_and_sums_the_rewards_of_what_was_seen():
+    slates = [closed(2.5), closed(-1e30), closed(7.0, activated=False), closed(7.0, superseded=True)]
+    tally = Tally(joined=1, late=2, orphans=3, closed=slates)
+    for fact in (fact_of(tally=tally), outcome_fact(tally, time_ms=5_000)):
+        assert (fact.outcomes_joined, fact.outcomes_late, fact.outcomes_orphan) == (1, 2, 3)
+        assert (fact.slates_closed, fact.slates_judged) == (4, 2)
+        assert fact.reward_micros == 2_500_000 - 10**15
+    assert (fact.kind, fact.time_ms, fact.slates, fact.latency_ms) == ("outcome", 5_000, 0, NO_LATENCY)

@@ -24,7 +24,9 @@ STRATEGIES = {
 
 def settings(name, **policy):
     quiet = {"epsilon": 0.0, "epsilon_min": 0.0}
-    return parse_configuration({"policy": {"name": name, "strategies": STRATEGIES} | quiet | policy}, "test.yaml")
+    at_the_next_slate = {"max_open": 1, "window_ms": 10**9}
+    sections = {"policy": {"name": name, "strategies": STRATEGIES} | quiet | policy, "outcomes": at_the_next_slate}
+    return parse_configuration(sections, "test.yaml")
 
 
 def choice(action, reward=0.0, state=5):
@@ -60,10 +62,6 @@ def test_a_step_is_read_as_it_was_written(following):
     assert one.context.features.tolist() == np.linspace(0, 1, FEATURES).tolist()
     assert (after is None) == (following is None)
     assert after is None or (after.context.state, after.action) == (80, hash64("unknown"))
-
-
-def test_the_largest_reward_of_a_slate_counts():
-    assert choice("personal").rewarded(1.0).rewarded(3.0).rewarded(2.0).reward == 3.0
 
 
 def test_another_version_is_refused():

@@ -47,10 +47,47 @@ RECOMMENDATION = Recommendation(
     versions={"item_cf": "12"},
     timings=Timings(received_at_ms=1_001, emitted_at_ms=1_003, compute_us=800),
 )
+OUTCOME = topics.Outcome(
+    slate_id="1f3827a562ecf717",
+    revision="00000000000000a1",
+    seq=3,
+    user_id="u1",
+    event_id="e1",
+    slate_time_ms=1_000,
+    closed_time_ms=1_801_000,
+    closed_by="window",
+    activated=True,
+    superseded=False,
+    policy="sarsa",
+    action="mlp",
+    action_probability=0.9,
+    arm="default",
+    versions={"ranker": "7.1-00"},
+    context=topics.UserContext(state=5, features=[1.0, 0.25]),
+    items=[
+        topics.OutcomeItem(
+            item_id="i1",
+            position=1,
+            propensity=0.95,
+            probability=None,
+            explored=False,
+            reward=3.0,
+            events=2,
+            delay_ms=500,
+            features=b"\x00\x3c\x00\xc0",
+        )
+    ],
+    reward=3.0,
+    outcomes=2,
+    delay_ms=500,
+    next=topics.NextChoice(state=7, features=[1.0, 0.5], action="other"),
+    terminal=False,
+)
 VALUES = {
     topics.EVENTS: topics.EventRecord(event_id="e1", user_id=7, item_id="i1", event_time_ms=1_000),
     topics.ITEMS: CatalogueItem(title="Toy Story", year=1995, categories=["Animation"], vector=[0.5, -1.0]),
     topics.RECOMMENDATIONS: RECOMMENDATION,
+    topics.OUTCOMES: OUTCOME,
     topics.METRICS: Metric(window_start_ms=0, window_end_ms=60_000, metric="hr_at_k", value=None, n=0),
     topics.DEAD_LETTER: DeadLetter.of(Rejected(Refusal.BAD_ID, "why"), b"{}", topic="events"),
 }
