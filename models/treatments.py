@@ -68,6 +68,11 @@ class Treatment:
         action, probability = (self._forced, 1.0) if self._forced is not None else self.policy.choose(context, key)
         return self.policy.actions[action], probability
 
+    def best(self, context: Context) -> tuple[str, float]:
+        """The strategy of a slate of who does not explore: the likeliest, for certain."""
+        action = int(self.policy.probabilities(context).argmax()) if self._forced is None else self._forced
+        return self.policy.actions[action], 1.0
+
     def action_key(self, action: str) -> int:
         """By which number this policy's learner knows an action."""
         return action_key(action, None if self.definition is None else self.key)

@@ -26,11 +26,13 @@ Late, duplicate and malformed events
     becomes a dead letter when it arrives; the bootstrap, which meets it again at every start, only counts it.
 Flink metrics
     one counter for each reason of a refusal, such as ``rejected_not_json``; ``outcomes_joined``, ``_repeated``, ``_late``, ``_orphan``,
-    ``_superseded`` (`models.attribution.Tally`) and ``slates_closed_window``, ``_bound``, ``_heartbeat``
+    ``_superseded`` (`models.attribution.Tally`) and ``slates_closed_window``, ``_bound``, ``_heartbeat``; ``networks_passed_over``:
+    published versions of a network of another shape, as `model-updates` holds them from before a change of the configuration
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -74,6 +76,7 @@ REPLICAS = OutputTag("replicas", RECORD)
 FACTS = OutputTag("facts", FACT)
 DEAD_LETTERS = OutputTag("dead-letters", RECORD)
 
+_LOGGER = logging.getLogger(__name__)
 _COUNTED = {
     "joined": "outcomes_joined",
     "repeated": "outcomes_repeated",
@@ -137,6 +140,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._attribution = self._recommender.attribution
         self._defined: dict[str, bytes] = {}
         metrics = runtime_context.get_metrics_group()
+        self._passed_over = metrics.counter("networks_passed_over")
         self._refused = {reason: metrics.counter(reason.counter) for reason in Refusal}
         if self._attribution is not None:
             self._slates = runtime_context.get_state(ValueStateDescriptor("slates", Types.PICKLED_BYTE_ARRAY()))
@@ -361,7 +365,10 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
                 if value is not None:
                     self._recommender.replica.apply_deltas(value)
             elif key is not None:
-                self._recommender.apply_update(key, value)
+                passed_over = self._recommender.apply_update(key, value)
+                if passed_over is not None:
+                    self._passed_over.inc()
+                    _LOGGER.warning(passed_over)
         except Rejected as rejected:
             self._refused[rejected.reason].inc()
             return rejected
