@@ -46,9 +46,8 @@ clean: ## Remove .venv and caches; FLINKREC_HOME stays
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/uv:
-	@python3 cli/stack/preflight.py . "$(FLINKREC_HOME)"
-	@echo "Making the virtual environment $(VENV) ..."
-	@python3.11 -m venv $(VENV)
+	@python=$$(python3 cli/stack/preflight.py . "$(FLINKREC_HOME)") && \
+		echo "Making the virtual environment $(VENV) of $$python ..." && "$$python" -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 $(PACKAGES): $(VENV)/bin/uv

@@ -7,6 +7,7 @@ import uuid
 from base64 import urlsafe_b64encode
 
 from cli.errors import UserError
+from cli.stack.jvm import SMALL_JVM
 from cli.stack.paths import Home
 from cli.stack.ports import Ports
 
@@ -75,8 +76,7 @@ def java(home: Home, *, heap: tuple[str, str]) -> list[str]:
         "java",
         f"-Xms{heap[0]}",
         f"-Xmx{heap[1]}",
-        "-XX:+UseG1GC",
-        "-XX:MaxGCPauseMillis=20",
+        *SMALL_JVM,
         "-Djava.awt.headless=true",
         f"-Dlog4j2.configurationFile={log4j}",
         "-cp",

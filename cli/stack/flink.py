@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 
 from cli.errors import UserError
+from cli.stack.jvm import SMALL_JVM
 from cli.stack.paths import Home
 from cli.stack.ports import Ports
 
@@ -74,16 +75,11 @@ def distribution() -> Path:
     return Path(spec.origin).parent
 
 
-# On two cores the optimising compiler took a third of a TaskManager's processor time for minutes, for code of which most
-# waits for Python; and threads that collect garbage in the background take the core of another process.
-SMALL_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-
-
 def configuration(home: Home, ports: Ports, memory: Memory) -> dict[str, Any]:
     """What stands in the cluster's config.yaml."""
     shipped = yaml.safe_load((distribution() / "conf" / "config.yaml").read_text())
     return {
-        "env.java.opts.all": f"{shipped['env']['java']['opts']['all']} {SMALL_JVM}",
+        "env.java.opts.all": f"{shipped['env']['java']['opts']['all']} {' '.join(SMALL_JVM)}",
         "env.log.dir": str(home.logs),
         "env.pid.dir": str(home.tmp),
         "io.tmp.dirs": str(home.tmp),
@@ -198,7 +194,7 @@ def _link(link: Path, target: Path) -> None:
 def zookeeper_command(home: Home) -> list[str]:
     """The command line that becomes ZooKeeper, of which the Flink distribution holds a copy."""
     return [
-        *("java", "-Xms32m", "-Xmx96m", "-XX:+UseSerialGC", *_log_options(home, "zookeeper")),
+        *("java", "-Xms32m", "-Xmx96m", *SMALL_JVM, *_log_options(home, "zookeeper")),
         *("-classpath", _classpath(home), ZOOKEEPER_CLASS, str(home.zookeeper / "zoo.cfg")),
     ]
 

@@ -40,8 +40,18 @@ def test_an_old_java_is_refused_and_a_newer_one_is_not(tools: Path) -> None:
 
 
 def test_a_python_without_shared_library_is_refused(tools: Path) -> None:
-    put(tools, "python3.11", "echo 0")
+    put(tools, "python3.11", "echo")
     assert any("shared libpython" in problem for problem in preflight.missing_for_setup(str(tools), str(tools)))
+
+
+def test_of_several_pythons_the_first_that_will_do_is_chosen(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [tools / name for name in ("static", "shared", "other")]
+    fit = 'case "$2" in *sysconfig*) echo shared ;; *) echo venv ;; esac'
+    for folder, script in zip(folders, ("echo", fit, fit), strict=True):
+        folder.mkdir()
+        put(folder, "python3.11", script)
+    monkeypatch.setenv("PATH", ":".join(str(folder) for folder in folders))
+    assert preflight.python() == (str(folders[1] / "python3.11"), [])
 
 
 def test_a_full_disk_is_said_with_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
