@@ -393,7 +393,9 @@ def test_each_slate_has_its_outcome_when_the_watermark_has_passed():
     env, _ = start(config)
     rows = [event_row(event.user_id, record(event), number) for number, event in enumerate(EVENTS)]
     updates = env.from_collection([Row("model-updates", None, None)], UPDATE_ROW)
-    running = Running(env, Inputs(env.from_collection(rows, EVENT_ROW), updates), config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jobs.recommend.Recommend", partial(Preloaded, updates=earlier_model(config)))
+        running = Running(env, Inputs(env.from_collection(rows, EVENT_ROW), updates), config)
     with running.job():
         # both inputs end, and with them time
         for collected in (running.recommendations, running.outcomes, running.facts):

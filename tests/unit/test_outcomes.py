@@ -73,9 +73,10 @@ class Crowd:
 
     def _event(self, number: int) -> Event:
         draw = self.draw
-        self.time_ms += int(draw.exponential(4_000)) + (400_000 if draw.random() < 0.01 else 0)
+        # on a grid, so that times are equal and limits are met exactly
+        self.time_ms += 2_000 * int(draw.exponential(2.5)) + (400_000 if draw.random() < 0.01 else 0)
         user = f"u{draw.integers(6)}"
-        late_ms = int(draw.exponential(10_000)) if draw.random() < 0.2 else 0
+        late_ms = 1_000 * int(draw.exponential(10)) if draw.random() < 0.2 else 0
         item, named, revision = f"i{draw.integers(60)}", None, None
         had = self.slates.get(user, [])
         if had and draw.random() < 0.6:
