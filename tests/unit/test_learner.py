@@ -259,18 +259,21 @@ def test_predicted_probabilities_are_reliable_in_every_bin():
 
 def test_slates_without_a_hit_lower_the_probability_by_their_true_number():
     config = LearnerConfig(batch_examples=16, miss_rate=0.25)
-    draw = np.random.default_rng(5)
-    stream = []
-    for matrix, label in separable(12_000, 6):
-        # two slates of three have no hit, of those every fourth is sampled
-        if draw.random() < 1 / 3:
-            stream.append(example_of(matrix, label))
-        elif draw.random() < 0.25:
-            stream.append(missed(encode_pending(matrix, np.arange(1, len(matrix) + 1))))
-    network = learner(config, stream).network
-    network.load(network.state_dict())
-    predicted = np.concatenate([network.score(matrix)[1] for matrix, _ in separable(1_000, 7)])
-    assert predicted.mean() == pytest.approx(1 / 30, rel=0.1)
+    predicted = []
+    # the last steps of one stream move the probability by a tenth: three streams, the same tenth allowed
+    for seed in (5, 15, 25):
+        draw = np.random.default_rng(seed)
+        stream = []
+        for matrix, label in separable(12_000, seed + 1):
+            # two slates of three have no hit, of those every fourth is sampled
+            if draw.random() < 1 / 3:
+                stream.append(example_of(matrix, label))
+            elif draw.random() < 0.25:
+                stream.append(missed(encode_pending(matrix, np.arange(1, len(matrix) + 1))))
+        network = learner(config, stream).network
+        network.load(network.state_dict())
+        predicted += [network.score(matrix)[1] for matrix, _ in separable(1_000, 7)]
+    assert np.concatenate(predicted).mean() == pytest.approx(1 / 30, rel=0.1)
 
 
 def test_a_batch_of_misses_alone_leaves_the_ranking_as_it_is():
