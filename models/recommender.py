@@ -471,7 +471,7 @@ class Recommender:
 
         That is the policy that made it, whatever arm the user is in by now. A slate that another policy made ends the session.
         """
-        if self.attribution is None or not self.treatments.choosing:
+        if self.attribution is None or not self.treatments.choosing or self._logs:
             return None
         made = self.attribution.made(closed.slate)
         treatment = self.treatments.who_made(made.arm, made.policy)
