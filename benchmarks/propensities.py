@@ -3,8 +3,9 @@
     python -m benchmarks.propensities [--slates 1000000]
 
 Each policy learns 2,000 steps, then makes slates for users in 8 contexts: it draws an action, and explores the 4 slots of that
-action's list with that action's epsilon. Counted are the actions in each context, and, for each action, the items at each position. The
-chi-square statistics of all are added up, one test a policy, with Bonferroni's correction over the policies.
+action's list with that action's epsilon; one of them once more with a pin and category caps in force. Counted are the actions in each
+context, and, for each action, the items at each position. The chi-square statistics of all are added up, one test a policy, with
+Bonferroni's correction over the policies.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from models.policies import make_policy
 from models.policies.base import Policy, Step
 from models.policies.slots import explore_slots, slot_epsilon
 from models.policies.state import FEATURES, Context
+from models.rules import lay_out
 
 VARIANTS = {
     "epsilon_greedy": {"name": "epsilon_greedy", "action_epsilon_decay": 1.0},
     "epsilon_greedy, decaying": {"name": "epsilon_greedy", "action_epsilon": 0.9},
     "epsilon_greedy, contextual": {"name": "epsilon_greedy", "by_state": True},
+    "epsilon_greedy, with rules": {"name": "epsilon_greedy"},
     "ucb1": {"name": "ucb1"},
     "ucb1, contextual": {"name": "ucb1", "by_state": True},
     "thompson, beta": {"name": "thompson"},
@@ -42,6 +45,20 @@ STRATEGIES = {"exploit": Strategy(epsilon=0.1), "fresh": Strategy(epsilon=0.4), 
 # The list and the pool of each action; the pool of the last one is smaller than its list.
 LISTS = [np.arange(10 * action, 10 * action + 4, dtype=np.int32) for action in range(4)]
 POOLS = [np.arange(100, 100 + size, dtype=np.int32) for size in (6, 5, 4, 3)]
+RULES = "with rules"
+
+
+def laid_out(variant: str, action: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """List, pool and pinned positions of an action: with rules the last item of the pool is pinned to the second place, of category 0
+    there are at most 2 items, of category 1 at most 3, and every third item is of one of them or of neither."""
+    ranked = np.concatenate((LISTS[action], POOLS[action])).astype(np.int64)
+    if not variant.endswith(RULES):
+        return LISTS[action], POOLS[action], None
+    rows = np.arange(len(ranked))
+    offsets, members, caps = np.array([0, 1, 2, 2]), np.array([0, 1]), np.array([2, 3])
+    pins = np.array([-1, len(ranked) - 1])
+    listed, pool, pinned = lay_out(rows, (rows % 3).astype(np.int32), offsets, members, caps, pins, 4)
+    return ranked[listed], ranked[pool], pinned
 
 
 def some_context(number: int) -> Context:
@@ -71,6 +88,7 @@ def p_value(variant: str, *, slates: int) -> float:
     """
     policy, settings = learned(variant), Settings(strategies=STRATEGIES)
     contexts = [some_context(number) for number in range(8)]
+    layouts = [laid_out(variant, action) for action in range(len(STRATEGIES))]
     epsilons = [slot_epsilon(settings, strategy, slates=0) for strategy in STRATEGIES.values()]
     # of each draw ("context", context) or (action, position): how often each outcome came, and its propensity
     counts: defaultdict[tuple, Counter[int]] = defaultdict(Counter)
@@ -78,7 +96,8 @@ def p_value(variant: str, *, slates: int) -> float:
     for number in range(slates):
         place, key = number % len(contexts), hash64(f"{variant}-{number}")
         action, probability = policy.choose(contexts[place], key)
-        slots = explore_slots(LISTS[action], POOLS[action], epsilon=epsilons[action], key=key, seed=settings.seed)
+        listed, pool, pinned = layouts[action]
+        slots = explore_slots(listed, pool, epsilon=epsilons[action], key=key, seed=settings.seed, pinned=pinned)
         shown = [(("context", place), action, probability)]
         shown += [((action, position), slot.item, slot.propensity) for position, slot in enumerate(slots)]
         for draw, outcome, propensity in shown:

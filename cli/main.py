@@ -16,7 +16,7 @@ from cli.errors import UserError
 # In the order in which a newcomer meets them.
 COMMANDS = (
     *("setup", "up", "status", "demo", "submit", "replay", "watch", "models"),
-    *("evaluate", "tune", "train", "ope", "simulate", "schemas", "down"),
+    *("evaluate", "tune", "train", "ope", "simulate", "export", "schemas", "down"),
 )
 
 app = typer.Typer(

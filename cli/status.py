@@ -48,7 +48,23 @@ def print_status(console: Console, stack: Stack) -> bool:
     problems = stack.problems()
     for problem in problems:
         console.print(f"[bold red]problem:[/] {problem}", soft_wrap=True)
+    if not problems:
+        _print_split(console, stack)
     return not problems
+
+
+def _print_split(console: Console, stack: Stack) -> None:
+    """Warn where the experiment of the job that was submitted last to this stack has a split that cannot be chance."""
+    from cli.configuration import submitted_configuration, target_configuration
+    from cli.split import split_problem
+
+    path = submitted_configuration()
+    if path is None:
+        return
+    kafka = target_configuration(path).kafka
+    warning = split_problem(kafka) if kafka.bootstrap_servers == stack.bootstrap_servers else None
+    if warning is not None:
+        console.print(f"[bold yellow]experiment:[/] {warning}", soft_wrap=True)
 
 
 def _processes(stack: Stack) -> Table:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pyflink.datastream import DataStream
 from pyflink.table import Schema, StreamTableEnvironment
 
+from jobs.arm_metrics import ARM_METRICS, arm_views
 from jobs.streams import sql_options
+from jobs.windows import CLICKS, WINDOW, ratio, share, tumble
 from models.config import Configuration
 from models.facts import Fact
 from models.metrics.score_bins import FIRST_MARK, ScoreBins
@@ -19,10 +21,12 @@ def attach_metrics(t_env: StreamTableEnvironment, facts: DataStream, configurati
     dead letter under ``type=...`` and ``reason=...``. Where slates with probabilities were judged, the precision-recall curve
     has a ``pr_precision`` and a ``pr_recall`` under ``score>=x`` for each threshold of `models.metrics.score_bins` whose bin
     is not empty, and ``pr_auc`` is the area under it. Of each judged slate, the item that came next is the positive.
+
+    Where `slices_by_arm` says so, there are the slices of `jobs.arm_metrics`.
     """
     t_env.create_temporary_view("facts", t_env.from_data_stream(facts, _fact_schema()))
     window_s, bins = configuration.metrics.window_s, ScoreBins(configuration.metrics.pr_bins)
-    for name, query in (
+    views = [
         ("summaries", _summaries(window_s)),
         ("shown_items", _coverage(window_s)),
         ("kinds", _kinds(window_s)),
@@ -30,7 +34,12 @@ def attach_metrics(t_env: StreamTableEnvironment, facts: DataStream, configurati
         ("thresholds", _thresholds(window_s, bins)),
         ("curve_points", _CURVE_POINTS),
         ("curve", _curve(window_s)),
-    ):
+    ]
+    metrics = [_SUMMARY_METRICS, _COVERAGE_METRIC, _KIND_METRICS, _CURVE_METRICS]
+    if slices_by_arm(configuration):
+        views += arm_views(window_s)
+        metrics += ARM_METRICS
+    for name, query in views:
         t_env.create_temporary_view(name, t_env.sql_query(query))
     kafka = configuration.kafka
     t_env.execute_sql(
@@ -57,10 +66,16 @@ def attach_metrics(t_env: StreamTableEnvironment, facts: DataStream, configurati
         SELECT
             CONCAT(CAST(window_start_ms AS STRING), '/', metric, '/', `slice`),
             window_start_ms, window_end_ms, metric, `slice`, `value`, n
-        FROM ({" UNION ALL ".join((_SUMMARY_METRICS, _COVERAGE_METRIC, _KIND_METRICS, _CURVE_METRICS))})
+        FROM ({" UNION ALL ".join(metrics)})
         """
     )
     statements.attach_as_datastream()
+
+
+def slices_by_arm(configuration: Configuration) -> bool:
+    """Whether the metrics have slices of arms and strategies: as metrics.by_arm says, or where there are any."""
+    by_arm = configuration.metrics.by_arm
+    return bool(configuration.experiment.arms or len(configuration.policy.strategies) > 1) if by_arm is None else by_arm
 
 
 def _fact_schema() -> Schema:
@@ -71,21 +86,11 @@ def _fact_schema() -> Schema:
     return builder.watermark("event_time", "SOURCE_WATERMARK()").build()
 
 
-_WINDOW = """
-    CAST(EXTRACT(EPOCH FROM window_start) AS BIGINT) * 1000 AS window_start_ms,
-    CAST(EXTRACT(EPOCH FROM window_end) AS BIGINT) * 1000 AS window_end_ms"""
-
-
-def _tumble(window_s: int, table: str = "facts") -> str:
-    """The windows over a table; `event_time` is the facts' own, and behind a window its last millisecond."""
-    return f"TABLE(TUMBLE(TABLE {table}, DESCRIPTOR(event_time), INTERVAL '{window_s}' SECOND(10)))"
-
-
 def _summaries(window_s: int) -> str:
     return f"""
         SELECT
-            {_WINDOW},
-            COUNT(*) AS facts,
+            {WINDOW},
+            SUM(CASE WHEN kind <> 'outcome' THEN 1 ELSE 0 END) AS facts,
             SUM(CASE WHEN kind = 'event' THEN 1 ELSE 0 END) AS events,
             SUM(CASE WHEN kind = 'rejected' THEN 1 ELSE 0 END) AS dead_letters,
             SUM(CASE WHEN kind = 'rejected' AND `type` = 'duplicate' THEN 1 ELSE 0 END) AS duplicates,
@@ -97,28 +102,39 @@ def _summaries(window_s: int) -> str:
             SUM(CASE WHEN evaluated = 1 THEN shown ELSE 0 END) AS shown,
             SUM(slates) AS slates,
             SUM(recommended) AS recommended,
+            SUM(CASE WHEN visit > 0 THEN 1 ELSE 0 END) AS visits,
+            SUM(CASE WHEN visit = 2 THEN 1 ELSE 0 END) AS returned,
+            SUM(CASE WHEN dwell_milli >= 0 THEN 1 ELSE 0 END) AS dwells,
+            SUM(CASE WHEN dwell_milli >= 0 THEN dwell_milli ELSE 0 END) AS dwell_milli,
+            SUM(outcomes_joined) AS outcomes_joined,
+            SUM(outcomes_late) AS outcomes_late,
+            SUM(outcomes_orphan) AS outcomes_orphan,
+            SUM(slates_closed) AS slates_closed,
+            SUM(slates_judged) AS slates_judged,
+            SUM(reward_micros) AS reward_micros,
             SUM(CASE WHEN latency_ms >= 0 THEN 1 ELSE 0 END) AS timed,
             PERCENTILE(CASE WHEN latency_ms >= 0 THEN latency_ms END, 0.5) AS latency_p50,
             PERCENTILE(CASE WHEN latency_ms >= 0 THEN latency_ms END, 0.99) AS latency_p99
-        FROM {_tumble(window_s)}
+        FROM {tumble(window_s)}
         GROUP BY window_start, window_end"""
 
 
 def _coverage(window_s: int) -> str:
     return f"""
         SELECT
-            {_WINDOW},
+            {WINDOW},
             COUNT(DISTINCT item) AS shown_items,
             MAX(known_items) AS known_items
-        FROM {_tumble(window_s)} CROSS JOIN UNNEST(SPLIT(items, U&'\\001F')) AS T(item)
+        FROM {tumble(window_s)} CROSS JOIN UNNEST(SPLIT(items, U&'\\001F')) AS T(item)
         WHERE items <> ''
         GROUP BY window_start, window_end"""
 
 
 def _kinds(window_s: int) -> str:
     return f"""
-        SELECT {_WINDOW}, kind, `type`, COUNT(*) AS n
-        FROM {_tumble(window_s)}
+        SELECT {WINDOW}, kind, `type`, COUNT(*) AS n
+        FROM {tumble(window_s)}
+        WHERE kind <> 'outcome'
         GROUP BY window_start, window_end, kind, `type`"""
 
 
@@ -130,7 +146,7 @@ def _score_bins(window_s: int) -> str:
             ASCII(mark) - {FIRST_MARK} AS bin,
             COUNT(*) AS shown,
             COUNT(CASE WHEN place = `position` THEN 1 END) AS positives
-        FROM {_tumble(window_s)} CROSS JOIN UNNEST(SPLIT(score_marks, '')) WITH ORDINALITY AS T(mark, place)
+        FROM {tumble(window_s)} CROSS JOIN UNNEST(SPLIT(score_marks, '')) WITH ORDINALITY AS T(mark, place)
         WHERE score_marks <> ''
         GROUP BY window_start, window_end, window_time, ASCII(mark) - {FIRST_MARK}"""
 
@@ -152,7 +168,7 @@ def _thresholds(window_s: int, bins: ScoreBins) -> str:
             SUM(CASE WHEN bin + 1 > place THEN positives ELSE 0 END) AS positives_above,
             SUM(shown) AS shown,
             SUM(positives) AS positives
-        FROM {_tumble(window_s, "score_bins")}
+        FROM {tumble(window_s, "score_bins")}
             CROSS JOIN UNNEST(CASE WHEN bin >= 0 THEN ARRAY[{labels}] END) WITH ORDINALITY AS T(label, place)
         GROUP BY window_start, window_end, window_time, label, place
         HAVING SUM(CASE WHEN bin + 1 = place THEN shown ELSE 0 END) > 0"""
@@ -177,26 +193,34 @@ _CURVE_POINTS = """
 def _curve(window_s: int) -> str:
     """The points as they are, and the area as the sum of its parts."""
     return f"""
-        SELECT {_WINDOW}, metric, `slice`, SUM(`value`) AS `value`, MAX(n) AS n
-        FROM {_tumble(window_s, "curve_points")}
+        SELECT {WINDOW}, metric, `slice`, SUM(`value`) AS `value`, MAX(n) AS n
+        FROM {tumble(window_s, "curve_points")}
         GROUP BY window_start, window_end, metric, `slice`"""
 
 
 _CURVE_METRICS = "SELECT window_start_ms, window_end_ms, metric, `slice`, `value`, n FROM curve"
 
-_SUMMARY_METRICS = """
+_SUMMARY_METRICS = f"""
     SELECT window_start_ms, window_end_ms, metric, 'all' AS `slice`, `value`, n
     FROM summaries CROSS JOIN UNNEST(ARRAY[
         ROW('events', CAST(events AS DOUBLE), facts),
         ROW('dead_letters', CAST(dead_letters AS DOUBLE), facts),
         ROW('duplicates', CAST(duplicates AS DOUBLE), facts),
         ROW('late', CAST(late AS DOUBLE), events),
-        ROW('hr_at_k', CAST(hits AS DOUBLE) / NULLIF(evaluated, 0), evaluated),
+        {share("hr_at_k", "hits", "evaluated")},
         ROW('ndcg_at_k', gain / NULLIF(evaluated, 0), evaluated),
-        ROW('precision_at_k', CAST(hits AS DOUBLE) / NULLIF(shown, 0), shown),
-        ROW('recall_at_k', CAST(hits AS DOUBLE) / NULLIF(evaluated, 0), evaluated),
-        ROW('f1_at_k', CAST(2 * hits AS DOUBLE) / NULLIF(shown + evaluated, 0), evaluated),
-        ROW('avg_recommendations', CAST(recommended AS DOUBLE) / NULLIF(slates, 0), slates),
+        ROW('precision_at_k', {ratio("hits", "shown")}, shown),
+        ROW('recall_at_k', {ratio("hits", "evaluated")}, evaluated),
+        ROW('f1_at_k', {ratio("2 * hits", "shown + evaluated")}, evaluated),
+        {share("ctr", CLICKS, "slates")},
+        ROW('avg_recommendations', {ratio("recommended", "slates")}, slates),
+        ROW('retention', {ratio("returned", "visits")}, visits),
+        ROW('dwell', {ratio("dwell_milli", "1000 * dwells")}, dwells),
+        ROW('outcomes_joined', CAST(outcomes_joined AS DOUBLE), events),
+        ROW('outcomes_late', CAST(outcomes_late AS DOUBLE), events),
+        ROW('outcomes_orphan', CAST(outcomes_orphan AS DOUBLE), events),
+        ROW('slates_closed', CAST(slates_closed AS DOUBLE), slates),
+        ROW('reward_mean', reward_micros / 1E6 / NULLIF(slates_judged, 0), slates_judged),
         ROW('latency_p50_ms', CAST(latency_p50 AS DOUBLE), timed),
         ROW('latency_p99_ms', CAST(latency_p99 AS DOUBLE), timed)
     ]) AS T(metric, `value`, n)"""

@@ -1,6 +1,7 @@
 """The main job: events in, recommendations, metrics, dead letters and model updates out.
 
     events ──► RECOMMEND ──┬──► recommendations
+                           ├──► outcomes
     items, controls,       ├──► dead-letter
     model-updates, ───────►├──► facts ──► SQL windows ──► metrics
     model-deltas           ├──► members, controls ────────┬──► model-updates
@@ -40,9 +41,9 @@ from jobs.streams import (
     update_source,
 )
 from models.config import Configuration, parse_configuration
-from models.topics import DEAD_LETTER, EVENTS, MODEL_DELTAS, MODEL_UPDATES, RECOMMENDATIONS, topic_name
+from models.topics import DEAD_LETTER, EVENTS, MODEL_DELTAS, MODEL_UPDATES, OUTCOMES, RECOMMENDATIONS, topic_name
 from operators.learn import DELTAS, learn_cooccurrence, learn_policy, learn_ranker
-from operators.recommend import DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, RECORD, REPLICAS, STEPS, Recommend
+from operators.recommend import CLOSED, DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, RECORD, REPLICAS, STEPS, Recommend
 
 MAX_PARALLELISM = 128
 SERVE = "serve"
@@ -61,9 +62,10 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What the job makes: Row(key, value) for topics, and facts for the metrics."""
+    """What the job makes: Row(key, value) for topics, and facts for the metrics; no outcomes where outcomes.enabled is off."""
 
     recommendations: DataStream
+    outcomes: DataStream | None
     model_updates: DataStream
     model_deltas: DataStream
     dead_letters: DataStream
@@ -109,14 +111,15 @@ def build(
     )
     versions = _learn(side_output(recommendations, EXAMPLES), learn_ranker(configuration, model), "LEARNER", "learner")
     versions.set_parallelism(1)
-    updates = [versions, side_output(recommendations, REPLICAS)]
-    if len(configuration.policy.strategies) > 1:
-        tables = _learn(side_output(recommendations, STEPS), learn_policy(configuration), "BANDIT", "bandit")
-        updates.append(tables.set_parallelism(1))
+    # also with one strategy: an experiment may bring others while the job runs
+    tables = _learn(side_output(recommendations, STEPS), learn_policy(configuration), "BANDIT", "bandit")
+    tables.set_parallelism(1)
+    updates = (versions, tables, side_output(recommendations, REPLICAS))
     # a thread of its own for the SQL: chained to RECOMMEND, its windows would run between two events
     facts = DataStream(side_output(recommendations, FACTS)._j_data_stream.rescale())
     return Outputs(
         recommendations=recommendations,
+        outcomes=side_output(recommendations, CLOSED) if configuration.outcomes.enabled else None,
         model_updates=rows.union(*updates),
         model_deltas=side_output(rows, DELTAS),
         dead_letters=side_output(recommendations, DEAD_LETTERS),
@@ -142,10 +145,13 @@ def attach_sinks(t_env: StreamTableEnvironment, outputs: Outputs, configuration:
     guarantee = DeliveryGuarantee.EXACTLY_ONCE if exactly_once else DeliveryGuarantee.AT_LEAST_ONCE
     for stream, topic, delivery, group, linger_ms in (
         (outputs.recommendations, RECOMMENDATIONS, guarantee, SERVE, SERVE_PATH_DELAY_MS),
+        (outputs.outcomes, OUTCOMES, DeliveryGuarantee.EXACTLY_ONCE, SERVE, LEARN_PATH_DELAY_MS),
         (outputs.dead_letters, DEAD_LETTER, DeliveryGuarantee.EXACTLY_ONCE, SERVE, LEARN_PATH_DELAY_MS),
         (outputs.model_updates, MODEL_UPDATES, DeliveryGuarantee.AT_LEAST_ONCE, LEARN, LEARN_PATH_DELAY_MS),
         (outputs.model_deltas, MODEL_DELTAS, DeliveryGuarantee.AT_LEAST_ONCE, LEARN, LEARN_PATH_DELAY_MS),
     ):
+        if stream is None:
+            continue
         name = topic_name(kafka.topic_prefix, topic)
         sink = kafka_sink(kafka, name, delivery, linger_ms=linger_ms, transactional_prefix=topic)
         stream.sink_to(sink).name(topic).uid(f"{topic}-sink").slot_sharing_group(group)

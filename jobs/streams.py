@@ -20,6 +20,7 @@ from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
 from models.config import Configuration, Kafka
+from models.controls import control_key
 from models.cooccurrence import ROW_PREFIX
 from models.topics import CONTROLS, ITEMS, MODEL_DELTAS, MODEL_UPDATES, topic_name
 
@@ -74,7 +75,8 @@ def event_source(t_env: StreamTableEnvironment, configuration: Configuration, to
 def update_source(t_env: StreamTableEnvironment, kafka: Kafka, *, from_ms: int) -> DataStream:
     """The broadcast topics from a point of time on, as `UPDATE_ROW` of topic, key and value (None: a tombstone).
 
-    The rows in `model-updates` are for replicas that start; who follows is told what changed in them by `model-deltas`.
+    The rows in `model-updates` are for replicas that start; who follows is told what changed in them by `model-deltas`. So are the
+    accepted rules: who follows has read `controls` itself, and what comes here a moment later may be older than what it read since.
     """
     updates_topic = topic_name(kafka.topic_prefix, MODEL_UPDATES)
     topics = [topic_name(kafka.topic_prefix, topic) for topic in (ITEMS, CONTROLS, MODEL_UPDATES, MODEL_DELTAS)]
@@ -94,7 +96,7 @@ def update_source(t_env: StreamTableEnvironment, kafka: Kafka, *, from_ms: int) 
     table = t_env.sql_query(
         f"""
         SELECT record_topic, k, v FROM updates_source
-        WHERE NOT (record_topic = '{updates_topic}' AND k IS NOT NULL AND k LIKE '{ROW_PREFIX}%')
+        WHERE NOT (record_topic = '{updates_topic}' AND k IS NOT NULL AND (k LIKE '{ROW_PREFIX}%' OR k LIKE '{control_key("%")}'))
         """
     )
     # never a watermark, idle for ever: the clock of updates is the wall's, and would make the events of a replay late

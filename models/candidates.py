@@ -12,7 +12,7 @@ from models.board import CF, CONTENT, USER_CF, Board
 from models.config import Configuration, Sources
 from models.features import candidate_features, columns_of
 from models.profile import SeenItems, UserState
-from models.reasons import reasons_of_sources
+from models.reasons import RULE, reasons_of_sources
 from models.replica import Replica, lookup
 from models.sources import Source, Visit
 from models.sources.content import Content
@@ -25,6 +25,7 @@ from models.topics import Reason
 
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 # Sources that score their items, and where: such an item comes from all of them that do.
+_RULE_BIT = 64
 _SCORES = {"item_cf": CF, "user_cf": USER_CF, "content": CONTENT}
 
 
@@ -127,7 +128,7 @@ class CandidateGenerator:
         )
         self._filler: Source = Popularity(replica, bit=32)
         everyone: tuple[Source, ...] = (*self._sources, self._filler)
-        self._names = {1 << place: source.name for place, source in enumerate(everyone)}
+        self._names = {1 << place: source.name for place, source in enumerate(everyone)} | {_RULE_BIT: RULE}
         self._by_origins: dict[int, tuple[list[str], list[Reason]]] = {}
         self._weighed: Sources | None = None
         self.weigh(configuration.sources)
@@ -165,6 +166,7 @@ class CandidateGenerator:
         *,
         restrict: np.ndarray | None = None,
         exclude: np.ndarray | None = None,
+        include: np.ndarray | None = None,
     ) -> Candidates:
         """The candidates of a user at the time of the latest event.
 
@@ -173,6 +175,7 @@ class CandidateGenerator:
         user : hash of the user's id, by which the panel knows it
         restrict : int64[n], hashes of the only items that may be candidates; those of them that no source brings come last
         exclude : int64[n], hashes of items that are no candidates
+        include : int64[n], hashes of items that are candidates before all others, if the user may be shown them
 
         Returns
         -------
@@ -187,6 +190,8 @@ class CandidateGenerator:
         board.start(replica.index_table, replica.capacity, hidden, restrict)
         for source, _ in self._places:
             source.collect(visit, board)
+        if include is not None:
+            board.take_first(replica.indices_of(include), len(include), available=replica.available, bit=_RULE_BIT)
         for source, size in self._places:
             source.choose(visit, board, size)
         self._filler.choose(visit, board, self._size)

@@ -20,6 +20,7 @@ NonNegativeInt = Annotated[int, Meta(ge=0)]
 # The bound keeps infinity out: a time to live of .inf could not be turned into milliseconds.
 PositiveFloat = Annotated[float, Meta(gt=0, le=1e9)]
 NonNegativeFloat = Annotated[float, Meta(ge=0, le=1e9)]
+BoundedFloat = Annotated[float, Meta(ge=-1e9, le=1e9)]
 UnitFloat = Annotated[float, Meta(ge=0, le=1)]
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -69,11 +70,17 @@ class Flink(Section, frozen=True, kw_only=True):
 class EventType(Section, frozen=True, kw_only=True):
     """How much one event of this type counts.
 
-    weight scales the pairs and the profile entry of the event; a weight of 0 makes the type known but teaches nothing.
+    weight scales the pairs and the profile entry of the event; a weight of 0 makes the type known but teaches nothing. reward is what
+    it earns the slate that it is credited to. The value of an event of a type with dwell is the time that the user spent, in whatever
+    unit the shop counts it.
     """
 
     weight: NonNegativeFloat = 1.0
     makes_slate: bool = True
+    reward: BoundedFloat | None = None
+    dwell_ms_full: PositiveFloat | None = None
+    times_value: bool = False
+    dwell: bool = False
 
 
 DEFAULT_EVENT_TYPES = {
@@ -249,15 +256,61 @@ class Policy(Section, frozen=True, kw_only=True):
     discount: UnitFloat = 0.9
 
 
+class Arm(Section, frozen=True, kw_only=True):
+    """One arm of an experiment: what differs for its users from the rest of the configuration.
+
+    Attributes
+    ----------
+    weight : its share of the users is weight / sum of all weights; nobody is in an arm of weight 0
+    policy : values of the section `policy` that are others here, such as ``{"name": "ucb1"}``; the arm's policy learns by itself
+    sources : values of the section `sources` that are others here
+    """
+
+    weight: Annotated[float, Meta(ge=0, le=1e6)] = 1.0
+    policy: dict[str, Any] = {}
+    sources: dict[str, Any] = {}
+
+
+class Experiment(Section, frozen=True, kw_only=True):
+    """A split of the users into arms; without arms there is no experiment.
+
+    Attributes
+    ----------
+    salt : names the experiment: another salt splits the users anew and independently, and its policies begin anew
+    arms : by name, at most 8
+    """
+
+    salt: Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9_-]*$")] = ""
+    arms: Annotated[dict[Name, Arm], Meta(max_length=8)] = {}
+
+
 class Slate(Section, frozen=True, kw_only=True):
     k: Annotated[int, Meta(ge=1, le=100)] = 10
     recommend_seen: bool = False
     reasons: Annotated[int, Meta(ge=0, le=20)] = 3
 
 
+# A year: sums of such times and an event time stay far within 64 bits.
+Wait = Annotated[int, Meta(ge=1, le=31_536_000_000)]
+
+
+class Outcomes(Section, frozen=True, kw_only=True):
+    enabled: bool = True
+    features: bool = True
+    window_ms: Wait = 1_800_000
+    max_open: Annotated[int, Meta(ge=1, le=64)] = 8
+    backward_ms: Annotated[int, Meta(ge=0, le=31_536_000_000)] = 60_000
+    idle_ms: Wait = 1_800_000
+    aggregation: Literal["earliest", "sum", "max"] = "max"
+    default_reward: BoundedFloat = 0.0
+    served_means_seen: bool = True
+
+
 class Metrics(Section, frozen=True, kw_only=True):
     window_s: PositiveInt = 60
     pr_bins: Annotated[int, Meta(ge=2, le=MAX_BINS)] = 40
+    retention_days: PositiveFloat = 7.0
+    by_arm: bool | None = None
 
 
 class Configuration(Section, frozen=True, kw_only=True):
@@ -276,7 +329,9 @@ class Configuration(Section, frozen=True, kw_only=True):
     learner: Learner = Learner()
     gate: Gate = Gate()
     policy: Policy = Policy()
+    experiment: Experiment = Experiment()
     slate: Slate = Slate()
+    outcomes: Outcomes = Outcomes()
     metrics: Metrics = Metrics()
 
 
@@ -381,6 +436,19 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
         "at least one type with a weight above 0",
         list(c.events.types),
     )
+    for name, kind in c.events.types.items():
+        require(
+            kind.dwell_ms_full is None or not kind.times_value,
+            f"events.types.{name}.times_value",
+            "false where dwell_ms_full says that the value is a dwell time",
+            True,
+        )
+    require(
+        c.outcomes.enabled or len(c.policy.strategies) == 1,
+        "outcomes.enabled",
+        "true where policy.strategies has several: a policy learns from outcomes",
+        c.outcomes.enabled,
+    )
     require(
         c.scorer.name in BUILT_IN_SCORERS or _OWN_SCORER.fullmatch(c.scorer.name) is not None,
         "scorer.name",
@@ -407,6 +475,12 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
         "at least item_cf.pair_items and item_cf.score_items",
         c.profile.items,
     )
+    from models.experiments import InvalidArm, treatment_settings
+
+    try:
+        treatment_settings(c.policy, c.sources, c.experiment)
+    except InvalidArm as error:
+        raise ConfigurationError(file=file, key=f"experiment.{error.key}", expected=error.expected, got=error.got) from None
     require(
         c.kafka.transaction_timeout_ms > c.flink.checkpoint_interval_ms,
         "kafka.transaction_timeout_ms",

@@ -1,22 +1,188 @@
 """Controls: settings that operators of a shop change while the job runs.
 
-A record of `controls` is keyed by the name of the rule; its value is JSON, null takes the rule back. Accepted rules are
-published once more to `model-updates`, as ``control:NAME``: a replica that starts finds the last good one there, whatever
-came onto the compacted key of `controls` afterwards.
+A record of `controls` is keyed by the name of the rule; its value is JSON, null takes the rule back. The part of the name before a
+colon is its kind: ``boost:summer-sale`` and ``boost`` are two rules of the kind ``boost`` and stand side by side. Of the kinds in
+`SINGLE` there is one rule, named like its kind. Accepted rules are published once more to `model-updates`, as ``control:NAME``: a
+replica that starts finds the last good one there, whatever came onto the compacted key of `controls` afterwards.
 
-``sources``    weights of the candidate sources, such as ``{"item_cf": 0.7, "trending": 0.3}``; those that it does not
-               name are off
+`RULES` has the type of each kind; what the rules do to a slate is in `models.rules` and `models.treatments`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Annotated, Any
+
 import msgspec
+from msgspec import Meta, Struct
 
-from models.config import Sources
+from models.config import Experiment, PolicyName
 from models.events import Refusal, Rejected
-from models.topics import SourceWeights
 
-SOURCES = "sources"
+Id = Annotated[str, Meta(min_length=1, max_length=1024)]
+Ids = Annotated[list[Id], Meta(max_length=10_000)]
+Weight = Annotated[float, Meta(ge=0, le=1e9)]
+Unit = Annotated[float, Meta(ge=0, le=1)]
+
+NAME_CHARACTERS = 256
+RULES_OF_A_KIND = 64
+
+
+class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the rules. A field that is not known is refused: a rule that is misspelt must not do something else than it says."""
+
+
+class SourceWeights(Rule, frozen=True, kw_only=True):
+    """`sources`: part of each candidate source, of those named; the others are off.
+
+    Attributes
+    ----------
+    item_cf : what others had before and after the user's items
+    user_cf : what similar users have
+    content : what the catalogue says is like the user's items
+    trending : what many take just now
+    new_items : what few have seen
+    """
+
+    item_cf: Weight = 0.0
+    user_cf: Weight = 0.0
+    content: Weight = 0.0
+    trending: Weight = 0.0
+    new_items: Weight = 0.0
+
+
+class Include(Rule, frozen=True, kw_only=True):
+    """`include`: items that are candidates of every slate; whether they are shown is up to the ranking.
+
+    Attributes
+    ----------
+    items : their ids; all such rules together fill at most half of the places for candidates
+    """
+
+    items: Annotated[list[Id], Meta(min_length=1, max_length=500)]
+
+
+class Exclude(Rule, frozen=True, kw_only=True):
+    """`exclude`: items that are never shown.
+
+    Attributes
+    ----------
+    items : ids
+    categories : every item of one of them
+    brands : every item of one of them
+    """
+
+    items: Ids = []
+    categories: Ids = []
+    brands: Ids = []
+
+
+class Boost(Rule, frozen=True, kw_only=True):
+    """`boost`: a factor on the relevance of some items; where several rules match an item, all factors count.
+
+    Attributes
+    ----------
+    factor : on the scorer's odds, or on the sources' score where there is no scorer; below 1 it lowers them
+    items : ids
+    categories : every item of one of them
+    brands : every item of one of them
+    """
+
+    factor: Annotated[float, Meta(ge=0.001, le=1000)]
+    items: Ids = []
+    categories: Ids = []
+    brands: Ids = []
+
+
+class Pin(Rule, frozen=True, kw_only=True):
+    """`pin`: an item at a position, for everybody or for some slates.
+
+    Attributes
+    ----------
+    item : its id; not shown to who has had it, nor where it is excluded or would break a category cap
+    position : from 1; in a shorter slate there is none
+    category : only in slates that answer an event on an item of this category
+    context : only in slates that answer an event whose context has all of these values
+    """
+
+    item: Id
+    position: Annotated[int, Meta(ge=1, le=100)]
+    category: Id | None = None
+    context: dict[str, Any] = {}
+
+
+class CategoryCaps(Rule, frozen=True, kw_only=True):
+    """`category_caps`: at most so many items of a category in one slate; of several rules the lowest counts.
+
+    Attributes
+    ----------
+    most : of every category; null: any number
+    categories : of these categories, by name
+    """
+
+    most: Annotated[int, Meta(ge=1, le=100)] | None = None
+    categories: dict[str, Annotated[int, Meta(ge=1, le=100)]] = {}
+
+
+class Epsilon(Rule, frozen=True, kw_only=True):
+    """`epsilon`: the probability that a slot explores, for everybody, in every arm and under every strategy.
+
+    Attributes
+    ----------
+    epsilon : constant
+    """
+
+    epsilon: Unit
+
+
+class PolicyRule(Rule, frozen=True, kw_only=True):
+    """`policy`: what is other in the section `policy`; arms of an experiment change what they change on top of it.
+
+    Attributes
+    ----------
+    strategy : every slate is made by this strategy, with probability 1, in each arm that has it
+    name : another policy chooses among the strategies; it learns from the first slate on, and goes on where it was switched off
+    action_epsilon : probability that the strategy is drawn from all alike
+    action_epsilon_min : it does not fall below this
+    action_epsilon_decay : factor per step learned
+    """
+
+    strategy: str | None = None
+    name: PolicyName | None = None
+    action_epsilon: Unit | None = None
+    action_epsilon_min: Unit | None = None
+    action_epsilon_decay: Unit | None = None
+
+
+class PinnedVersion(Rule, frozen=True, kw_only=True):
+    """`pinned_version`: the version of the ranker that serves until the rule is taken back.
+
+    Attributes
+    ----------
+    version : as slates name it under versions.ranker
+    """
+
+    version: Annotated[str, Meta(min_length=3, max_length=128, pattern=r"^\d+\.\d+(-[0-9a-f]+)?$")]
+
+
+RULES: dict[str, type[Struct]] = {
+    "sources": SourceWeights,
+    "include": Include,
+    "exclude": Exclude,
+    "boost": Boost,
+    "pin": Pin,
+    "category_caps": CategoryCaps,
+    "epsilon": Epsilon,
+    "policy": PolicyRule,
+    "experiment": Experiment,
+    "pinned_version": PinnedVersion,
+}
+"""The type of a value, for each kind of rule."""
+
+SINGLE = frozenset({"sources", "epsilon", "policy", "experiment", "pinned_version"})
+"""Kinds of which one rule is in force."""
+
+_DECODERS = {kind: msgspec.json.Decoder(rule).decode for kind, rule in RULES.items()}
 
 
 def control_key(name: str) -> str:
@@ -24,20 +190,53 @@ def control_key(name: str) -> str:
     return f"control:{name}"
 
 
-def decode_control(name: str | None, value: bytes) -> Sources:
-    """The rule in a record.
+def kind_of(name: str | None) -> str:
+    """The kind of a rule by its name.
+
+    Raises
+    ------
+    Rejected
+        When no rule can have this name.
+    """
+    kind, colon, rest = (name or "").partition(":")
+    if kind not in RULES or (colon and (kind in SINGLE or not rest)) or len(name or "") > NAME_CHARACTERS:
+        expected = ", ".join(kind if kind in SINGLE else f"{kind}[:NAME]" for kind in RULES)
+        raise Rejected(Refusal.UNKNOWN_TYPE, f"there is no control {(name or '')[:80]!r}: expected as the key one of {expected}")
+    return kind
+
+
+def decode_control(name: str | None, value: bytes) -> Struct:
+    """The rule in a record, of the type that `RULES` has for its kind.
 
     Raises
     ------
     Rejected
         When no rule has this name, or the value is not what it takes.
     """
-    if name != SOURCES:
-        raise Rejected(Refusal.UNKNOWN_TYPE, f"there is no control {name!r}: expected {SOURCES!r} as the key")
+    kind = kind_of(name)
     try:
-        given = msgspec.json.decode(value, type=SourceWeights)
-        return Sources(**msgspec.structs.asdict(given))
+        rule = _DECODERS[kind](value)
     except msgspec.ValidationError as error:
         raise Rejected(Refusal.WRONG_TYPE, str(error)) from None
     except (msgspec.MsgspecError, ValueError, OverflowError) as error:
         raise Rejected(Refusal.NOT_JSON, str(error)) from None
+    except RecursionError:
+        raise Rejected(Refusal.NOT_JSON, "the record is nested too deeply") from None
+    if isinstance(rule, Exclude | Boost) and not (rule.items or rule.categories or rule.brands):
+        raise Rejected(Refusal.MISSING_FIELD, f"{kind}: expected items, categories or brands")
+    if isinstance(rule, CategoryCaps) and rule.most is None and not rule.categories:
+        raise Rejected(Refusal.MISSING_FIELD, f"{kind}: expected most or categories")
+    return rule
+
+
+def require_few(controls: Mapping[str, Struct], name: str) -> None:
+    """Bound the rules of one kind: each costs every slate something.
+
+    Raises
+    ------
+    Rejected
+        When a rule of this name would be one too many beside those in force.
+    """
+    kind = kind_of(name)
+    if name not in controls and sum(kind_of(other) == kind for other in controls) >= RULES_OF_A_KIND:
+        raise Rejected(Refusal.OUT_OF_BOUNDS, f"{kind}: at most {RULES_OF_A_KIND} rules of one kind may be in force")

@@ -114,6 +114,7 @@ class Event(Struct, frozen=True, gc=False):
     text : words that came with it, such as a search or a comment
     trace : the slate that answers this event is to be taken apart on the `traces` topic
     context : the circumstances, as the producer sent them
+    revision : of the slate that the user acted on
     """
 
     event_id: str
@@ -130,6 +131,7 @@ class Event(Struct, frozen=True, gc=False):
     text: str | None = None
     trace: bool = False
     context: Context | None = None
+    revision: str | None = None
 
 
 class EventRecord(Struct, frozen=True, gc=False):
@@ -151,6 +153,7 @@ class EventRecord(Struct, frozen=True, gc=False):
     text : words that came with it, such as a search or a comment
     trace : whether the slate that answers it is taken apart on the `traces` topic
     context : the circumstances, one level deep
+    revision : of that slate, as the recommendation says it; a slate of which another revision was shown teaches the policy nothing
     """
 
     event_id: str | int
@@ -167,6 +170,7 @@ class EventRecord(Struct, frozen=True, gc=False):
     text: str | None = None
     trace: bool = False
     context: Context | None = None
+    revision: str | int | None = None
 
 
 class EventCleaner:
@@ -241,6 +245,7 @@ class EventCleaner:
             record.text,
             record.trace,
             record.context,
+            self._optional_id("revision", record.revision),
         )
 
     def _decoded(self, raw: bytes | None) -> EventRecord:

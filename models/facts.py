@@ -1,18 +1,27 @@
 """Facts: one flat record an event, from which the windowed metrics are computed.
 
-Only integers and texts: they cross into SQL as they are.
+Only integers and texts: they cross into SQL as they are, and sums of them do not depend on the order.
 """
 
 from __future__ import annotations
 
 from msgspec import Struct
 
+from models.attribution import Tally
+from models.config import Configuration
 from models.events import Event, Refusal
 from models.metrics.score_bins import ScoreBins
+from models.metrics.visits import Visit, is_first_of_day, visit_of
 from models.recommender import Observation
-from models.topics import Recommendation
+from models.topics import DEFAULT_ARM, Recommendation
 
 NO_LATENCY = -1
+NO_DWELL = -1
+_MS_A_DAY = 86_400_000
+# 10^12 units in thousandths: a thousand such values still fit into the sum of a window.
+_DWELL_MAX = 10**15
+MICROS = 1_000_000
+_MAX_REWARD = 1e9
 
 
 class Fact(Struct, frozen=True, gc=False):
@@ -21,8 +30,8 @@ class Fact(Struct, frozen=True, gc=False):
     Attributes
     ----------
     time_ms : the event time under which it is counted
-    kind : ``event`` or ``rejected``
-    type : of the event, or the reason of the rejection
+    kind : ``event``, ``rejected``, or ``outcome`` for slates that closed without an event
+    type : of the event, or the reason of the rejection; empty otherwise
     late : 1 for an event behind the watermark by more than events.late_after_ms
     evaluated : 1 when the event judges the slate before it
     position : of the event's item in that slate, from 1; 0 where it was not shown
@@ -34,6 +43,19 @@ class Fact(Struct, frozen=True, gc=False):
     items : ids of the new slate's items, separated by U+001F
     known_items : items that could be shown then
     latency_ms : from the producer's clock to the answer, `NO_LATENCY` where it did not say
+    outcomes_joined, outcomes_late, outcomes_orphan : see `models.attribution.Tally`
+    slates_closed : slates that closed
+    slates_judged : those of them that teach a policy something
+    reward_micros : sum of their rewards, each within 1e9, in millionths
+    arm : of the experiment that the user is in, empty where the record was rejected
+    arms : how many arms users can be in, 0 where no experiment runs
+    share_ppm : share of the users that the arm should have, in millionths
+    action : the strategy that made the new slate, empty where there is none
+    judged_action : the strategy that made the slate that is judged, empty where none is
+    reward_milli : weight of the event where its item was in the slate that it judges, in thousandths
+    visit : a `models.metrics.visits.Visit`
+    first_of_day : 1 for the first event of its user in its day (UTC)
+    dwell_milli : time spent, in thousandths of its unit; `NO_DWELL` for an event that tells none
     """
 
     time_ms: int
@@ -49,19 +71,40 @@ class Fact(Struct, frozen=True, gc=False):
     items: str
     known_items: int
     latency_ms: int
+    outcomes_joined: int = 0
+    outcomes_late: int = 0
+    outcomes_orphan: int = 0
+    slates_closed: int = 0
+    slates_judged: int = 0
+    reward_micros: int = 0
+    arm: str = ""
+    arms: int = 0
+    share_ppm: int = 0
+    action: str = ""
+    judged_action: str = ""
+    reward_milli: int = 0
+    visit: int = 0
+    first_of_day: int = 0
+    dwell_milli: int = NO_DWELL
 
 
 def event_fact(
     event: Event,
     observation: Observation,
     recommendation: Recommendation | None,
+    tally: Tally,
     *,
+    configuration: Configuration,
     bins: ScoreBins,
     late: bool,
     known_items: int,
+    arms: int,
     time_ms: int,
 ) -> Fact:
     """The fact of an event that was learned."""
+    kind = configuration.events.types[event.type]
+    treatment, taught = observation.treatment, observation.pair is not None
+    arm, share = (DEFAULT_ARM, 1.0) if treatment is None else (treatment.arm, treatment.share)
     items = () if recommendation is None else recommendation.items
     latency_ms = NO_LATENCY
     if recommendation is not None and event.sent_at_ms is not None:
@@ -80,7 +123,56 @@ def event_fact(
         items="\x1f".join(item.item_id for item in items),
         known_items=known_items,
         latency_ms=latency_ms,
+        outcomes_joined=tally.joined,
+        outcomes_late=tally.late,
+        outcomes_orphan=tally.orphans,
+        slates_closed=len(tally.closed),
+        slates_judged=sum(closed.teaches for closed in tally.closed),
+        reward_micros=_reward_micros(tally),
+        arm=arm,
+        arms=arms,
+        share_ppm=round(1_000_000 * share),
+        action="" if recommendation is None else recommendation.action,
+        judged_action=observation.action,
+        reward_milli=round(1_000 * kind.weight) if observation.evaluated and observation.position else 0,
+        visit=_visit(event, observation, configuration) if taught else Visit.GOES_ON.value,
+        first_of_day=int(taught and is_first_of_day(event.event_time_ms, observation.previous_ms)),
+        dwell_milli=_dwell_milli(event.value) if kind.dwell else NO_DWELL,
     )
+
+
+def outcome_fact(tally: Tally, *, time_ms: int) -> Fact:
+    """The fact of slates that closed by the passing of time."""
+    return Fact(
+        time_ms,
+        "outcome",
+        "",
+        *(0, 0, 0, 0, "", 0, 0, "", 0, NO_LATENCY),
+        tally.joined,
+        tally.late,
+        tally.orphans,
+        len(tally.closed),
+        sum(closed.teaches for closed in tally.closed),
+        _reward_micros(tally),
+    )
+
+
+def _reward_micros(tally: Tally) -> int:
+    rewards = (min(_MAX_REWARD, max(-_MAX_REWARD, closed.reward)) for closed in tally.closed if closed.teaches)
+    return sum(round(reward * MICROS) for reward in rewards)
+
+
+def _visit(event: Event, observation: Observation, configuration: Configuration) -> int:
+    return visit_of(
+        event.event_time_ms,
+        observation.previous_ms,
+        gap_ms=1_000 * configuration.profile.sitting_gap_s,
+        retention_ms=_MS_A_DAY * configuration.metrics.retention_days,
+    ).value
+
+
+def _dwell_milli(value: float | None) -> int:
+    return NO_DWELL if value is None or value < 0 else min(_DWELL_MAX, round(1_000 * value))
 
 
 def rejection_fact(reason: Refusal, *, time_ms: int) -> Fact:

@@ -5,14 +5,19 @@ Used by ``flinkrec evaluate --engine local``; a test holds it to what the Flink 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from heapq import heappop, heappush
+
+from models.attribution import ClosedSlate
 from models.config import Configuration
 from models.cooccurrence import CooccurrenceTable
-from models.events import Event
+from models.events import UNKNOWN_WATERMARK_MS, Event
 from models.learner import Learner
 from models.model_file import ModelFile
 from models.policies.learner import PolicyLearner
 from models.recommender import Observation, Recommender, User
 from models.topics import Recommendation, Timings
+from models.treatments import Treatment
 
 _WARM_UP_EVENTS = 300
 _NO_TIMINGS = Timings(received_at_ms=0, emitted_at_ms=0, compute_us=0)
@@ -30,11 +35,24 @@ class LocalPipeline:
     configuration : the whole configuration
     publish_every : events between two publications of changed rows to the recommender; 1 is the freshest
     start : a trained network to begin with
+    on_closed : is told of each slate that closes, and whose it was
+
+    Attributes
+    ----------
+    watermark_ms : largest event time that was learned
     """
 
     def __init__(
-        self, configuration: Configuration, *, publish_every: int = 16, start: ModelFile | None = None
+        self,
+        configuration: Configuration,
+        *,
+        publish_every: int = 16,
+        start: ModelFile | None = None,
+        on_closed: Callable[[str, ClosedSlate], None] = lambda user_id, closed: None,
     ) -> None:
+        self.watermark_ms = UNKNOWN_WATERMARK_MS
+        self._on_closed = on_closed
+        self._timers: list[tuple[int, str]] = []
         self._publish_every = publish_every
         self._since_publication = 0
         self.recommender = Recommender(configuration, start=start)
@@ -43,6 +61,8 @@ class LocalPipeline:
             configuration.learner, configuration.scorer, gate=configuration.gate, k=configuration.slate.k, start=start
         )
         self.policy = PolicyLearner(configuration.policy)
+        self._policy_settings = configuration.policy
+        self._other_policies: dict[str, tuple[PolicyLearner, bytes]] = {}
         self._members: list[tuple[str, bytes]] = []
         self.users: dict[str, User] = {}
 
@@ -54,13 +74,20 @@ class LocalPipeline:
         return found
 
     def recommend(self, event: Event) -> Recommendation:
-        """The slate for the user of an event as things stand, without learning from it; the policy hears of the slate before."""
+        """The slate for the user of an event as things stand, without learning from it; the policy hears of slates that close by it."""
         user = self.user(event.user_id)
-        slate = self.recommender.recommend(user, event, _no_timings)
-        if user.step is not None:
-            self.policy.learn_one(user.step)
-            user.step = None
+        slate = self.recommender.recommend(user, event, _no_timings, watermark_ms=self.watermark_ms)
+        self._settle(event.user_id, user)
         return slate
+
+    def _learner_of(self, treatment: Treatment) -> PolicyLearner:
+        if treatment.definition is None:
+            return self.policy
+        learner, told = self._other_policies.get(treatment.key) or (PolicyLearner(self._policy_settings), b"")
+        if told is not treatment.definition:
+            learner.learn_one(treatment.definition)
+            self._other_policies[treatment.key] = learner, treatment.definition
+        return learner
 
     def learn(self, event: Event) -> Observation:
         """Learn from an event, and publish what was learned when it is time.
@@ -70,9 +97,12 @@ class LocalPipeline:
         Rejected
             When the recommender does not admit the event.
         """
+        self._fire_timers()
         user = self.user(event.user_id)
         self.recommender.admit(user, event, now_ms=event.event_time_ms)
-        observation = self.recommender.observe(user, event)
+        observation = self.recommender.observe(user, event, watermark_ms=self.watermark_ms)
+        self._settle(event.user_id, user)
+        self.watermark_ms = max(self.watermark_ms, event.event_time_ms)
         if observation.pair is not None:
             self.table.learn_one(observation.pair)
         if observation.member is not None:
@@ -85,10 +115,52 @@ class LocalPipeline:
             self._publish()
         return observation
 
+    def close_all(self, *, now_ms: int) -> None:
+        """Close all slates, as the job does when no more events come."""
+        if self.recommender.attribution is not None:
+            for user_id, user in self.users.items():
+                self.recommender.attribution.close_all(
+                    user.slates, watermark_ms=self.watermark_ms, now_ms=now_ms, tally=user.tally
+                )
+                self._take_closed(user_id, user)
+
+    def _fire_timers(self) -> None:
+        while self._timers and self._timers[0][0] <= self.watermark_ms:
+            time_ms, user_id = heappop(self._timers)
+            user = self.users[user_id]
+            if user.slates.timer_ms == time_ms:
+                user.slates.timer_ms = 0
+            self._settle(user_id, user)
+
+    def _settle(self, user_id: str, user: User) -> None:
+        if self.recommender.attribution is not None:
+            self.recommender.attribution.settle(user.slates, watermark_ms=self.watermark_ms, tally=user.tally)
+            self._take_closed(user_id, user)
+            self._arm(user_id, user)
+
+    def _arm(self, user_id: str, user: User) -> None:
+        """Keep one timer a user, as the job does."""
+        if self.recommender.attribution is not None:
+            due_ms = self.recommender.attribution.due_ms(user.slates, watermark_ms=self.watermark_ms)
+            if due_ms and (user.slates.timer_ms == 0 or due_ms < user.slates.timer_ms):
+                user.slates.timer_ms = due_ms
+                heappush(self._timers, (due_ms, user_id))
+
+    def _take_closed(self, user_id: str, user: User) -> None:
+        for closed in user.tally.closed:
+            taught = self.recommender.step_of(closed)
+            if taught is not None:
+                treatment, step = taught
+                self._learner_of(treatment).learn_one(step)
+            self._on_closed(user_id, closed)
+        user.tally.closed.clear()
+
     def _publish(self) -> None:
         for deltas in self.table.take_deltas():
             self.recommender.replica.apply_deltas(deltas)
         updates: list[tuple[str, bytes | None]] = [*self.policy.take_updates()]
+        for learner, _ in self._other_policies.values():
+            updates += learner.take_updates()
         if self.learner.has_updates():
             updates += self.learner.take_updates()
         members, self._members = self._members, []

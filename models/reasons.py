@@ -11,7 +11,8 @@ from models.topics import Reason
 
 ITEM_CF = "item_cf"
 USER_CF = "user_cf"
-_BY_SOURCE = {name: Reason(kind=name) for name in ("content", "trending", "new_items", "popularity")}
+RULE = "rule"
+_BY_SOURCE = {name: Reason(kind=name) for name in ("content", "trending", "new_items", "popularity", RULE)}
 
 
 def item_cf_reasons(parts: np.ndarray, item_ids: Sequence[str], *, most: int) -> list[list[Reason]]:

@@ -10,36 +10,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import cast
 
 import msgspec
 import numpy as np
 
+from models.attribution import Attribution, ClosedSlate, OpenSlates, Tally
 from models.board import USER_CF
 from models.candidates import CandidateGenerator, Candidates
-from models.config import Configuration, Strategy
-from models.controls import control_key, decode_control
+from models.config import Configuration, Experiment, Sources, Strategy
+from models.controls import PolicyRule, control_key, decode_control, kind_of, require_few
 from models.cooccurrence import ROW_PREFIX, PairMessage, encode_pair_message
 from models.debias import example_weight
-from models.events import Event, Refusal, Rejected
+from models.events import UNKNOWN_WATERMARK_MS, Event, Refusal, Rejected
 from models.examples import NO_ITEMS, encode_pending, label_pending, missed, pending_propensities
 from models.identity import hash64, item_hash64, slate_id, uniform
 from models.learner import weights_key
 from models.model_file import ModelFile
 from models.panel import encode_member, panel_key
-from models.policies import make_policy
-from models.policies.learner import policy_key
-from models.policies.slots import Slot, explore_slots, slot_epsilon
-from models.policies.state import context_of
-from models.policies.steps import Choice, encode_step
+from models.policies.learner import POLICY_PREFIX
+from models.policies.slots import Slot, explore_slots
+from models.policies.state import Context, context_of
 from models.policies.strategies import order, relevance
 from models.profile import SeenItems, UserState
 from models.reasons import USER_CF as USER_CF_SOURCE
 from models.reasons import item_cf_reasons, user_cf_reason
 from models.replica import Replica
+from models.rules import Rules
 from models.scorers import make_scorer
 from models.served import ServedNetwork
 from models.topics import CatalogueItem, Recommendation, RecommendedItem, Timings
-from models.versions import Version, decode_tensors, decode_version
+from models.treatments import Treatment, Treatments
+from models.versions import Version
 
 _CONTROL = control_key("")
 _RANKER = weights_key("ranker")
@@ -56,15 +58,15 @@ class User:
     state : profile, counters, last slate
     seen : items that are not recommended again
     pending : candidates of the last slate (`models.examples`), waiting for the next event
-    choice : the action that made the last slate; None where there is one only
-    step : what the slate before that taught the policy (`models.policies.steps`), set by `Recommender.recommend` for its caller
+    slates : those that wait for what comes of them
+    tally : what was made of the events since the caller took it last
     """
 
     state: UserState = field(default_factory=UserState)
     seen: SeenItems = field(default_factory=SeenItems)
     pending: bytes | None = None
-    choice: Choice | None = None
-    step: bytes | None = None
+    slates: OpenSlates = field(default_factory=OpenSlates)
+    tally: Tally = field(default_factory=Tally)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,9 @@ class Observation:
     position : 1-based place of the item in the last slate, 0 where it was not shown
     shown : length of the last slate
     probabilities : float32[shown], predicted of its items when they were shown; float32[0] where the scorer predicts none
+    treatment : what the user is given
+    action : the strategy that made the last slate, empty where it was not evaluated
+    previous_ms : event time of the user's latest event before, -1 where there was none
     """
 
     pair: bytes | None
@@ -89,6 +94,9 @@ class Observation:
     position: int
     shown: int
     probabilities: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    treatment: Treatment | None = None
+    action: str = ""
+    previous_ms: int = -1
 
 
 class Recommender:
@@ -100,6 +108,11 @@ class Recommender:
     start : a network to score with until the learner has published one
     epoch : of `start`, later than what earlier lives of a learner published
 
+    Attributes
+    ----------
+    replica : the model
+    attribution : what follows the slates; None where outcomes.enabled is off
+
     Raises
     ------
     ValueError
@@ -109,16 +122,19 @@ class Recommender:
     def __init__(self, configuration: Configuration, *, start: ModelFile | None = None, epoch: int = 0) -> None:
         self._config = configuration
         self.replica = Replica(configuration)
+        self.attribution = Attribution(configuration) if configuration.outcomes.enabled else None
         self._generator = CandidateGenerator(configuration, self.replica)
         self._network = None
         self._served: ServedNetwork | None = None
         # what only logs ranks as the sources do, and only what is online explores
         self._logs = configuration.learner.mode == "logging"
         self._explores = configuration.learner.mode == "online"
-        self._policy_version: Version | None = None
         self._versions: dict[str, str] = {}
-        self._policy = make_policy(configuration.policy)
+        self.treatments = Treatments(configuration)
         self._sources = configuration.sources
+        self._rules = Rules(self.replica, candidates=configuration.scorer.candidates)
+        self._controls: dict[str, msgspec.Struct] = {}
+        self.pinned_version: str | None = None
         if configuration.scorer.name != "none" and not self._logs:
             self._network = make_scorer(configuration.scorer, seed=configuration.learner.seed).eval()
             version = None
@@ -137,7 +153,7 @@ class Recommender:
     @property
     def versions(self) -> dict[str, str]:
         """Version of each model part that answers with it."""
-        return self._versions
+        return self.treatments.everybody.versions(self._versions)
 
     def apply_update(self, key: str, value: bytes | None) -> str | None:
         """Apply one record of `model-updates`; the newest of a key wins, applying it twice changes nothing.
@@ -163,12 +179,8 @@ class Recommender:
             self.replica.apply_row(value)
         elif key.startswith("panel:"):
             self.replica.panel.apply(value)
-        elif key == policy_key(self._policy.name) and len(self._policy.actions) > 1:
-            version, tables = decode_version(value)
-            if self._policy_version is None or version > self._policy_version:
-                self._policy.load({name: tensor.numpy() for name, tensor in decode_tensors(tables).items()})
-                self._policy_version = version
-                self._versions = self._versions | {"policy": str(version)}
+        elif key.startswith(POLICY_PREFIX):
+            self.treatments.apply_tables(key, value)
         return None
 
     def pin(self, version: str | None) -> None:
@@ -193,7 +205,37 @@ class Recommender:
         Rejected
             When it is no rule; the one before stays.
         """
-        self._sources = self._config.sources if value is None else decode_control(name, value)
+        if value is None:
+            if name is None:
+                raise Rejected(Refusal.TOMBSTONE_KEY, "a tombstone without a key names no rule")
+            if name in self._controls:
+                self._install({other: rule for other, rule in self._controls.items() if other != name}, kind_of(name))
+            return
+        rule = decode_control(name, value)
+        if name is not None and self._controls.get(name) != rule:
+            require_few(self._controls, name)
+            self._install(self._controls | {name: rule}, kind_of(name))
+
+    def _install(self, controls: dict[str, msgspec.Struct], kind: str) -> None:
+        """Let these rules be in force, of which those of one kind are others than before."""
+        if kind == "sources":
+            weights = controls.get(kind)
+            self._sources = self._config.sources if weights is None else Sources(**msgspec.structs.asdict(weights))
+        elif kind == "pinned_version":
+            self.pinned_version = getattr(controls.get(kind), "version", None)
+            self.pin(self.pinned_version)
+        elif kind in ("epsilon", "policy", "experiment"):
+            try:
+                self.treatments.install(
+                    policy=cast(PolicyRule | None, controls.get("policy")),
+                    experiment=cast(Experiment | None, controls.get("experiment")),
+                    epsilon=getattr(controls.get("epsilon"), "epsilon", None),
+                )
+            except ValueError as error:
+                raise Rejected(Refusal.WRONG_TYPE, str(error)) from None
+        else:
+            self._rules.install(controls)
+        self._controls = controls
 
     def apply_catalogue(self, key: str | None, value: bytes | None) -> None:
         """Apply one record of `items`; a tombstone takes the item off the slates.
@@ -245,16 +287,19 @@ class Recommender:
             raise Rejected(Refusal.TOO_MANY, f"more than {limit} events of user {event.user_id!r} in one minute")
         user.state.remember_event(event_hash, capacity=self._config.profile.dedup_events)
 
-    def observe(self, user: User, event: Event) -> Observation:
+    def observe(self, user: User, event: Event, *, watermark_ms: int = UNKNOWN_WATERMARK_MS) -> Observation:
         """Judge the last slate by an event, learn from it, and make it the latest of the user's profile."""
         state, config = user.state, self._config
         item = item_hash64(event.item_id)
+        if self.attribution is not None:
+            self.attribution.join(user.slates, event, item, watermark_ms=watermark_ms, tally=user.tally)
         weight = config.events.types[event.type].weight
+        treatment = self.treatments.of(event.user_id)
         if weight == 0:
-            return Observation(None, None, None, evaluated=False, position=0, shown=0)
+            return Observation(None, None, None, evaluated=False, position=0, shown=0, treatment=treatment)
         places = np.flatnonzero(state.last_slate == item)
-        if user.choice is not None and len(places):
-            user.choice = user.choice.rewarded(weight)
+        previous_ms = state.last_event_ms
+        action = self._action_of_last(user, treatment)
         pair = self._pair(state, event, item, weight) if config.item_cf.enabled else None
         example = self._example(user, event, item, place=int(places[0]) + 1 if len(places) else 0)
         evaluated = state.events > 0
@@ -270,6 +315,9 @@ class Recommender:
             position=int(places[0]) + 1 if len(places) else 0,
             shown=len(state.last_slate),
             probabilities=state.last_probabilities,
+            treatment=treatment,
+            action=action if evaluated else "",
+            previous_ms=previous_ms,
         )
 
     def _member(self, state: UserState, user_id: str) -> tuple[str, bytes] | None:
@@ -320,7 +368,9 @@ class Recommender:
         propensity = float(propensities[place - 1]) if place <= len(propensities) else 1.0
         return example_weight(learner, place=event.position or place, propensity=propensity)
 
-    def recommend(self, user: User, event: Event, stamp: Callable[[], Timings]) -> Recommendation:
+    def recommend(
+        self, user: User, event: Event, stamp: Callable[[], Timings], *, watermark_ms: int = UNKNOWN_WATERMARK_MS
+    ) -> Recommendation:
         """Answer an event with a slate, and keep it in the user's state.
 
         Parameters
@@ -337,20 +387,31 @@ class Recommender:
         state, config = user.state, self._config
         name = slate_id(event.event_id, event.user_id)
         key = int(name, 16)
-        action, action_probability = self._act(user, key=key)
-        strategy = config.policy.strategies[action]
-        self._generator.weigh(strategy.sources or self._sources)
-        candidates = self._generator.generate(hash64(event.user_id), state, user.seen)
+        treatment = self.treatments.of(event.user_id)
+        action, action_probability, context = self._act(state, treatment, key=key)
+        strategy = treatment.settings.strategies[action]
+        asked = self._rules.for_event(event) if self._rules.active else None
+        self._generator.weigh(strategy.sources or treatment.sources or self._sources)
+        candidates = self._generator.generate(
+            hash64(event.user_id), state, user.seen, include=None if asked is None else asked.joining
+        )
         hashes = self.replica.hashes[candidates.items]
         matrix, history = self._frozen(candidates, hashes, state)
         scores, probabilities = self._score(candidates, matrix, hashes, history, strategy)
+        if asked is not None:
+            odds = self._network is not None and strategy.scorer_weight == 1
+            scores = self._rules.boosted(scores, candidates.items, odds=odds)
         ranked = order(strategy, scores, self.replica.categories[candidates.items], k=config.slate.k)
+        listed, pool, pinned = ranked[: config.slate.k], ranked[config.slate.k :], None
+        if asked is not None:
+            listed, pool, pinned = self._rules.lay_out(asked, ranked, candidates.items, k=config.slate.k)
         slots = explore_slots(
-            ranked[: config.slate.k],
-            ranked[config.slate.k :],
-            epsilon=slot_epsilon(config.policy, strategy, slates=state.seq) if self._explores else 0.0,
+            listed,
+            pool,
+            epsilon=self.treatments.epsilon(treatment, strategy, slates=state.seq) if self._explores else 0.0,
             key=key,
             seed=config.policy.seed,
+            pinned=pinned,
         )
         rows = np.array([slot.item for slot in slots], np.int64)
         items = self._explained(candidates, rows, slots, scores, probabilities)
@@ -362,36 +423,62 @@ class Recommender:
             weighs = config.learner.debias != "none"
             propensities = np.array([slot.propensity for slot in slots], np.float32) if weighs else None
             user.pending = encode_pending(matrix, hashes, history, propensities=propensities)
-        return Recommendation(
+        versions = treatment.versions(self._versions)
+        recommendation = Recommendation(
             slate_id=name,
-            revision=self._revision(state.last_slate, slots),
+            revision=self._revision(state.last_slate, slots, versions),
             seq=state.seq,
             user_id=event.user_id,
             event_id=event.event_id,
             event_time_ms=event.event_time_ms,
             items=items,
-            policy=self._policy.name,
+            policy=treatment.policy.name,
             action=action,
             action_probability=action_probability,
-            versions=self._versions,
+            arm=treatment.arm,
+            versions=versions,
             timings=stamp(),
         )
+        if self.attribution is not None and context is not None:
+            self.attribution.open(
+                user.slates,
+                recommendation,
+                items=state.last_slate,
+                rows=matrix[rows],
+                context=context,
+                sitting=int(state.items["sitting"][-1]) if len(state.items) else 0,
+                watermark_ms=watermark_ms,
+                tally=user.tally,
+            )
+        return recommendation
 
-    def _act(self, user: User, *, key: int) -> tuple[str, float]:
-        """Name of the strategy that makes this slate, and the probability that it had; closes the slate before."""
-        policy = self._policy
-        if len(policy.actions) == 1 or self._logs:
-            return policy.actions[0], 1.0
-        context = context_of(user.state)
-        if self._explores:
-            action, probability = policy.choose(context, key)
-        else:
-            action, probability = int(policy.probabilities(context).argmax()), 1.0
-        choice = Choice(context, policy.action_hashes[action])
-        if user.choice is not None:
-            user.step = encode_step(user.choice, None if user.state.began_sitting else choice)
-        user.choice = choice
-        return policy.actions[action], probability
+    def _act(self, state: UserState, treatment: Treatment, *, key: int) -> tuple[str, float, Context | None]:
+        """Name of the strategy that makes this slate, the probability that it had, and what it was chosen by."""
+        if len(treatment.policy.actions) == 1 or self._logs:
+            return treatment.policy.actions[0], 1.0, None if self.attribution is None else context_of(state)
+        context = context_of(state)
+        return *(treatment.choose(context, key) if self._explores else treatment.best(context)), context
+
+    def _action_of_last(self, user: User, treatment: Treatment) -> str:
+        """The strategy that made the user's last slate; empty where it is not known any more."""
+        if len(treatment.policy.actions) == 1 and not self.treatments.choosing:
+            return treatment.policy.actions[0]
+        made = None if self.attribution is None else self.attribution.last_made(user.slates, seq=user.state.seq)
+        return "" if made is None else made.action
+
+    def step_of(self, closed: ClosedSlate) -> tuple[Treatment, bytes] | None:
+        """What a closed slate teaches (`models.policies.steps`), and whose policy; None where it teaches none.
+
+        That is the policy that made it, whatever arm the user is in by now. A slate that another policy made ends the session.
+        """
+        if self.attribution is None or not self.treatments.choosing or self._logs:
+            return None
+        made = self.attribution.made(closed.slate)
+        treatment = self.treatments.who_made(made.arm, made.policy)
+        if treatment is None or len(treatment.policy.actions) == 1:
+            return None
+        step = self.attribution.step(closed, treatment.action_key)
+        return None if step is None else (treatment, step)
 
     def _frozen(self, candidates: Candidates, hashes: np.ndarray, state: UserState) -> tuple[np.ndarray, np.ndarray]:
         """The matrix that the scorer sees, and the latest items that it reads."""
@@ -449,8 +536,9 @@ class Recommender:
             for place, (slot, score) in enumerate(zip(slots, scores[rows].tolist(), strict=True))
         ]
 
-    def _revision(self, shown: np.ndarray, slots: list[Slot]) -> str:
+    @staticmethod
+    def _revision(shown: np.ndarray, slots: list[Slot], versions: dict[str, str]) -> str:
         """Digest of the items, their propensities and the versions behind them."""
         propensities = np.array([slot.propensity for slot in slots])
-        versions = "\x1f".join(self._versions.values()).encode()
-        return blake2b(shown.tobytes() + propensities.tobytes() + versions, digest_size=8).hexdigest()
+        said = "\x1f".join(versions.values()).encode()
+        return blake2b(shown.tobytes() + propensities.tobytes() + said, digest_size=8).hexdigest()

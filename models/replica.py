@@ -21,6 +21,7 @@ from models.config import Configuration
 from models.content import Content
 from models.cooccurrence import COLUMNS, ROW_HEADER, ROW_KIND, ROW_VERSION, SCALE, Delta, decode_deltas
 from models.identity import hash64
+from models.labels import Labels
 from models.panel import Panel
 from models.pools import Pools, is_due, make_pools
 from models.topics import CatalogueItem
@@ -257,11 +258,15 @@ class Replica:
     year : float32[items]
         Year of the catalogue entry, NaN where there is none.
     available : bool[items]
-        False for what was taken off the catalogue, and for what is only known as a neighbour so far.
+        False for what was taken off the catalogue, for what a rule excludes, and for what is only known as a neighbour so far.
     panel : Panel
         Users that others are compared with.
     content : Content
         What the catalogue says, for comparison.
+    labels : Labels
+        Categories and brand of each item by name, for the rules.
+    excludes : callable, or None
+        Whether a rule excludes the item of a dense index; whoever sets it calls `reconsider`.
     impressions : int32[items]
         How often this replica's recommender showed the item since it was filled; it is in no checkpoint.
     known_items : int
@@ -283,6 +288,8 @@ class Replica:
         self.known_items = 0
         self.panel = Panel(configuration.user_cf, configuration.profile.items, self._indices_for)
         self.content = Content()
+        self.labels = Labels()
+        self.excludes: Callable[[int], bool] | None = None
         self._in_lists: dict[int, np.ndarray] = {}
         self._pools = Pools()
         self._pools_at = -1
@@ -307,12 +314,14 @@ class Replica:
         grown("stats", (capacity, len(self.STATS)), np.float64)
         grown("categories", (capacity,), np.uint64)
         grown("available", (capacity,), np.bool_)
+        grown("_offered", (capacity,), np.bool_)
         grown("year", (capacity,), np.float32, np.nan)
         grown("_before", (capacity,), np.int32)
         grown("_marks", (capacity + 1,), np.int64)
         grown("impressions", (capacity,), np.int32)
         self.panel.grow_items(capacity)
         self.content.grow_items(capacity)
+        self.labels.grow_items(capacity)
 
     hashes: np.ndarray
     lists: np.ndarray
@@ -323,6 +332,7 @@ class Replica:
     impressions: np.ndarray
     neighbour: np.ndarray
     weights: np.ndarray
+    _offered: np.ndarray
     _before: np.ndarray
     _marks: np.ndarray
 
@@ -372,8 +382,24 @@ class Replica:
     def _name(self, index: int, item_id: str) -> None:
         """An item is a candidate once its id is known: of the neighbours in a row only the hashes are."""
         self.item_ids[index] = item_id
-        self.known_items += int(not self.available[index])
-        self.available[index] = True
+        self._offer(index, offered=True)
+
+    def _offer(self, index: int, *, offered: bool) -> None:
+        available = offered and (self.excludes is None or not self.excludes(index))
+        self.known_items += int(available) - int(self.available[index])
+        self._offered[index], self.available[index] = offered, available
+
+    def reconsider(self, excluded: np.ndarray) -> None:
+        """Let the rules that exclude items be others.
+
+        Parameters
+        ----------
+        excluded : bool[items], what `excludes` says of each
+        """
+        items = len(self)
+        np.logical_and(self._offered[:items], ~excluded, out=self.available[:items])
+        self.known_items = int(self.available[:items].sum())
+        self._pools_at = -1
 
     def apply_row(self, raw: bytes) -> None:
         """Apply one row record; applying it again changes nothing.
@@ -477,9 +503,11 @@ class Replica:
             price=item.price,
             vector=None if item.vector is None else tuple(item.vector),
         )
-        if not self.available[index]:
-            self._pools_at = -1
+        was_available = self.available[index]
+        self.labels.put(index, item.categories, item.brand)
         self._name(index, item_id)
+        if self.available[index] != was_available:
+            self._pools_at = -1
         self.titles[index] = item.title
         bits = 0
         for category in item.categories:
@@ -491,8 +519,7 @@ class Replica:
         """Take an item off the catalogue: it is no candidate any more; what was learned of it stays."""
         index = self._index_for(hash64(item_id))
         self._name(index, item_id)
-        self.available[index] = False
-        self.known_items -= 1
+        self._offer(index, offered=False)
         self._pools_at = -1
 
     def pools(self) -> Pools:

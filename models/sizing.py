@@ -17,10 +17,10 @@ from __future__ import annotations
 from models.config import Configuration
 from models.features import WIDTH
 
-# hashes, lists, stats, categories, available, year, applied, before, marks, impressions, panel heads, labels,
+# hashes, lists, stats, categories, available and offered, year, applied, before, marks, impressions, panel heads, label sets, labels,
 # signatures and prices of the replica; sums, touched, marks, taken and allowed of the board, places of the reasons; four
 # entries of the index table
-_ARRAYS_AN_ITEM = 8 + 24 + 64 + 8 + 1 + 4 + 8 + 4 + 8 + 4 + 4 + 32 + 8 + 4 + (64 + 4 + 8 + 8 + 8) + 4 + 4 * 12
+_ARRAYS_AN_ITEM = 8 + 24 + 64 + 8 + 2 + 4 + 8 + 4 + 8 + 4 + 4 + 4 + 32 + 8 + 4 + (64 + 4 + 8 + 8 + 8) + 4 + 4 * 12
 _ENCODER_COLUMNS = {"fism": 2, "gru": 4, "cnn": 4}
 # id and title as Python strings with their places in lists, and the row's entry in a dictionary
 _OBJECTS_AN_ITEM = 250

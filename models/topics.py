@@ -6,7 +6,7 @@ field may be added; one is never renamed, and never changes its type.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -199,6 +199,108 @@ class Recommendation(Struct, frozen=True, kw_only=True):
     timings: Timings
 
 
+class UserContext(Struct, frozen=True, kw_only=True, gc=False):
+    """What a policy knows of a user (docs/policies.md).
+
+    Attributes
+    ----------
+    state : number of the user's state
+    features : each between -1 and 1
+    """
+
+    state: Annotated[int, Meta(ge=0)]
+    features: list[float]
+
+
+class NextChoice(Struct, frozen=True, kw_only=True, gc=False):
+    """Context and action of the slate that followed in the session.
+
+    Attributes
+    ----------
+    state : number of the user's state then
+    features : each between -1 and 1
+    action : the ranking strategy that made it
+    """
+
+    state: Annotated[int, Meta(ge=0)]
+    features: list[float]
+    action: str
+
+
+class OutcomeItem(Struct, frozen=True, kw_only=True, gc=False):
+    """What came of one place of a slate.
+
+    Attributes
+    ----------
+    item_id : what was shown
+    position : from 1
+    propensity : exact marginal probability of this item at this position, given the action
+    probability : that the user acts on it, where the scorer predicted one
+    explored : drawn by the policy instead of taken from the ranking
+    reward : of its events, outcomes.default_reward without one
+    events : that were credited to it
+    delay_ms : from the slate to the earliest of them
+    features : what the scorer saw of it, float16 little endian in base64, in the order of docs/features.md and then what the
+        scorer adds; null where outcomes.features is off
+    """
+
+    item_id: str
+    position: Annotated[int, Meta(ge=1)]
+    propensity: Probability
+    probability: Probability | None
+    explored: bool
+    reward: float
+    events: Annotated[int, Meta(ge=0)]
+    delay_ms: Annotated[int, Meta(ge=0)] | None
+    features: bytes | None
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """The value of one record of `outcomes`: what came of one slate. There is exactly one for each slate.
+
+    Attributes
+    ----------
+    slate_id, revision, seq, user_id : of the slate, as in `recommendations`
+    event_id : the event that caused it
+    slate_time_ms : its time
+    closed_time_ms : end of the window; of the slate that took its place; or of the clock, by what closed it
+    closed_by : window (its time was over), bound (the user had too many open slates), heartbeat (no more events came)
+    activated : it was seen, as far as was reported; the others teach the policy nothing
+    superseded : an event quoted another revision of it: the user saw that one, and this one teaches the policy nothing
+    policy, action, action_probability, arm, versions : of the slate, as in `recommendations`
+    context : what the policy knew of the user when it chose the action
+    items : by position
+    reward : of all events of the slate by outcomes.aggregation, outcomes.default_reward without one
+    outcomes : number of these events
+    delay_ms : from the slate to the earliest of them
+    next : the next activated slate of the session, null where there was none
+    terminal : whether there was none
+    """
+
+    slate_id: str
+    revision: str
+    seq: Annotated[int, Meta(ge=0)]
+    user_id: str
+    event_id: str
+    slate_time_ms: Milliseconds
+    closed_time_ms: Milliseconds
+    closed_by: Literal["window", "bound", "heartbeat"]
+    activated: bool
+    superseded: bool
+    policy: str
+    action: str
+    action_probability: Probability
+    arm: str
+    versions: dict[str, str]
+    context: UserContext
+    items: list[OutcomeItem]
+    reward: float
+    outcomes: Annotated[int, Meta(ge=0)]
+    delay_ms: Annotated[int, Meta(ge=0)] | None
+    next: NextChoice | None
+    terminal: bool
+
+
 class Metric(Struct, frozen=True, kw_only=True):
     """The value of one record of `metrics`: one number of one window of event time.
 
@@ -219,33 +321,12 @@ class Metric(Struct, frozen=True, kw_only=True):
     n: Annotated[int, Meta(ge=0)]
 
 
-class SourceWeights(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The value of the record `sources` of `controls`: part of each candidate source, of those named; the others are off.
-
-    A name that is no source is refused: a rule that is misspelt must not switch off what it means.
-
-    Attributes
-    ----------
-    item_cf : what others had before and after the user's items
-    user_cf : what similar users have
-    content : what the catalogue says is like the user's items
-    trending : what many take just now
-    new_items : what few have seen
-    """
-
-    item_cf: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
-    user_cf: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
-    content: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
-    trending: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
-    new_items: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
-
-
 JSON_VALUES: dict[str, type[Struct]] = {
     EVENTS: EventRecord,
     ITEMS: CatalogueItem,
-    CONTROLS: SourceWeights,
     RECOMMENDATIONS: Recommendation,
+    OUTCOMES: Outcome,
     METRICS: Metric,
     DEAD_LETTER: DeadLetter,
 }
-"""The type of a value, for each topic whose values are JSON."""
+"""The type of a value, for each topic whose values are JSON and of one type; for `controls` see `models.controls.RULES`."""

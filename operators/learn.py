@@ -49,6 +49,7 @@ class Learn(KeyedProcessFunction):  # type: ignore[misc]
     make : creates an empty model
     snapshot_every : messages of one key between two snapshots
     publications : what is published, and how many milliseconds after the first message that it has not seen
+    warm : whether the model runs compiled kernels or networks, which are run once before the first message
     """
 
     def __init__(
@@ -58,15 +59,18 @@ class Learn(KeyedProcessFunction):  # type: ignore[misc]
         *,
         snapshot_every: int,
         publications: Sequence[tuple[Publication, int]],
+        warm: bool = True,
     ) -> None:
         self._config = configuration
         self._make = make
         self._snapshot_every = snapshot_every
         self._publications = tuple(publications)
+        self._warm = warm
 
     def open(self, runtime_context: RuntimeContext) -> None:
         use_one_thread()
-        warm_up(self._config)
+        if self._warm:
+            warm_up(self._config)
         self._log = SnapshotLog(runtime_context, self._make, snapshot_every=self._snapshot_every)
         self._due: dict[tuple[Any, Publication], int] = {}
 
@@ -142,11 +146,15 @@ def learn_ranker(configuration: Configuration, model: bytes | None = None) -> Le
 
 
 def learn_policy(configuration: Configuration) -> Learn:
-    """BANDIT: the tables by which the policy chooses among the ranking strategies."""
+    """BANDIT: the tables by which policies choose among ranking strategies, one key for each policy that learns.
+
+    The keys beside that of the configured policy stay as small as their tables, some kB, and as many as there were arms.
+    """
     policy = configuration.policy
     return Learn(
         configuration,
         lambda: PolicyLearner(policy, epoch=int(time.time())),
         snapshot_every=configuration.learner.snapshot_every,
         publications=((_updates, configuration.item_cf.publish_interval_ms),),
+        warm=False,
     )

@@ -4,25 +4,30 @@ Key
     the user's id: the key of the Kafka record, or the payload's where the record has none
 Input
     Row(value bytes, partition, offset) of `events`; Row(topic, key, value) of the broadcast topics
-State (all ValueState of packed bytes, layouts in `models.profile`, `models.examples`,
-    `models.policies.steps`, TTL profile.ttl_days since the last write)
+State (all ValueState of packed bytes, layouts in `models.profile`, `models.examples`, `models.attribution`;
+    TTL profile.ttl_days since the last write, except for ``slates``)
     ``user``     profile, counters, last slate, event ids seen; about 2 kB
     ``seen``     hashes of the user's items; at most 8 bytes * profile.seen_items
     ``pending``  frozen features of the last slate's candidates; at most about 10 kB
-    ``choice``   the strategy of the last slate and its reward so far, where the policy has several; 68 bytes
+    ``slates``   the open slates, where outcomes.enabled is on; about 12 kB. It has no TTL: a slate leaves by a timer, and by no
+                 clock of Flink's after an outage. It is cleared when nothing is open, and what is left is
+    ``settled``  which slates closed last; about 200 bytes
     The model itself is a replica in memory: filled in `open`, followed through the broadcast stream, never in a checkpoint.
 Timers
-    none
+    one of event time a user, for the next slate that closes, and one of processing time, at which slates close if the watermark has
+    stood still since it was armed; both are armed only while a slate is open, and part of a checkpoint
 Outputs
-    main: Row(user id, JSON) for `recommendations`; side: pair messages, examples, steps, facts, dead letters, and for
-    `model-updates` what the other replicas must know: profiles of panel members, accepted controls
+    main: Row(user id, JSON) for `recommendations`; side: `outcomes`, pair messages, examples, steps (and what the learners of other
+    than the configured policy learn, before their first step), facts, dead letters, and for `model-updates` what the other replicas
+    must know: profiles of panel members, accepted controls
 Late, duplicate and malformed events
     A malformed event, a duplicate, and one too many become one dead letter each, and nothing else. A late event is
     learned like any other and counted. Nothing that arrives stops the job. A catalogue entry or a control that cannot be read
     becomes a dead letter when it arrives; the bootstrap, which meets it again at every start, only counts it.
 Flink metrics
-    one counter for each reason of a refusal, such as ``rejected_not_json``; ``networks_passed_over``: published versions of a network of
-    another shape, as `model-updates` holds them from before a change of the configuration
+    one counter for each reason of a refusal, such as ``rejected_not_json``; ``outcomes_joined``, ``_repeated``, ``_late``, ``_orphan``,
+    ``_superseded`` (`models.attribution.Tally`) and ``slates_closed_window``, ``_bound``, ``_heartbeat``; ``networks_passed_over``:
+    published versions of a network of another shape, as `model-updates` holds them from before a change of the configuration
 """
 
 from __future__ import annotations
@@ -35,23 +40,26 @@ from typing import Any
 import msgspec
 from pyflink.common import Row, Types
 from pyflink.common.time import Time
-from pyflink.datastream import KeyedBroadcastProcessFunction, OutputTag, RuntimeContext
+from pyflink.datastream import KeyedBroadcastProcessFunction, OutputTag, RuntimeContext, TimerService
 from pyflink.datastream.state import StateTtlConfig, ValueState, ValueStateDescriptor
 
+from models.attribution import OpenSlates, Tally, decode_open_slates, encode_open_slates
 from models.config import Configuration
 from models.controls import control_key
 from models.events import UNKNOWN_WATERMARK_MS, DeadLetter, Event, EventCleaner, Refusal, Rejected
-from models.facts import Fact, event_fact, rejection_fact
+from models.facts import Fact, event_fact, outcome_fact, rejection_fact
 from models.identity import item_hash64
 from models.metrics.score_bins import ScoreBins
 from models.model_file import decode_model
 from models.pipeline import warm_up
-from models.policies.steps import decode_choice
+from models.policies.learner import learner_of
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.recommender import Observation, Recommender, User
 from models.topics import CONTROLS, EVENTS, ITEMS, MODEL_DELTAS, MODEL_UPDATES, Timings, topic_name
+from models.treatments import Treatment
 from operators.bootstrap import read_to_end
 from operators.threads import use_one_thread
+from operators.timers import let_timers_yield_side_outputs
 
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 RECORD = Types.ROW([BYTES, BYTES])
@@ -63,11 +71,23 @@ FACT = Types.ROW_NAMED(
 PAIRS = OutputTag("pairs", MESSAGE)
 EXAMPLES = OutputTag("examples", MESSAGE)
 STEPS = OutputTag("steps", MESSAGE)
+CLOSED = OutputTag("closed", RECORD)
 REPLICAS = OutputTag("replicas", RECORD)
 FACTS = OutputTag("facts", FACT)
 DEAD_LETTERS = OutputTag("dead-letters", RECORD)
 
 _LOGGER = logging.getLogger(__name__)
+_COUNTED = {
+    "joined": "outcomes_joined",
+    "repeated": "outcomes_repeated",
+    "late": "outcomes_late",
+    "orphans": "outcomes_orphan",
+    "superseded": "outcomes_superseded",
+}
+LAST_WATERMARK_MS = 2**63 - 1
+"""Flink's watermark when no event will ever come."""
+_CLOSED_BY = ("window", "bound", "heartbeat")
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -78,7 +98,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     ----------
     configuration : the whole configuration
     shard_keys : key of each co-occurrence shard
-    learner_key : key of the learner, and of the policy's
+    learner_key : key of the learner, and of the configured policy's; other policies' learners have keys of their own
     bootstrap : read the compacted topics in `open`; off where there is no Kafka
     model : a file to score with until the learner has published a network (`models.model_file`)
     submitted_s : time of the submission; networks of earlier lives of the learner do not replace `model`
@@ -103,6 +123,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
 
     def open(self, runtime_context: RuntimeContext) -> None:
         use_one_thread()
+        let_timers_yield_side_outputs()
         warm_up(self._config)
         prefix = self._config.kafka.topic_prefix
         self._events_topic = topic_name(prefix, EVENTS)
@@ -116,13 +137,20 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._user = self._value_state(runtime_context, "user")
         self._seen = self._value_state(runtime_context, "seen")
         self._pending = self._value_state(runtime_context, "pending")
-        # with one strategy there is nothing to choose, and nothing to keep of it
-        self._choice = self._value_state(runtime_context, "choice") if len(self._config.policy.strategies) > 1 else None
+        self._attribution = self._recommender.attribution
+        self._defined: dict[str, bytes] = {}
         metrics = runtime_context.get_metrics_group()
         self._passed_over = metrics.counter("networks_passed_over")
         self._refused = {reason: metrics.counter(reason.counter) for reason in Refusal}
+        if self._attribution is not None:
+            self._slates = runtime_context.get_state(ValueStateDescriptor("slates", Types.PICKLED_BYTE_ARRAY()))
+            self._settled = self._value_state(runtime_context, "settled")
+            self._opened_ms = time.time_ns() // 1_000_000
+            self._counted = {name: metrics.counter(counter) for name, counter in _COUNTED.items()}
+            self._closed_by = {name: metrics.counter(f"slates_closed_{name}") for name in _CLOSED_BY}
         if self._bootstrap:
-            topics = (self._items_topic, topic_name(prefix, MODEL_UPDATES))
+            # `controls` last: what came there while no job ran is newer than what an earlier job accepted
+            topics = (self._items_topic, topic_name(prefix, MODEL_UPDATES), self._controls_topic)
             kafka = self._config.kafka
             for topic, key, value in read_to_end(topics, kafka.bootstrap_servers, kafka.client_properties):
                 self._apply(topic, None if key is None else key.decode("utf-8", "replace"), value)
@@ -166,12 +194,14 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             if rejected.reason is Refusal.TOO_MANY:
                 self._user.update(encode_user_state(user.state))
             return
-        yield from self._answer(user, event, now_ms=now_ms, started_ns=started_ns, watermark_ms=watermark_ms)
+        yield from self._answer(
+            user, event, ctx.timer_service(), now_ms=now_ms, started_ns=started_ns, watermark_ms=watermark_ms
+        )
 
     def _answer(
-        self, user: User, event: Event, *, now_ms: int, started_ns: int, watermark_ms: int
+        self, user: User, event: Event, timers: TimerService, *, now_ms: int, started_ns: int, watermark_ms: int
     ) -> Iterator[Any]:
-        observation = self._recommender.observe(user, event)
+        observation = self._recommender.observe(user, event, watermark_ms=watermark_ms)
         recommendation = None
         if self._config.events.types[event.type].makes_slate:
             recommendation = self._recommender.recommend(
@@ -183,20 +213,26 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
                     emitted_at_ms=time.time_ns() // 1_000_000,
                     compute_us=(time.perf_counter_ns() - started_ns) // 1_000,
                 ),
+                watermark_ms=watermark_ms,
             )
             yield Row(event.user_id.encode(), _encode(recommendation))
+        if self._attribution is not None:
+            self._attribution.settle(user.slates, watermark_ms=watermark_ms, tally=user.tally)
+            self._arm(user.slates, timers, now_ms=now_ms, watermark_ms=watermark_ms)
         self._save(user)
         yield from self._teach(event, observation)
-        if user.step is not None:
-            yield STEPS, Row(self._learner_key, user.step)
+        yield from self._report(event.user_id, user.tally)
         late = event.event_time_ms < watermark_ms - self._config.events.late_after_ms
         fact = event_fact(
             event,
             observation,
             recommendation,
+            user.tally,
+            configuration=self._config,
             bins=self._score_bins,
             late=late,
             known_items=self._recommender.replica.known_items,
+            arms=self._recommender.treatments.arms,
             # A fact behind the watermark would be dropped by the windows: it counts in the oldest open one.
             time_ms=max(event.event_time_ms, watermark_ms + 1),
         )
@@ -212,17 +248,26 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         if observation.example is not None:
             yield EXAMPLES, Row(self._learner_key, observation.example)
 
+    def _step(self, taken_by: Treatment, step: bytes) -> Iterator[Any]:
+        """A step for its learner; one that is not the configured policy's is told first what it learns, once in each life."""
+        if taken_by.definition is None:
+            yield STEPS, Row(self._learner_key, step)
+            return
+        key = learner_of(taken_by.key)
+        if self._defined.get(taken_by.key) is not taken_by.definition:
+            self._defined[taken_by.key] = taken_by.definition
+            yield STEPS, Row(key, taken_by.definition)
+        yield STEPS, Row(key, step)
+
     def _load(self) -> User:
         raw = self._user.value()
-        if raw is None:
-            return User()
-        choice = None if self._choice is None else self._choice.value()
-        return User(
-            decode_user_state(raw),
-            SeenItems.decode(self._seen.value()),
-            self._pending.value(),
-            None if choice is None else decode_choice(choice),
-        )
+        user = User()
+        if raw is not None:
+            user = User(decode_user_state(raw), SeenItems.decode(self._seen.value()), self._pending.value())
+        if self._attribution is not None:
+            # also of a user who is forgotten: their slates are not
+            user.slates = decode_open_slates(self._slates.value() or self._settled.value())
+        return user
 
     def _save(self, user: User) -> None:
         self._user.update(encode_user_state(user.state))
@@ -232,8 +277,70 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             self._pending.update(user.pending)
         else:
             self._pending.clear()
-        if self._choice is not None and user.choice is not None:
-            self._choice.update(user.choice.encode())
+        if self._attribution is not None:
+            self._save_slates(user.slates)
+
+    # ------------------------------------------------------------------------------------------------ outcomes
+
+    def on_timer(self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext) -> Iterator[Any]:
+        raw = None if self._attribution is None else self._slates.value()
+        if self._attribution is None or raw is None:
+            return
+        slates, tally, timers = decode_open_slates(raw), Tally(), ctx.timer_service()
+        watermark_ms, now_ms = timers.current_watermark(), timers.current_processing_time()
+        # which of the two it is: PyFlink's own ctx.time_domain() fails in thread mode
+        if timestamp == slates.heartbeat_ms and timestamp <= now_ms:
+            slates.heartbeat_ms = 0
+            # one of before a restore is due at once, when the sources have not even begun to go on
+            armed_in_this_life = timestamp - self._config.outcomes.idle_ms >= self._opened_ms
+            if armed_in_this_life and watermark_ms == slates.heartbeat_watermark_ms:
+                self._attribution.close_all(slates, watermark_ms=watermark_ms, now_ms=timestamp, tally=tally)
+        if timestamp == slates.timer_ms and timestamp <= watermark_ms:
+            slates.timer_ms = 0
+        self._attribution.settle(slates, watermark_ms=watermark_ms, tally=tally)
+        self._arm(slates, timers, now_ms=now_ms, watermark_ms=watermark_ms)
+        self._save_slates(slates)
+        yield from self._report(ctx.get_current_key(), tally)
+        if tally != Tally():
+            time_ms = now_ms if watermark_ms == UNKNOWN_WATERMARK_MS else min(watermark_ms, LAST_WATERMARK_MS - 1) + 1
+            yield FACTS, _row(outcome_fact(tally, time_ms=time_ms))
+
+    def _arm(self, slates: OpenSlates, timers: TimerService, *, now_ms: int, watermark_ms: int) -> None:
+        """See to it that there is a timer of each kind while there is something to close."""
+        assert self._attribution is not None
+        due_ms = self._attribution.due_ms(slates, watermark_ms=watermark_ms)
+        if due_ms == 0:
+            return
+        if slates.timer_ms == 0 or due_ms < slates.timer_ms:
+            timers.register_event_time_timer(due_ms)
+            slates.timer_ms = due_ms
+        if slates.heartbeat_ms == 0:
+            slates.heartbeat_ms, slates.heartbeat_watermark_ms = now_ms + self._config.outcomes.idle_ms, watermark_ms
+            timers.register_processing_time_timer(slates.heartbeat_ms)
+
+    def _save_slates(self, slates: OpenSlates) -> None:
+        if slates.slates or slates.waiting:
+            self._slates.update(encode_open_slates(slates))
+            return
+        # a timer that fires from now on finds nothing: the next slate arms its own
+        slates.timer_ms = slates.heartbeat_ms = 0
+        self._slates.clear()
+        self._settled.update(encode_open_slates(slates))
+
+    def _report(self, user_id: str, tally: Tally) -> Iterator[Any]:
+        """Send what came of slates to its topic and to the policy, and count it."""
+        if self._attribution is None:
+            return
+        for name, counter in self._counted.items():
+            n = getattr(tally, name)
+            if n:
+                counter.inc(n)
+        for closed in tally.closed:
+            self._closed_by[closed.closed_by].inc()
+            yield CLOSED, Row(user_id.encode(), _encode(self._attribution.outcome(closed, user_id)))
+            taught = self._recommender.step_of(closed)
+            if taught is not None:
+                yield from self._step(*taught)
 
     # ------------------------------------------------------------------------------------------------ model updates
 

@@ -1,13 +1,20 @@
-"""The learner of a policy: takes steps, and publishes the tables that replicas choose by."""
+"""The learner of a policy: takes steps, and publishes the tables that replicas choose by.
+
+A message is a step (`models.policies.steps`), or a definition: ``0 u8 | JSON of PolicyDefinition``. The configured policy's learner
+gets steps only. Any other, such as that of an experiment's arm, gets its definition before the first step of each life of each
+recommender, and again when its settings changed; a definition that says nothing new changes nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 import msgspec
 import torch
 
 from models.config import Policy as Settings
+from models.identity import hash64
 from models.policies import make_policy
 from models.policies.base import Step
 from models.policies.steps import decode_step
@@ -21,9 +28,41 @@ class _Meta(msgspec.Struct):
     number: int = 0
 
 
-def policy_key(name: str) -> str:
-    """Key of a policy's published tables in `model-updates`."""
-    return f"policy:{name}"
+POLICY_PREFIX = "policy:"
+_DEFINITION = b"\0"
+
+
+class PolicyDefinition(msgspec.Struct, frozen=True):
+    """What a learner that is not the configured policy's learns.
+
+    Attributes
+    ----------
+    key : of its tables in `model-updates`
+    settings : section policy as it is there
+    """
+
+    key: str
+    settings: Settings
+
+
+def policy_key(name: str, *, arm: str | None = None) -> str:
+    """Key of a policy's published tables in `model-updates`; `arm` for the one of an experiment's arm."""
+    return f"{POLICY_PREFIX}{name}" + ("" if arm is None else f"@{arm}")
+
+
+def learner_of(key: str) -> int:
+    """Number by which the messages for a learner are keyed, of all but the configured policy's."""
+    return hash64(key)
+
+
+def action_key(action: str, key: str | None) -> int:
+    """By which number choices and steps know an action of the learner whose tables have this key, None for the configured policy's."""
+    return hash64(action) if key is None else hash64(f"{key}\x1f{action}")
+
+
+def encode_definition(definition: PolicyDefinition) -> bytes:
+    """The message that defines a learner."""
+    return _DEFINITION + msgspec.json.encode(definition)
 
 
 class PolicyLearner:
@@ -40,14 +79,33 @@ class PolicyLearner:
     """
 
     def __init__(self, settings: Settings, *, epoch: int = 0) -> None:
-        self.policy = make_policy(settings)
-        self._places = {action: place for place, action in enumerate(self.policy.action_hashes)}
+        self._definition: PolicyDefinition | None = None
+        self._learns(settings)
         self._epoch = epoch
         self._meta = _Meta(epoch=epoch)
         self._changed = False
 
+    def _learns(self, settings: Settings) -> None:
+        key = None if self._definition is None else self._definition.key
+        self.policy = make_policy(settings)
+        self._places = {action_key(action, key): place for place, action in enumerate(self.policy.actions)}
+
+    def _define(self, definition: PolicyDefinition) -> None:
+        if definition == self._definition:
+            return
+        before = None if self._definition is None else self.policy.tables()
+        self._definition = definition
+        self._learns(definition.settings)
+        if before is not None:
+            with suppress(ValueError):  # tables of another shape: what they say does not carry over
+                self.policy.load(before)
+            self._changed = True
+
     def learn_one(self, message: bytes) -> None:
-        """Take one step (`models.policies.steps`); one whose action is not configured any more teaches nothing."""
+        """Take one step or definition; a step whose action is not configured any more teaches nothing."""
+        if message[:1] == _DEFINITION:
+            self._define(msgspec.json.decode(message[1:], type=PolicyDefinition))
+            return
         choice, following = decode_step(message)
         action = self._places.get(choice.action)
         if action is None:
@@ -73,11 +131,13 @@ class PolicyLearner:
             return []
         self._changed = False
         self._meta.number += 1
-        return [(policy_key(self.policy.name), encode_version(self._meta.epoch, self._meta.number, self._tensors()))]
+        key = policy_key(self.policy.name) if self._definition is None else self._definition.key
+        return [(key, encode_version(self._meta.epoch, self._meta.number, self._tensors()))]
 
     def take_snapshot(self) -> list[tuple[str, bytes]]:
         """The whole state: it is small."""
-        return [("meta", msgspec.json.encode(self._meta)), ("tables", encode_tensors(self._tensors()))]
+        rows = [("meta", msgspec.json.encode(self._meta)), ("tables", encode_tensors(self._tensors()))]
+        return rows if self._definition is None else [*rows, ("definition", msgspec.json.encode(self._definition))]
 
     def load_snapshot(self, rows: Iterable[tuple[str, bytes]]) -> None:
         """Carry on from an earlier snapshot, in a new epoch.
@@ -90,6 +150,8 @@ class PolicyLearner:
         saved = dict(rows)
         if not saved:
             return
+        if "definition" in saved:
+            self._define(msgspec.json.decode(saved["definition"], type=PolicyDefinition))
         self._meta = msgspec.json.decode(saved["meta"], type=_Meta)
         self._meta.epoch = max(self._meta.epoch + 1, self._epoch)
         self.policy.load({name: tensor.numpy() for name, tensor in decode_tensors(saved["tables"]).items()})

@@ -6,9 +6,9 @@ so the marginal probability of an item at a slot is exact whatever happened at t
 
     P(list's item at its slot) = 1 - epsilon          P(pool item at a slot) = epsilon / len(pool)
 
-When the pool is smaller than the slate, only the last ``len(pool)`` slots can explore, so that no draw finds it empty; the
-others show the list's item with propensity 1. These are the probabilities given the action of the policy, whose own
-probability is logged beside them.
+A slot that a rule pins never explores. When the pool is smaller than the number of the others, only the last ``len(pool)`` of them
+can explore, so that no draw finds it empty; what cannot explore shows the list's item with propensity 1. These are the probabilities
+given the action of the policy, whose own probability is logged beside them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def slot_epsilon(policy: Policy, strategy: Strategy, *, slates: int) -> float:
     return min(policy.epsilon, max(policy.epsilon_min, policy.epsilon * policy.epsilon_decay**slates))
 
 
-def explore_slots(ranked: np.ndarray, pool: np.ndarray, *, epsilon: float, key: int, seed: int) -> list[Slot]:
+def explore_slots(
+    ranked: np.ndarray, pool: np.ndarray, *, epsilon: float, key: int, seed: int, pinned: np.ndarray | None = None
+) -> list[Slot]:
     """Fill the slots of one slate.
 
     Parameters
@@ -55,11 +57,18 @@ def explore_slots(ranked: np.ndarray, pool: np.ndarray, *, epsilon: float, key: 
     pool : int64[m], items that may be explored, none of them in the list
     epsilon : probability with which a slot explores
     key : what the draws belong to (the slate's id); the same key and seed give the same draws
+    pinned : bool[k], slots that show the list's item for certain; None for none
 
     Returns
     -------
     list of k `Slot`
     """
+    if pinned is not None and pinned.any():
+        rest = iter(explore_slots(ranked[~pinned], pool, epsilon=epsilon, key=key, seed=seed))
+        return [
+            Slot(item, False, 1.0) if is_pinned else next(rest)
+            for item, is_pinned in zip(ranked.tolist(), pinned.tolist(), strict=True)
+        ]
     fixed = max(0, len(ranked) - len(pool))
     slots = [Slot(item, False, 1.0) for item in ranked[:fixed].tolist()]
     left = pool.tolist() if epsilon > 0 else []

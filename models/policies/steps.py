@@ -1,4 +1,4 @@
-"""Choices and steps as bytes: what is kept of a user until the next slate, and what the policy then learns from.
+"""Choices and steps as bytes: what the policy learns of a slate that has closed (`models.attribution`).
 
 Layout of a choice, version 1 (little endian): ``version u8 | features u8 | state u16 | action i64 | reward f64 | features
 f64[features]``; the action is the hash of its name. A step is a choice and, unless the session ended with it, the choice that
@@ -8,7 +8,7 @@ followed.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,22 +20,18 @@ _HEAD = struct.Struct("<BBHqd")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """An action that was taken, and what came of its slate so far.
+    """An action that was taken, and what came of its slate.
 
     Parameters
     ----------
     context : in which it was taken
     action : hash of its name
-    reward : the largest of an event that took an item of the slate, 0 without one
+    reward : of the slate
     """
 
     context: Context
     action: int
     reward: float = 0.0
-
-    def rewarded(self, reward: float) -> Choice:
-        """The same choice when one more event took an item of its slate."""
-        return self if reward <= self.reward else replace(self, reward=reward)
 
     def encode(self) -> bytes:
         """The packed bytes (layout: module docstring)."""

@@ -31,7 +31,8 @@ def run(stack: Stack, stream: list[running.Event]) -> running.Configuration:
     """The job after it has answered the whole stream, dirty records between its events."""
     strategies = {"personal": {}, "sources": {"scorer_weight": 0.0}}
     policy = {"name": "thompson", "strategies": strategies}
-    config = running.configuration(stack, metrics={"window_s": WINDOW_S}, policy=policy)
+    at_the_next_slate = {"max_open": 1, "window_ms": 10**9}
+    config = running.configuration(stack, metrics={"window_s": WINDOW_S}, policy=policy, outcomes=at_the_next_slate)
     running.submitted(config)
     loop = running.loop(config)
     half = len(stream) // 2

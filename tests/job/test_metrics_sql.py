@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 from pyflink.common import Row, WatermarkStrategy
 from pyflink.table import StreamTableEnvironment
+from scipy import stats
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
+from jobs.arm_metrics import chi_square_tail
 from jobs.metrics import attach_metrics
 from jobs.recommend import environment
 from models.config import Configuration, Flink, Metrics
+from models.experiments import srm_p_value
 from models.facts import NO_LATENCY, Fact
 from models.metrics.score_bins import ScoreBins
 from operators.recommend import FACT
@@ -24,10 +27,10 @@ WINDOW_MS = 60_000
 T0 = 1_700_000_040_000  # the start of a minute
 FIRST, SECOND = T0, T0 + WINDOW_MS
 CONFIG = Configuration(
-    flink=Flink(options={"taskmanager.numberOfTaskSlots": "4"}), metrics=Metrics(window_s=WINDOW_MS // 1000)
+    flink=Flink(options={"taskmanager.numberOfTaskSlots": "4"}), metrics=Metrics(window_s=WINDOW_MS // 1000, by_arm=True)
 )
 BINS = ScoreBins(CONFIG.metrics.pr_bins)
-NO_FACT = Fact(T0, "event", "view", 0, 0, 0, 0, "", 0, 0, "", 0, NO_LATENCY)
+NO_FACT = Fact(T0, "event", "view", 0, 0, 0, 0, "", 0, 0, "", 0, NO_LATENCY, arm="default", share_ppm=1_000_000)
 
 
 def fact(after_ms: int, **fields: Any) -> Fact:
@@ -52,12 +55,14 @@ FACTS = [
     fact(0, known_items=4, latency_ms=10, **answered("a", "b")),
     fact(1_000, evaluated=1, position=1, shown=2, known_items=5, latency_ms=30, **answered("b", "c", "d")),
     fact(2_000, evaluated=1, position=3, shown=3, late=1, type="rating", known_items=8, **answered("a")),
-    fact(3_000, evaluated=1, position=0, shown=1, late=1, known_items=8, latency_ms=20, **answered()),
+    fact(3_000, evaluated=1, position=0, shown=1, late=1, known_items=8, latency_ms=20, outcomes_joined=1, **answered()),
     # one that is shown a slate without being judged by it counts nowhere in the precision
-    fact(4_000, position=1, shown=7, type="impression"),
+    fact(4_000, position=1, shown=7, type="impression", slates_closed=2, slates_judged=2, reward_micros=3_000_000),
     rejected(5_000, "duplicate"),
     rejected(6_000, "duplicate"),
     rejected(59_999, "not_json"),
+    # slates that closed by themselves are no event
+    fact(8_000, kind="outcome", type="", outcomes_late=2, outcomes_orphan=1, slates_closed=2, slates_judged=1, reward_micros=-1_000_000),
     # the second minute: nothing is judged, nothing answered, nothing timed
     fact(60_000, type="impression"),
     # the third has dead letters only
@@ -89,6 +94,43 @@ FACTS += [
     fact(start - T0 + number, **judged(position, *probabilities))
     for start, slates in RANDOM.items()
     for number, (probabilities, position) in enumerate(slates)
+]
+
+# the sixth minute has an experiment: what was judged, by arm, strategy of the judged slate and of the new one
+ARMS = {"a": 0.5, "b": 0.3, "c": 0.2}
+
+
+def in_arm(after_ms: int, arm: str, judged: str, action: str, **fields: Any) -> Fact:
+    of_experiment = {"arm": arm, "arms": 3, "share_ppm": round(1_000_000 * ARMS[arm])}
+    made = {"slates": 1, "recommended": 2, "action": action} if action else {}
+    seen = {"evaluated": 1, "shown": 2, "judged_action": judged} if judged else {}
+    return fact(300_000 + after_ms, **of_experiment | made | seen | fields)
+
+
+SIXTH = T0 + 5 * WINDOW_MS
+FACTS += [
+    in_arm(0, "a", "", "x", visit=1, first_of_day=1),
+    in_arm(1_000, "a", "x", "x", position=1, reward_milli=1_000, visit=2, first_of_day=1),
+    in_arm(2_000, "a", "x", "y", position=2, reward_milli=3_000),
+    in_arm(3_000, "a", "y", "x", visit=2, dwell_milli=1_500),
+    in_arm(4_000, "a", "y", "", dwell_milli=2_500, visit=1),
+    in_arm(5_000, "b", "x", "x", position=2, reward_milli=500, first_of_day=1),
+    in_arm(6_000, "b", "x", "x", type="rating"),
+    fact(300_500, type="impression", dwell_milli=500),
+]
+# the seventh has strategies and no experiment
+SEVENTH = T0 + 6 * WINDOW_MS
+FACTS += [
+    fact(360_000, action="x", slates=1, recommended=4),
+    fact(361_000, action="y", slates=1, recommended=2, **judged(1, 0.5, 0.4), judged_action="x"),
+]
+# the eighth and the ninth: a split that is as it should be, and one that is not
+USERS = {T0 + 7 * WINDOW_MS: {"a": 100, "b": 70, "c": 40}, T0 + 8 * WINDOW_MS: {"a": 100, "b": 30, "c": 80}}
+FACTS += [
+    in_arm(start - T0 - 300_000 + number, arm, "", "", first_of_day=1)
+    for start, users in USERS.items()
+    for arm, count in users.items()
+    for number in range(count)
 ]
 
 
@@ -147,7 +189,7 @@ def test_each_measure_of_a_window_is_one_record_whose_key_names_it(rows):
     for key, start, end, metric, part, _, _ in rows:
         assert key == f"{start}/{metric}/{part}"
         assert (start % WINDOW_MS, end - start) == (0, WINDOW_MS)
-    assert {row[1] for row in rows} == {FIRST, SECOND, SECOND + WINDOW_MS, FOURTH, FIFTH, *RANDOM}
+    assert {row[1] for row in rows} == {FIRST, SECOND, SECOND + WINDOW_MS, FOURTH, FIFTH, SIXTH, SEVENTH, *USERS, *RANDOM}
 
 
 def test_nothing_in_the_plan_keeps_state_beyond_its_window(planned_and_run):
@@ -167,11 +209,17 @@ GAIN_AT_3 = math.log(2) / math.log(4)
         ("duplicates", 2, 8),
         ("late", 2, 5),
         ("hr_at_k", 2 / 3, 3),
+        ("ctr", 2 / 4, 4),
         ("ndcg_at_k", (1 + GAIN_AT_3) / 3, 3),
         ("precision_at_k", 2 / 6, 6),
         ("recall_at_k", 2 / 3, 3),
         ("f1_at_k", 2 * 2 / (6 + 3), 3),
         ("avg_recommendations", (2 + 3 + 1 + 0) / 4, 4),
+        ("outcomes_joined", 1, 5),
+        ("outcomes_late", 2, 5),
+        ("outcomes_orphan", 1, 5),
+        ("slates_closed", 4, 4),
+        ("reward_mean", (3 - 1) / 3, 3),
         ("coverage", 4 / 8, 8),
         ("latency_p50_ms", 20, 3),
         # linear between the two highest of 10, 20, 30
@@ -203,7 +251,7 @@ def test_events_are_counted_by_type_and_dead_letters_by_reason(measured):
 
 @pytest.mark.parametrize(
     "metric",
-    ["hr_at_k", "ndcg_at_k", "precision_at_k", "recall_at_k", "f1_at_k", "avg_recommendations", "latency_p50_ms"],
+    ["hr_at_k", "ndcg_at_k", "precision_at_k", "recall_at_k", "f1_at_k", "avg_recommendations", "latency_p50_ms", "reward_mean"],
 )
 @pytest.mark.parametrize("window", [SECOND, SECOND + WINDOW_MS], ids=["events only", "dead letters only"])
 def test_a_mean_of_nothing_is_null_and_not_zero(measured, metric, window):
@@ -301,6 +349,114 @@ def test_the_area_is_the_mean_over_all_orders_within_the_bins(measured, window):
     draw = np.random.default_rng(1)
     shuffled = [average_precision_score(labels, binned + 0.5 * draw.random(len(binned))) for _ in range(20)]
     assert area == pytest.approx(float(np.mean(shuffled)), rel=0.03)
+
+
+# ------------------------------------------------------------------------------------------------ arms and strategies
+
+
+def sliced(measured: dict[tuple[int, str, str], tuple[float | None, int]], window: int, part: str) -> dict[str, Any]:
+    return {metric: found for (start, metric, of), found in measured.items() if (start, of) == (window, part)}
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    found = proportion_interval(hits, n, 0.95)
+    return float(found.low), float(found.high)
+
+
+def proportion_interval(hits: int, n: int, level: float) -> Any:
+    return stats.binomtest(hits, n).proportion_ci(level, method="wilson")
+
+
+def test_an_arm_has_the_measures_worked_out_by_hand(measured):
+    of_a = sliced(measured, SIXTH, "arm=a")
+    gain = math.log(2) / math.log(3)
+    expected = {
+        "hr_at_k": (2 / 4, 4),
+        "ndcg_at_k": ((1 + gain) / 4, 4),
+        "precision_at_k": (2 / 8, 8),
+        "recall_at_k": (2 / 4, 4),
+        "f1_at_k": (2 * 2 / (8 + 4), 4),
+        "ctr": (2 / 4, 4),
+        "reward": ((1 + 3) / 4, 4),
+        "avg_recommendations": (2.0, 4),
+        "events": (5, 5),
+        "users": (2, 2),
+        "expected_share": (0.5, 2),
+        "user_share": (2 / 3, 3),
+        "retention": (2 / 4, 4),
+        "dwell": (2.0, 2),
+    }
+    assert {name: found for name, found in of_a.items() if not name.endswith(("_low", "_high"))} == {
+        name: (pytest.approx(value), n) for name, (value, n) in expected.items()
+    }
+
+
+@pytest.mark.parametrize(("part", "hits", "n"), [("arm=a", 2, 4), ("arm=b", 1, 2), ("arm=a/action=y", 0, 2)])
+def test_a_hit_rate_has_its_wilson_interval(measured, part, hits, n):
+    found = sliced(measured, SIXTH, part)
+    low, high = wilson(hits, n)
+    assert (found["hr_at_k_low"], found["hr_at_k_high"]) == ((pytest.approx(low, abs=1e-9), n), (pytest.approx(high, abs=1e-9), n))
+
+
+def test_a_mean_has_its_normal_interval(measured):
+    found = sliced(measured, SIXTH, "arm=a")
+    error = np.std([1.0, 3.0, 0.0, 0.0], ddof=1) / 2
+    low, high = stats.norm.interval(0.95, 1.0, error)
+    assert (found["reward_low"][0], found["reward_high"][0]) == (pytest.approx(low), pytest.approx(high))
+    one = sliced(measured, SIXTH, "arm=b/action=x")
+    assert one["reward"] == (0.25, 2)
+
+
+def test_a_hit_counts_under_the_strategy_of_the_slate_that_it_hit_and_a_slate_under_its_own(measured):
+    x, y = (sliced(measured, SIXTH, f"arm=a/action={name}") for name in "xy")
+    assert x["hr_at_k"] == (2 / 2, 2)
+    assert x["ctr"] == (pytest.approx(2 / 3), 3)
+    assert y["hr_at_k"] == (0.0, 2)
+    assert y["ctr"] == (0.0, 1)
+    assert x["reward"] == (2.0, 2)
+    assert "users" not in x
+    assert sliced(measured, SIXTH, "action=x") == {}
+
+
+def test_without_an_experiment_there_are_strategies_and_no_arms(measured):
+    assert sliced(measured, SEVENTH, "action=x")["hr_at_k"] == (1.0, 1)
+    assert sliced(measured, SEVENTH, "action=y")["avg_recommendations"] == (2.0, 1)
+    parts = {part for start, _, part in measured if start == SEVENTH}
+    assert {part for part in parts if not part.startswith(("score", "type"))} == {"all", "action=x", "action=y"}
+    assert (SEVENTH, "srm_p", "all") not in measured
+
+
+@pytest.mark.parametrize("window", USERS)
+def test_the_mismatch_of_the_split_is_that_of_the_chi_square_test(measured, window):
+    p, n = measured[window, "srm_p", "all"]
+    users = list(USERS[window].values())
+    expected = stats.chisquare(users, [sum(users) * share for share in ARMS.values()]).pvalue
+    assert p == pytest.approx(expected, rel=1e-5)
+    assert p == pytest.approx(srm_p_value(users, list(ARMS.values())), rel=1e-5)
+    assert n == sum(users)
+    for arm, count in USERS[window].items():
+        assert measured[window, "user_share", f"arm={arm}"] == (pytest.approx(count / n), n)
+
+
+def test_an_arm_without_users_is_part_of_the_mismatch(measured):
+    p, n = measured[SIXTH, "srm_p", "all"]
+    assert (p, n) == (pytest.approx(srm_p_value([2, 1, 0], list(ARMS.values())), rel=1e-5), 3)
+
+
+@pytest.mark.parametrize("arms", range(2, 9))
+def test_the_tail_of_the_chi_square_is_right_for_every_number_of_arms(arms):
+    t_env = StreamTableEnvironment.create(environment(CONFIG))
+    values = [0.0, 0.5, 3.0, 12.0, 40.0]
+    columns = ", ".join(chi_square_tail(f"CAST({value} AS DOUBLE)", arms - 1) for value in values)
+    with t_env.execute_sql(f"SELECT {columns}").collect() as rows:
+        [found] = [list(row) for row in rows]
+    assert found == pytest.approx([stats.chi2.sf(value, arms - 1) for value in values], rel=1e-6)
+
+
+def test_retention_and_dwell_of_all_users_are_counted(measured):
+    assert measured[SIXTH, "retention", "all"] == (2 / 4, 4)
+    assert measured[SIXTH, "dwell", "all"] == (1.5, 3)
+    assert measured[FIRST, "retention", "all"] == (None, 0)
 
 
 def labelled(slates: list[tuple[np.ndarray, int]]) -> tuple[np.ndarray, np.ndarray]:

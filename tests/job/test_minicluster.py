@@ -25,7 +25,7 @@ from pyflink.table import StreamTableEnvironment
 
 from jobs.recommend import MAX_PARALLELISM, Inputs, build, environment
 from jobs.streams import EVENT_ROW, UPDATE_ROW, shard_keys, typed
-from models.config import Configuration, Flink, ItemCF, Learner, Policy, Scorer, Slate, Sources
+from models.config import Configuration, Flink, ItemCF, Learner, Outcomes, Policy, Scorer, Slate, Sources, Strategy
 from models.cooccurrence import Row as CooccurrenceRow
 from models.cooccurrence import encode_row
 from models.events import Event
@@ -38,6 +38,7 @@ from models.versions import decode_version, encode_version
 from operators.recommend import Recommend
 from operators.threads import use_one_thread
 from tests import synthetic
+from tests.e2e.recompute_outcomes import Recomputation, comparable
 
 ROOT = Path(__file__).resolve().parents[2]
 TICKS_A_SECOND = 50
@@ -138,6 +139,7 @@ class Running:
         self.model_updates = Collected(outputs.model_updates)
         self.dead_letters = Collected(outputs.dead_letters)
         self.facts = Collected(outputs.facts)
+        self.outcomes = Collected(outputs.outcomes)
         # a side output that nobody reads is not in the graph, and an operator that yields to it hangs
         discarding = get_gateway().jvm.org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink()
         outputs.model_deltas._j_data_stream.sinkTo(discarding)
@@ -146,7 +148,7 @@ class Running:
     @contextmanager
     def job(self) -> Iterator[Running]:
         client = self._env.execute_async("test")
-        collected = (self.recommendations, self.model_updates, self.dead_letters, self.facts)
+        collected = (self.recommendations, self.model_updates, self.dead_letters, self.facts, self.outcomes)
         for one in collected:
             one._iterator.setJobClient(client._j_job_client)
         try:
@@ -376,6 +378,42 @@ def test_after_a_failure_the_job_goes_on_from_its_checkpoint_and_the_table_is_ex
     assert newest_rows(running.model_updates.rows) == wanted
     assert [fact[0] for fact in running.facts.rows] == [event.event_time_ms for event in EVENTS]
     assert all(fact[1] == "event" for fact in running.facts.rows), "nothing came twice"
+
+
+# ------------------------------------------------------------------------------------------------ outcomes
+
+
+def test_each_slate_has_its_outcome_when_the_watermark_has_passed():
+    """All but the last few close by a timer, whose side outputs PyFlink forgets (`operators.timers`)."""
+    config = msgspec.structs.replace(
+        configuration(),
+        policy=Policy(name="sarsa", epsilon=0.3, strategies={"personal": Strategy(), "broad": Strategy(diversity=0.5)}),
+        outcomes=Outcomes(window_ms=120_000),
+    )
+    env, _ = start(config)
+    rows = [event_row(event.user_id, record(event), number) for number, event in enumerate(EVENTS)]
+    updates = env.from_collection([Row("model-updates", None, None)], UPDATE_ROW)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jobs.recommend.Recommend", partial(Preloaded, updates=earlier_model(config)))
+        running = Running(env, Inputs(env.from_collection(rows, EVENT_ROW), updates), config)
+    with running.job():
+        # both inputs end, and with them time
+        for collected in (running.recommendations, running.outcomes, running.facts):
+            collected.until(lambda rows: False)
+    slates = [json.loads(value) for _, value in running.recommendations.rows]
+    recomputation = Recomputation(msgspec.to_builtins(config), slates)
+    for event in EVENTS:
+        recomputation.event(msgspec.to_builtins(event))
+    recomputation.watermark = float("inf")
+    outcomes = [json.loads(value) for _, value in running.outcomes.rows]
+    assert comparable(outcomes) == comparable(recomputation.finish())
+    assert len(outcomes) == len(EVENTS)
+    assert {outcome["user_id"].encode() for outcome in outcomes} == {key for key, _ in running.outcomes.rows}
+    facts = [Fact(*fact) for fact in running.facts.rows]
+    assert sum(fact.slates_closed for fact in facts) == len(EVENTS)
+    assert sum(fact.slates_closed for fact in facts if fact.kind == "outcome") > 0
+    assert sum(fact.outcomes_joined for fact in facts) == sum(outcome["outcomes"] for outcome in outcomes) > 0
+    assert sum(fact.reward_micros for fact in facts) == pytest.approx(1e6 * sum(o["reward"] for o in outcomes))
 
 
 # ------------------------------------------------------------------------------------------------ shards

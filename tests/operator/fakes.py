@@ -22,7 +22,7 @@ class FakeBackend:
     Attributes
     ----------
     cells : value of each (state name, key); only what `pickle` of plain bytes can hold is let in
-    timers : (time, key) of the registered processing-time timers
+    timers, event_timers : (time, key) of the registered timers of processing time, and of event time
     registrations : all calls that registered a timer, also repeated ones
     descriptors : by state name
     counts : of the operator's Flink counters
@@ -32,6 +32,7 @@ class FakeBackend:
     def __init__(self) -> None:
         self.cells: dict[tuple[str, Any], Any] = {}
         self.timers: set[tuple[int, Any]] = set()
+        self.event_timers: set[tuple[int, Any]] = set()
         self.registrations: list[tuple[int, Any]] = []
         self.descriptors: dict[str, Any] = {}
         self.counts: Counter[str] = Counter()
@@ -43,7 +44,7 @@ class FakeBackend:
         """A copy of what a checkpoint holds at this moment."""
         copied = FakeBackend()
         copied.cells = copy.deepcopy(self.cells)
-        copied.timers = set(self.timers)
+        copied.timers, copied.event_timers = set(self.timers), set(self.event_timers)
         copied.now_ms, copied.watermark_ms = self.now_ms, self.watermark_ms
         return copied
 
@@ -106,8 +107,8 @@ class FakeCounter:
     def __init__(self, counts: Counter[str], name: str) -> None:
         self._counts, self._name = counts, name
 
-    def inc(self) -> None:
-        self._counts[self._name] += 1
+    def inc(self, n: int = 1) -> None:
+        self._counts[self._name] += n
 
 
 class FakeRuntimeContext:
@@ -159,6 +160,9 @@ class FakeContext:
         self._backend.registrations.append((time_ms, self._backend.key))
         self._backend.timers.add((time_ms, self._backend.key))
 
+    def register_event_time_timer(self, time_ms: int) -> None:
+        self._backend.event_timers.add((time_ms, self._backend.key))
+
 
 class Running:
     """An operator opened on a backend, driven by hand.
@@ -194,4 +198,15 @@ class Running:
                 self.backend.timers.discard((time_ms, key))
                 self.backend.key = key
                 yielded += self.operator.on_timer(time_ms, self._context) or ()
+        return yielded
+
+    def advance_watermark(self, watermark_ms: int) -> list[Any]:
+        """Let event time pass; all that the due timers yielded, in time order."""
+        self.backend.watermark_ms = watermark_ms
+        yielded: list[Any] = []
+        while due := [timer for timer in self.backend.event_timers if timer[0] <= watermark_ms]:
+            time_ms, key = min(due)
+            self.backend.event_timers.discard((time_ms, key))
+            self.backend.key = key
+            yielded += self.operator.on_timer(time_ms, self._context) or ()
         return yielded

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyflink.common import Row
 
-from models.config import Configuration, Events, EventType, Learner, Policy, Scorer
+from models.attribution import decode_open_slates
+from models.config import Configuration, Events, EventType, Learner, Outcomes, Policy, Scorer
 from models.cooccurrence import decode_pair_message
 from models.events import Event, Refusal
 from models.examples import decode_example
@@ -24,8 +25,9 @@ from models.learner import weights_key
 from models.metrics.score_bins import ScoreBins
 from models.panel import decode_member, panel_key
 from models.pipeline import LocalPipeline
+from models.policies.learner import PolicyLearner, learner_of
 from models.versions import encode_version
-from operators.recommend import DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, REPLICAS, Recommend
+from operators.recommend import CLOSED, DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, REPLICAS, STEPS, Recommend
 from tests import synthetic
 from tests.operator.fakes import FakeBackend, Running
 
@@ -39,7 +41,15 @@ CONFIG = Configuration(
     policy=Policy(epsilon=0.2),
 )
 T0 = 1_700_000_000_000
-TAGS = {PAIRS: "pairs", REPLICAS: "replicas", EXAMPLES: "examples", FACTS: "facts", DEAD_LETTERS: "letters"}
+TAGS = {
+    PAIRS: "pairs",
+    REPLICAS: "replicas",
+    EXAMPLES: "examples",
+    STEPS: "steps",
+    CLOSED: "outcomes",
+    FACTS: "facts",
+    DEAD_LETTERS: "letters",
+}
 
 
 class Yielded:
@@ -58,12 +68,16 @@ class Yielded:
         self.keyed_letters = [(row[0], json.loads(row[1])) for row in outputs["letters"]]
         self.letters = [letter for _, letter in self.keyed_letters]
         self.facts = [Fact(*row) for row in outputs["facts"]]
+        self.steps = outputs["steps"]
+        self.keyed_outcomes = [(row[0], json.loads(row[1])) for row in outputs["outcomes"]]
+        self.outcomes = [outcome for _, outcome in self.keyed_outcomes]
 
     def without_timings(self) -> tuple[Any, ...]:
         """All that a replay must yield again."""
         slates = [{name: value for name, value in slate.items() if name != "timings"} for slate in self.slates]
         facts = [msgspec.structs.replace(fact, latency_ms=0) for fact in self.facts]
-        return slates, [tuple(row) for row in (*self.pairs, *self.examples, *self.replicas)], self.letters, facts
+        rows = [tuple(row) for row in (*self.pairs, *self.examples, *self.replicas, *self.steps)]
+        return slates, rows, self.outcomes, self.letters, facts
 
 
 class Recommending(Running):
@@ -200,6 +214,67 @@ def test_a_control_changes_the_sources_of_the_next_slate_and_is_published_to_the
     assert not any("item_cf" in item["sources"] for item in slate["items"]), "a replica that starts finds it"
     recommend.update("controls", "sources", None)
     assert "item_cf" in sources(4)
+
+
+def test_an_item_is_off_the_next_slate_and_on_it_again_as_a_rule_comes_and_goes(updates):
+    recommend = informed(updates)
+
+    def shown(number):
+        # somebody new each time, who begins with the same item
+        [slate] = recommend.event(view(number, user=f"u{number}", item="viewed")).slates
+        return [item["item_id"] for item in slate["items"]]
+
+    recommend.update("controls", "epsilon", b'{"epsilon": 0}')
+    first, second, *_ = shown(0)
+    rule = json.dumps({"items": [first, second]}).encode()
+    [row] = recommend.update("controls", "exclude:recall", rule).replicas
+    assert tuple(row) == (b"control:exclude:recall", rule)
+    assert not {first, second} & set(shown(1))
+    bad_ones = (("exclude:recall", b'{"items": 3}'), ("exclude:recall", b"{}"), ("exlude", rule), ("exclude:recall", b"\xff"))
+    for number, (name, bad) in enumerate(bad_ones, start=2):
+        yielded = recommend.update("controls", name, bad)
+        assert (len(yielded.letters), yielded.replicas) == (1, [])
+        assert not {first, second} & set(shown(number)), "the last good one stays"
+    [row] = recommend.update("controls", "exclude:recall", None).replicas
+    assert tuple(row) == (b"control:exclude:recall", None)
+    assert shown(9)[:2] == [first, second]
+
+
+TWO_ARMS = b'{"salt": "s", "arms": {"a": {"policy": {"name": "ucb1", "strategies": {"x": {}, "y": {"scorer_weight": 0}}}}}}'
+
+
+def steps_of(recommend, event):
+    return [tuple(row) for row in recommend.event(event).steps]
+
+
+def test_the_learner_of_an_arm_is_told_what_it_learns_before_its_first_step_and_again_in_every_life(updates):
+    at_once = msgspec.structs.replace(CONFIG, outcomes=Outcomes(max_open=1))
+
+    def started(records, backend=None):
+        running = Recommending(at_once, backend)
+        for key, value in [*updates, *records]:
+            running.update("model-updates", key, value)
+        return running
+
+    recommend = started([])
+    recommend.update("controls", "experiment", TWO_ARMS)
+    assert steps_of(recommend, view(1)) == []
+    key = learner_of("policy:ucb1@s.a")
+    definition, step = steps_of(recommend, view(2))
+    assert (definition[0], step[0]) == (key, key)
+    learner = PolicyLearner(CONFIG.policy)
+    for _, message in (definition, step):
+        learner.learn_one(message)
+    [(record, tables)] = learner.take_updates()
+    assert record == "policy:ucb1@s.a"
+    assert learner.policy.tables()["counts"].sum() == 1
+    [again] = steps_of(recommend, view(3))
+    assert again[1] != definition[1]
+    recommend.update("model-updates", record, tables)
+    [slate] = recommend.event(view(4)).slates
+    assert (slate["arm"], slate["policy"], "policy" in slate["versions"]) == ("a", "ucb1", True)
+    restored = started([("control:experiment", TWO_ARMS)], recommend.backend.checkpoint())
+    assert next(message for _, message in steps_of(restored, view(5))) == definition[1]
 
 
 def test_the_next_event_of_a_user_names_the_earlier_items_and_other_users_do_not(recommend):
@@ -357,6 +432,14 @@ def test_the_latency_of_an_answer_is_measured_from_the_producers_clock(recommend
 # ------------------------------------------------------------------------------------------------ state
 
 
+def without_heartbeats(cells: dict[Any, bytes]) -> dict[Any, Any]:
+    """The state, less what depends on when it was written."""
+    slates = {place: decode_open_slates(raw) for place, raw in cells.items() if place[0] == "slates"}
+    for each in slates.values():
+        each.heartbeat_ms = 0
+    return cells | slates
+
+
 def test_a_restored_operator_answers_as_if_it_had_never_stopped(updates, network):
     stream = synthetic.events(120, users=4)
     one = informed(updates + network)
@@ -365,14 +448,16 @@ def test_a_restored_operator_answers_as_if_it_had_never_stopped(updates, network
     other = informed(updates + network, one.backend.checkpoint())
     for event in stream[60:]:
         assert one.event(event).without_timings() == other.event(event).without_timings()
-    assert one.backend.cells == other.backend.cells
+    assert without_heartbeats(one.backend.cells) == without_heartbeats(other.backend.cells)
 
 
 def test_all_state_of_a_user_is_bytes_with_the_time_to_live_of_the_configuration(updates):
     recommend = informed(updates)
     recommend.event(view(1, item="item-0"))
-    assert {name for name, _ in recommend.backend.cells} == {"user", "seen", "pending"}
-    for name, descriptor in recommend.backend.descriptors.items():
+    assert {name for name, _ in recommend.backend.cells} == {"user", "seen", "pending", "slates"}
+    descriptors = dict(recommend.backend.descriptors)
+    assert descriptors.pop("slates")._ttl_config is None, "after an outage the clock would have dropped open slates"
+    for name, descriptor in descriptors.items():
         ttl = descriptor._ttl_config
         assert ttl.get_ttl().to_milliseconds() == 365 * 86_400_000, name
 

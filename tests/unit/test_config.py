@@ -95,6 +95,18 @@ def test_what_a_file_says_replaces_the_default_and_nothing_else():
             "['moods']",
         ),
         (
+            {"events": {"types": {"view": {}, "play": {"dwell_ms_full": 9, "times_value": True}}}},
+            "events.types.play.times_value",
+            "false where dwell_ms_full says that the value is a dwell time",
+            "True",
+        ),
+        (
+            {"outcomes": {"enabled": False}, "policy": {"strategies": {"one": {}, "two": {}}}},
+            "outcomes.enabled",
+            "true where policy.strategies has several: a policy learns from outcomes",
+            "False",
+        ),
+        (
             {"profile": {"items": 10}},
             "profile.items",
             "at least item_cf.pair_items and item_cf.score_items",

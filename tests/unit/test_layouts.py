@@ -13,11 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.attribution import Attribution, ClosedSlate, decode_open_slates, encode_open_slates
 from models.config import Configuration
 from models.config import Gate as GateConfig
 from models.cooccurrence import decode_deltas, decode_pair_message, decode_row, encode_pair_message, encode_row
 from models.examples import decode_example, encode_pending, label_pending, pending_propensities
 from models.gate import Gate
+from models.policies.learner import PolicyLearner, action_key
+from models.policies.state import FEATURES, Context
+from models.policies.steps import Choice, encode_step
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.replica import Replica
 from models.versions import Version, decode_tensors, decode_version
@@ -172,6 +176,36 @@ def test_weights_of_version_1_are_read():
     }
 
 
+def test_the_definition_of_a_policy_of_version_1_is_read():
+    learner = PolicyLearner(Configuration().policy)
+    learner.learn_one(released("policy-definition-v1.bin"))
+    assert (learner.policy.name, learner.policy.actions) == ("ucb1", ("x", "y"))
+    step = encode_step(Choice(Context(3, np.zeros(FEATURES)), action_key("y", "policy:ucb1@s.b"), 1.0), None)
+    learner.learn_one(step)
+    assert learner.take_updates()[0][0] == "policy:ucb1@s.b"
+    assert learner.policy.tables()["counts"][:, 0].tolist() == [0, 1]
+
+
+def test_open_slates_of_version_1_are_read():
+    slates = decode_open_slates(released("open-slates-v1.bin"))
+    taken, empty = slates.slates
+    assert (taken.slate_id, taken.revision, taken.seq, taken.sitting, taken.size) == (2**64 - 1, 161, 17, 255, 2)
+    assert (taken.activated, taken.superseded, empty.activated, empty.superseded) == (True, False, False, True)
+    assert slates.items == (9).to_bytes(8, "little") + (-10).to_bytes(8, "little", signed=True)
+    assert [(w.slate_id, w.revision, w.item, w.impression) for w in slates.waiting] == [(7, None, -42, False), (8, 161, 43, True)]
+    assert slates.closed == [3, 2**64 - 2]
+    assert (slates.heard_ms, slates.timer_ms) == (1_700_000_001_000, 1_700_001_860_000)
+    assert (slates.heartbeat_ms, slates.heartbeat_watermark_ms) == (1_700_000_000_060, -(2**63))
+    outcome = Attribution(Configuration()).outcome(ClosedSlate(taken, 3.5, 1_700_001_800_000, "window", empty), "u")
+    assert (outcome.event_id, outcome.policy, outcome.action, outcome.action_probability) == ("e1", "sarsa", "broad", 0.75)
+    assert (outcome.arm, outcome.versions, outcome.context.state) == ("default", {"ranker": "7.1-00"}, 80)
+    assert (outcome.context.features, outcome.delay_ms, outcome.next.action) == ([1.0, -0.25], 500, "other")
+    first, second = outcome.items
+    assert (first.item_id, first.propensity, first.probability, first.explored, first.events) == ("i1", 0.95, 0.25, False, 0)
+    assert (second.item_id, second.explored, second.reward, second.events, second.delay_ms) == (ITEM_ID, True, 3.5, 2, 500)
+    assert (first.features + second.features).hex() == "003800bc0040ff7b"
+
+
 @pytest.mark.parametrize(
     ("name", "rewritten"),
     [
@@ -179,6 +213,7 @@ def test_weights_of_version_1_are_read():
         ("pair-message-v1.bin", lambda raw: encode_pair_message(decode_pair_message(raw))),
         ("user-state-v2.bin", lambda raw: encode_user_state(decode_user_state(raw))),
         ("seen-items-v1.bin", lambda raw: SeenItems.decode(raw).encode()),
+        ("open-slates-v1.bin", lambda raw: encode_open_slates(decode_open_slates(raw))),
     ],
 )
 def test_this_release_writes_the_newest_version_to_the_byte(name, rewritten):

@@ -10,7 +10,7 @@ import pytest
 from models.config import parse_configuration
 from models.identity import hash64
 from models.pipeline import LocalPipeline
-from models.policies.learner import PolicyLearner, policy_key
+from models.policies.learner import PolicyDefinition, PolicyLearner, action_key, encode_definition, policy_key
 from models.policies.state import FEATURES, Context
 from models.policies.steps import Choice, decode_step, encode_step
 from models.versions import decode_tensors, decode_version
@@ -24,7 +24,9 @@ STRATEGIES = {
 
 def settings(name, **policy):
     quiet = {"epsilon": 0.0, "epsilon_min": 0.0}
-    return parse_configuration({"policy": {"name": name, "strategies": STRATEGIES} | quiet | policy}, "test.yaml")
+    at_the_next_slate = {"max_open": 1, "window_ms": 10**9}
+    sections = {"policy": {"name": name, "strategies": STRATEGIES} | quiet | policy, "outcomes": at_the_next_slate}
+    return parse_configuration(sections, "test.yaml")
 
 
 def choice(action, reward=0.0, state=5):
@@ -62,10 +64,6 @@ def test_a_step_is_read_as_it_was_written(following):
     assert after is None or (after.context.state, after.action) == (80, hash64("unknown"))
 
 
-def test_the_largest_reward_of_a_slate_counts():
-    assert choice("personal").rewarded(1.0).rewarded(3.0).rewarded(2.0).reward == 3.0
-
-
 def test_another_version_is_refused():
     with pytest.raises(ValueError, match="choice of version 9, this release reads 1"):
         decode_step(b"\x09" + encode_step(choice("personal"), None)[1:])
@@ -100,6 +98,36 @@ def test_a_step_of_a_strategy_that_is_gone_teaches_nothing():
     assert not made.has_updates()
     made.learn_one(encode_step(choice("personal", 1.0), choice("gone")))
     assert made.policy.tables()["counts"].sum() == 1
+
+
+def defined(key, name, **policy):
+    return encode_definition(PolicyDefinition(key=key, settings=settings(name, **policy).policy))
+
+
+def test_a_learner_that_is_defined_learns_what_it_is_told_and_goes_on_after_a_restore():
+    key = "policy:softmax@s.b"
+    mine = encode_step(Choice(Context(3, np.zeros(FEATURES)), action_key("personal", key), 1.0), None)
+    made = learner("ucb1", [defined(key, "softmax"), mine, encode_step(choice("personal", 1.0), None)])
+    assert made.policy.name == "softmax"
+    assert made.policy.tables()["counts"].sum() == 1, "the configured policy's action of that name is another"
+    [(record, _)] = made.take_updates()
+    assert record == key
+    second = learner("ucb1")
+    second.load_snapshot(made.take_snapshot())
+    for message in (defined(key, "softmax"), mine):
+        second.learn_one(message)
+    assert second.policy.tables()["counts"].sum() == 2
+    assert second.take_updates()[0][0] == key
+
+
+def test_other_settings_keep_what_was_learned_where_it_carries_over():
+    key = "policy:ucb1@s.b"
+    mine = encode_step(Choice(Context(3, np.zeros(FEATURES)), action_key("personal", key), 1.0), None)
+    made = learner("ucb1", [defined(key, "ucb1"), mine, defined(key, "ucb1", ucb_width=0.5)])
+    assert made.policy.tables()["counts"].sum() == 1
+    made.learn_one(defined(key, "ucb1", by_state=True))
+    assert made.policy.tables()["counts"].sum() == 0
+    assert made.has_updates()
 
 
 @pytest.mark.parametrize("name", ["epsilon_greedy", "ucb1", "thompson", "softmax", "linucb", "q_learning", "sarsa"])

@@ -10,6 +10,7 @@ import pytest
 from cli.errors import UserError
 from cli.schemas import SCHEMA_DIRECTORY, generated_schemas, schemas, stale_schemas
 from models import topics
+from models.controls import RULES, decode_control
 from models.events import DeadLetter, Refusal, Rejected
 from models.topics import (
     CatalogueItem,
@@ -46,11 +47,47 @@ RECOMMENDATION = Recommendation(
     versions={"item_cf": "12"},
     timings=Timings(received_at_ms=1_001, emitted_at_ms=1_003, compute_us=800),
 )
+OUTCOME = topics.Outcome(
+    slate_id="1f3827a562ecf717",
+    revision="00000000000000a1",
+    seq=3,
+    user_id="u1",
+    event_id="e1",
+    slate_time_ms=1_000,
+    closed_time_ms=1_801_000,
+    closed_by="window",
+    activated=True,
+    superseded=False,
+    policy="sarsa",
+    action="mlp",
+    action_probability=0.9,
+    arm="default",
+    versions={"ranker": "7.1-00"},
+    context=topics.UserContext(state=5, features=[1.0, 0.25]),
+    items=[
+        topics.OutcomeItem(
+            item_id="i1",
+            position=1,
+            propensity=0.95,
+            probability=None,
+            explored=False,
+            reward=3.0,
+            events=2,
+            delay_ms=500,
+            features=b"\x00\x3c\x00\xc0",
+        )
+    ],
+    reward=3.0,
+    outcomes=2,
+    delay_ms=500,
+    next=topics.NextChoice(state=7, features=[1.0, 0.5], action="other"),
+    terminal=False,
+)
 VALUES = {
     topics.EVENTS: topics.EventRecord(event_id="e1", user_id=7, item_id="i1", event_time_ms=1_000),
     topics.ITEMS: CatalogueItem(title="Toy Story", year=1995, categories=["Animation"], vector=[0.5, -1.0]),
-    topics.CONTROLS: topics.SourceWeights(item_cf=0.7, trending=0.3),
     topics.RECOMMENDATIONS: RECOMMENDATION,
+    topics.OUTCOMES: OUTCOME,
     topics.METRICS: Metric(window_start_ms=0, window_end_ms=60_000, metric="hr_at_k", value=None, n=0),
     topics.DEAD_LETTER: DeadLetter.of(Rejected(Refusal.BAD_ID, "why"), b"{}", topic="events"),
 }
@@ -58,7 +95,7 @@ VALUES = {
 
 def test_the_schema_files_are_what_the_code_generates():
     assert stale_schemas() == [], "run `flinkrec schemas` and look at the difference: readers may depend on it"
-    assert len(list(SCHEMA_DIRECTORY.iterdir())) == len(topics.JSON_VALUES)
+    assert {path.stem for path in SCHEMA_DIRECTORY.iterdir()} == {*topics.JSON_VALUES, topics.CONTROLS}
 
 
 @pytest.mark.parametrize("name", generated_schemas())
@@ -91,11 +128,38 @@ def test_a_value_keeps_everything_through_json_and_passes_its_schema(topic):
     jsonschema.Draft202012Validator(json.loads(generated_schemas()[f"{topic}.json"])).validate(json.loads(encoded))
 
 
-# a control is a rule: a name that it misspells must be refused
-@pytest.mark.parametrize("topic", sorted(topics.JSON_VALUES.keys() - {topics.CONTROLS}))
+@pytest.mark.parametrize("topic", topics.JSON_VALUES)
 def test_a_field_that_is_not_known_is_no_error(topic):
     extended = msgspec.json.encode({**msgspec.to_builtins(VALUES[topic]), "of_next_year": {"a": 1}})
     assert msgspec.json.decode(extended, type=topics.JSON_VALUES[topic]) == VALUES[topic]
+
+
+RULE_VALUES = {
+    "sources": {"item_cf": 0.7, "trending": 0.3},
+    "include": {"items": ["a"]},
+    "exclude": {"categories": ["c"]},
+    "boost": {"factor": 2.5, "brands": ["b"]},
+    "pin": {"item": "a", "position": 2, "context": {"page": "home"}},
+    "category_caps": {"most": 3, "categories": {"c": 1}},
+    "epsilon": {"epsilon": 0.1},
+    "policy": {"strategy": "exploit"},
+    "experiment": {"salt": "s", "arms": {"a": {}, "b": {"weight": 0.5, "policy": {"name": "ucb1"}}}},
+    "pinned_version": {"version": "1700000000.3"},
+}
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_the_schema_of_the_controls_has_a_part_for_every_kind_of_rule(kind):
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(generated_schemas()["controls.json"])
+    [part] = [part for part in schema["anyOf"] if part["title"].split(",")[0] == kind]
+    validator = jsonschema.Draft202012Validator({**part, "$defs": schema["$defs"]})
+    validator.validate(RULE_VALUES[kind])
+    assert decode_control(kind, json.dumps(RULE_VALUES[kind]).encode()) is not None
+    # a rule that is misspelt must not do something else than it says
+    assert not validator.is_valid(RULE_VALUES[kind] | {"of_next_year": 1})
+    with pytest.raises(Rejected, match="of_next_year"):
+        decode_control(kind, json.dumps(RULE_VALUES[kind] | {"of_next_year": 1}).encode())
 
 
 def test_a_position_starts_at_one():

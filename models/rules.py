@@ -1,0 +1,284 @@
+"""Business rules: what include, exclude, boost, pin and category caps do to a slate.
+
+Excluded items are no candidates at all: the replica does not offer them. The rest happens to one slate, in this order: included
+items join the candidates, boosts change what they are ranked by, the strategy ranks, then the list is laid out and its exploration
+pool is chosen, so that propensities stay exact (design of `models.policies.slots`):
+
+1. Pins take their positions, the first position first; one that would break a cap is passed over.
+2. The other positions are filled from the ranking; an item that would push a category above its cap is passed over. The list is
+   shorter where too few items are left; what is pinned further down moves up.
+3. The pool E gets the remaining items in their order, each only if no draw can break a cap, whatever else is drawn. With n_c items
+   of category c in the list, u_c positions that are not pinned and show none of c, and E_c items of c in the pool, the slate can come
+   to hold n_c + min(E_c, u_c) of c, and no more: replacing an item of c by one of c adds nothing. An item is let in while that
+   stays within the cap of each of its categories.
+
+Exploration then draws from E alike for each position that is not pinned, so the marginal probability of every item at every position
+is what it is without rules. Rules of one kind are taken in the order of their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from msgspec import Struct
+from numba import njit
+
+from models.controls import Boost, CategoryCaps, Exclude, Include, Pin
+from models.events import Event
+from models.identity import hash64, item_hash64
+from models.labels import Labels, LabelSet
+from models.replica import Replica
+
+_NO_CAP = 1 << 30
+_NO_ITEMS = np.zeros(0, np.int64)
+
+
+@njit(cache=True)
+def _fits(row, sets, offsets, members, caps, counts):  # type: ignore[no-untyped-def]
+    for m in range(offsets[sets[row]], offsets[sets[row] + 1]):  # noqa: SIM110 (numba compiles no generator)
+        if counts[members[m]] >= caps[members[m]]:
+            return False
+    return True
+
+
+@njit(cache=True)
+def lay_out(ranked, sets, offsets, members, caps, pins, k):  # type: ignore[no-untyped-def]
+    """The list, its exploration pool, and which positions are pinned (module docstring).
+
+    Parameters
+    ----------
+    ranked : int64[n], rows of all candidates, the best first
+    sets : int32[n], label set of each candidate, by row
+    offsets, members : of `models.labels.Labels.table`
+    caps : int64[categories], how many items of each may be in the slate
+    pins : int64[m], row that is wanted at each position, -1 where none is
+    k : length of the list, at most
+
+    Returns
+    -------
+    int64[l], rows of the list; int64[e], rows of the pool; bool[l], whether the position is pinned
+    """
+    length = min(k, len(ranked))
+    listed = np.full(length, -1, np.int64)
+    pinned = np.zeros(length, np.bool_)
+    used = np.zeros(len(ranked), np.bool_)
+    counts = np.zeros(len(caps), np.int64)
+    for p in range(min(length, len(pins))):
+        row = pins[p]
+        if row >= 0 and not used[row] and _fits(row, sets, offsets, members, caps, counts):
+            listed[p] = row
+            pinned[p] = True
+            used[row] = True
+            for m in range(offsets[sets[row]], offsets[sets[row] + 1]):
+                counts[members[m]] += 1
+    movable = np.zeros(len(caps), np.int64)
+    place = 0
+    unpinned = 0
+    for row in ranked:
+        while place < length and listed[place] >= 0:
+            place += 1
+        if place == length:
+            break
+        if not used[row] and _fits(row, sets, offsets, members, caps, counts):
+            listed[place] = row
+            used[row] = True
+            unpinned += 1
+            for m in range(offsets[sets[row]], offsets[sets[row] + 1]):
+                counts[members[m]] += 1
+                movable[members[m]] += 1
+    filled = np.flatnonzero(listed >= 0)
+    pool = np.empty(len(ranked), np.int64)
+    size = 0
+    drawn = np.zeros(len(caps), np.int64)
+    for row in ranked:
+        if used[row]:
+            continue
+        safe = True
+        for m in range(offsets[sets[row]], offsets[sets[row] + 1]):
+            c = members[m]
+            if counts[c] + min(drawn[c] + 1, unpinned - movable[c]) > caps[c]:
+                safe = False
+        if safe:
+            pool[size] = row
+            size += 1
+            for m in range(offsets[sets[row]], offsets[sets[row] + 1]):
+                drawn[members[m]] += 1
+    return listed[filled], pool[:size], pinned[filled]
+
+
+class _Match:
+    """Which items a rule is about: some by id, some by category or brand."""
+
+    def __init__(self, rules: Iterable[Exclude | Boost]) -> None:
+        together = list(rules)
+        self.items = frozenset(hash64(item) for rule in together for item in rule.items)
+        self._hashes = np.array(sorted(self.items), np.int64)
+        self._categories = frozenset(name for rule in together for name in rule.categories)
+        self._brands = frozenset(name for rule in together for name in rule.brands)
+        self._of_sets = np.zeros(0, np.bool_)
+
+    def has(self, labels: LabelSet) -> bool:
+        """Whether an item with these labels is meant."""
+        return labels.brand in self._brands or not self._categories.isdisjoint(labels.categories)
+
+    def mask(self, hashes: np.ndarray, sets: np.ndarray, labels: Labels) -> np.ndarray:
+        """bool[n], which of some items are meant, by their hashes and label sets."""
+        known = len(self._of_sets)
+        if known < len(labels.sets):
+            new = np.array([self.has(found) for found in labels.sets[known:]], np.bool_)
+            self._of_sets = np.concatenate((self._of_sets, new))
+        meant = self._of_sets[sets]
+        if len(self._hashes):
+            places = np.searchsorted(self._hashes, hashes).clip(max=len(self._hashes) - 1)
+            meant = meant | (self._hashes[places] == hashes)
+        return meant
+
+
+@dataclass(frozen=True, slots=True)
+class SlateRules:
+    """What the rules ask of the slate that answers one event.
+
+    Attributes
+    ----------
+    joining : int64[n], hashes of the items that join the candidates, those that are pinned first
+    pins : hash of the item at each pinned position, by position from 0; where several rules name one, the first that can be shown
+    """
+
+    joining: np.ndarray
+    pins: dict[int, list[int]]
+
+
+class Rules:
+    """The rules in force.
+
+    Parameters
+    ----------
+    replica : whose items they are about; what is excluded is told to it
+    candidates : for a slate, of which included items may be half
+
+    Attributes
+    ----------
+    active : whether a rule has something to do with a slate that is made; excluded items cost it nothing
+    """
+
+    def __init__(self, replica: Replica, *, candidates: int) -> None:
+        self._replica = replica
+        self._most_included = candidates // 2
+        self.active = False
+        self._excluded: _Match | None = None
+        self._include = _NO_ITEMS
+        self._pins: list[Pin] = []
+        self._boosts: list[tuple[float, _Match]] = []
+        self._caps: list[CategoryCaps] = []
+        self._caps_of = np.zeros(0, np.int64)
+
+    def install(self, rules: Mapping[str, Struct]) -> None:
+        """Let these rules be in force instead of those before.
+
+        Parameters
+        ----------
+        rules : by name; those of kinds that are no business of a slate are passed over
+        """
+        in_order = [rules[name] for name in sorted(rules)]
+        included = dict.fromkeys(hash64(item) for rule in in_order if isinstance(rule, Include) for item in rule.items)
+        self._include = np.array(list(included)[: self._most_included], np.int64)
+        self._pins = [rule for rule in in_order if isinstance(rule, Pin)]
+        self._boosts = [(rule.factor, _Match([rule])) for rule in in_order if isinstance(rule, Boost)]
+        self._caps = [rule for rule in in_order if isinstance(rule, CategoryCaps)]
+        self._caps_of = np.zeros(0, np.int64)
+        self.active = bool(included or self._pins or self._boosts or self._caps)
+        self._exclude([rule for rule in in_order if isinstance(rule, Exclude)])
+
+    def _exclude(self, rules: list[Exclude]) -> None:
+        if not rules and self._excluded is None:
+            return
+        replica = self._replica
+        self._excluded = _Match(rules) if rules else None
+        replica.excludes = None if self._excluded is None else self._is_excluded
+        sets, hashes = replica.labels.of_item[: len(replica)], replica.hashes[: len(replica)]
+        excluded = self._excluded
+        replica.reconsider(
+            np.zeros(len(replica), np.bool_) if excluded is None else excluded.mask(hashes, sets, replica.labels)
+        )
+
+    def _is_excluded(self, index: int) -> bool:
+        assert self._excluded is not None
+        return int(self._replica.hashes[index]) in self._excluded.items or self._excluded.has(self._replica.labels.of(index))
+
+    def for_event(self, event: Event) -> SlateRules:
+        """What is asked of the slate that answers an event."""
+        pins: dict[int, list[int]] = {}
+        for pin in self._pins:
+            if self._applies(pin, event):
+                pins.setdefault(pin.position - 1, []).append(item_hash64(pin.item))
+        if not pins:
+            return SlateRules(self._include, pins)
+        pinned = [item for place in sorted(pins) for item in pins[place]]
+        return SlateRules(np.concatenate((np.array(pinned, np.int64), self._include)), pins)
+
+    def _applies(self, pin: Pin, event: Event) -> bool:
+        if pin.context:
+            context = event.context or {}
+            if any(name not in context or context[name] != value for name, value in pin.context.items()):
+                return False
+        if pin.category is None:
+            return True
+        index = self._replica.index_of(item_hash64(event.item_id))
+        return index >= 0 and pin.category in self._replica.labels.of(index).categories
+
+    def boosted(self, scores: np.ndarray, items: np.ndarray, *, odds: bool) -> np.ndarray:
+        """Scores of candidates with all factors.
+
+        Parameters
+        ----------
+        scores : float32[n], what they are ranked by
+        items : int32[n], dense indices
+        odds : the scores are logarithms of odds, to which the logarithm of a factor is added; otherwise they are multiplied
+
+        Returns
+        -------
+        float32[n]
+        """
+        if not self._boosts:
+            return scores
+        replica = self._replica
+        hashes, sets = replica.hashes[items], replica.labels.of_item[items]
+        factors = np.ones(len(items), np.float32)
+        for factor, match in self._boosts:
+            factors[match.mask(hashes, sets, replica.labels)] *= np.float32(factor)
+        boosted: np.ndarray = scores + np.log(factors) if odds else scores * factors
+        return boosted
+
+    def lay_out(
+        self, asked: SlateRules, ranked: np.ndarray, items: np.ndarray, *, k: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The list, the pool and the pinned positions of a slate; see the function of this name.
+
+        Parameters
+        ----------
+        asked : of this event
+        ranked : int64[n], rows of the candidates, the best first
+        items : int32[n], their dense indices, by row
+        """
+        labels = self._replica.labels
+        if len(self._caps_of) != len(labels.categories):
+            self._caps_of = self._category_caps(labels)
+        pins = np.full(1 + max(asked.pins, default=-1), -1, np.int64)
+        if asked.pins:
+            row_of = {item: row for row, item in enumerate(self._replica.hashes[items].tolist())}
+            for place, wanted in asked.pins.items():
+                pins[place] = next((row_of[item] for item in wanted if item in row_of), -1)
+        return lay_out(ranked, labels.of_item[items], *labels.table(), self._caps_of, pins, k)
+
+    def _category_caps(self, labels: Labels) -> np.ndarray:
+        caps = np.full(len(labels.categories), _NO_CAP, np.int64)
+        for rule in self._caps:
+            if rule.most is not None:
+                np.minimum(caps, rule.most, out=caps)
+            for name, most in rule.categories.items():
+                number = labels.categories.get(name)
+                if number is not None:
+                    caps[number] = min(caps[number], most)
+        return caps
