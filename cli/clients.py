@@ -15,6 +15,7 @@ from confluent_kafka import (
     Consumer,
     KafkaError,
     KafkaException,
+    Message,
     Producer,
     TopicPartition,
 )
@@ -35,6 +36,7 @@ _OPTION_NAMES = {
     "ssl_keyfile": "ssl.key.location",
     "ssl_password": "ssl.key.password",
 }
+_OPTIONAL = ("value", "session_id", "slate_id", "position")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -84,15 +86,18 @@ class EventSender:
             "sent_at_ms": time.time_ns() // 1_000_000,
             "source": "replay",
         }
-        if event.value is not None:
-            value["value"] = event.value
+        value |= {name: said for name in _OPTIONAL if (said := getattr(event, name)) is not None}
         self._write(self._events, event.user_id.encode(), _encode(value), timestamp=event_time_ms)
 
     def send_items(self, items: dict[str, CatalogueItem]) -> None:
         """Write a catalogue, and wait until Kafka has it."""
         for item_id, item in items.items():
-            self._write(self._items, item_id.encode(), _encode(item))
+            self.send_item(item_id, item)
         self.flush()
+
+    def send_item(self, item_id: str, item: CatalogueItem) -> None:
+        """Write one item of a catalogue."""
+        self._write(self._items, item_id.encode(), _encode(item))
 
     def _write(self, topic: str, key: bytes, value: bytes, *, timestamp: int = 0) -> None:
         while True:
@@ -133,7 +138,9 @@ class TopicReader:
     kafka : section of the configuration
     topics : names without prefix
     from_beginning : read what is there already, too
+    last : read so many records of what is there already in each partition, too
     committed : read a transaction's records only when it has ended well
+    at_once : fetch each record as it comes, where somebody waits for it; otherwise many at a time, which is cheaper
 
     Raises
     ------
@@ -142,7 +149,14 @@ class TopicReader:
     """
 
     def __init__(
-        self, kafka: Kafka, topics: Iterable[str], *, from_beginning: bool = False, committed: bool = False
+        self,
+        kafka: Kafka,
+        topics: Iterable[str],
+        *,
+        from_beginning: bool = False,
+        last: int = 0,
+        committed: bool = False,
+        at_once: bool = False,
     ) -> None:
         options = {
             "group.id": "flinkrec-reader",  # librdkafka asks for one; nothing is ever committed
@@ -150,7 +164,7 @@ class TopicReader:
             "enable.partition.eof": True,
             "isolation.level": "read_committed" if committed else "read_uncommitted",
             # better a few full fetches than many for a record or two
-            "fetch.min.bytes": 65_536,
+            "fetch.min.bytes": 1 if at_once else 65_536,
             "fetch.wait.max.ms": 20,
         }
         self._prefix_length = len(kafka.topic_prefix)
@@ -159,7 +173,7 @@ class TopicReader:
             self._consumer = Consumer(options | librdkafka_options(kafka))
             self._partitions = [place for topic in topics for place in self._places(kafka, topic)]
             for place in self._partitions:
-                place.offset = OFFSET_BEGINNING if from_beginning else self._end(place)
+                place.offset = OFFSET_BEGINNING if from_beginning else self._near_end(place, last)
             self._consumer.assign(self._partitions)
         except KafkaException as error:
             raise _no_answer(kafka, error) from None
@@ -171,11 +185,22 @@ class TopicReader:
             raise UserError(f"there is no topic {name} at {kafka.bootstrap_servers}: was the job ever submitted?")
         return [TopicPartition(name, number) for number in sorted(known.partitions)]
 
-    def _end(self, place: TopicPartition) -> int:
-        return int(self._consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)[1])
+    def _near_end(self, place: TopicPartition, records: int) -> int:
+        first, end = self._consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+        return int(max(first, end - records))
 
     def poll(self, timeout_ms: int) -> Iterator[tuple[str, bytes, int]]:
         """Topic (without prefix), value and broker time in ms of the records that came within this time."""
+        for message in self._messages(timeout_ms):
+            topic = message.topic() or ""
+            yield topic[self._prefix_length :], message.value() or b"", message.timestamp()[1]
+
+    def poll_keyed(self, timeout_ms: int) -> Iterator[tuple[bytes, bytes | None]]:
+        """Key and value of the records that came within this time; None: a tombstone."""
+        for message in self._messages(timeout_ms):
+            yield message.key() or b"", message.value()
+
+    def _messages(self, timeout_ms: int) -> Iterator[Message]:
         for message in self._consumer.consume(_POLL_RECORDS, timeout_ms / 1000):
             error, topic = message.error(), message.topic() or ""
             place = (topic, message.partition() or 0)
@@ -186,7 +211,7 @@ class TopicReader:
                     raise UserError(f"Kafka cannot be read: {error}")
                 continue
             self._ended.discard(place)
-            yield topic[self._prefix_length :], message.value() or b"", message.timestamp()[1]
+            yield message
 
     def is_at_end(self) -> bool:
         """Whether everything was read that the topics held at the last `poll`."""

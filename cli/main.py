@@ -15,8 +15,8 @@ from cli.errors import UserError
 
 # In the order in which a newcomer meets them.
 COMMANDS = (
-    *("setup", "up", "status", "demo", "submit", "replay", "watch", "evaluate", "tune", "train", "ope", "simulate"),
-    *("export", "schemas", "down"),
+    *("setup", "up", "status", "demo", "submit", "replay", "watch", "models"),
+    *("evaluate", "tune", "train", "ope", "simulate", "export", "schemas", "down"),
 )
 
 app = typer.Typer(

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from cli.errors import UserError
+from cli.submit import BOOTSTRAP
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +32,12 @@ def ope(
         "[,context_...][,target_prob or target_prob_ACTION...].")] = None,
     obd: Annotated[str | None, typer.Option(help="A log of the Open Bandit sample instead: random or bts, a slash, and all, men "
         "or women. Downloaded once (25 MB).")] = None,
+    outcomes: Annotated[Path | None, typer.Option(help="Records of a job's topic `outcomes` instead, one JSON a line.")] = None,
+    topic: Annotated[bool, typer.Option("--topic", help="The topic `outcomes` itself instead, as far as it is committed.")] = False,
+    config: Annotated[Path | None, typer.Option(help="Of --outcomes and --topic: YAML file with the policies' parameters and Kafka. "
+        "Without it that of the job that was submitted last, or the defaults.")] = None,
+    topic_prefix: Annotated[str | None, typer.Option(help="Of --topic, instead of the configuration's.")] = None,
+    bootstrap_servers: Annotated[str | None, BOOTSTRAP] = None,
     epsilon: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of epsilon-greedy.")] = 0.1,
     tau: Annotated[float, typer.Option(min=0.0, help="The weight beyond which switch-DR trusts the estimated reward "
         "alone.")] = 10.0,
@@ -46,7 +53,8 @@ def ope(
 
     from models.ope.evaluation import evaluate, mean_reward
 
-    source = _source(log, obd)
+    kafka = {"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix}
+    source = _source(log, obd, outcomes, topic=topic, config=config, kafka=kafka)
     rng = np.random.default_rng(seed)
     try:
         rounds, target = _evaluated(source, policy, rng, epsilon)
@@ -54,9 +62,9 @@ def ope(
     except ValueError as error:
         raise UserError(f"{source.title}: {error}") from None
     own = mean_reward(source.own_log[policy](), rng) if policy in source.own_log else None
-    _print(evaluation, policy, source.title, own)
+    _print(evaluation, policy, source, own)
     if json is not None:
-        said = {"log": source.title, "policy": policy, "seed": seed, "own_log": own}
+        said = {"log": source.title, "policy": policy, "seed": seed, "own_log": own, "left_out": source.left_out}
         report = msgspec.json.encode(said | msgspec.structs.asdict(evaluation))
         try:
             json.write_bytes(msgspec.json.format(report, indent=2) + b"\n")
@@ -64,19 +72,34 @@ def ope(
             raise UserError(f"--json {json}: cannot be written: {error.strerror}") from None
 
 
-def _source(log: Path | None, obd: str | None) -> BanditLog:
+def _source(
+    log: Path | None,
+    obd: str | None,
+    outcomes: Path | None,
+    *,
+    topic: bool,
+    config: Path | None,
+    kafka: dict[str, str | None],
+) -> BanditLog:
     """The rounds that were asked for. A further source is a further option here."""
-    if (log is None) == (obd is None):
-        raise UserError("expected one of --log and --obd")
+    if [log is None, obd is None, outcomes is None, not topic].count(False) != 1:
+        raise UserError("expected one of --log, --obd, --outcomes and --topic")
     if log is not None:
         from cli.bandit.log import read_log
 
         return read_log(log)
-    from cli.bandit.openbandit import open_bandit_log
-    from cli.stack import Home
+    if obd is not None:
+        from cli.bandit.openbandit import open_bandit_log
+        from cli.stack import Home
 
-    assert obd is not None
-    return open_bandit_log(obd, Home.from_environment().data)
+        return open_bandit_log(obd, Home.from_environment().data)
+    from cli.bandit.outcomes import outcomes_of_file, outcomes_of_topic
+    from cli.configuration import load_configuration, submitted_configuration, target_configuration
+
+    if outcomes is not None:
+        return outcomes_of_file(outcomes, load_configuration(config or submitted_configuration()).policy)
+    configuration = target_configuration(config or submitted_configuration(), {"kafka": kafka})
+    return outcomes_of_topic(configuration.kafka, configuration.policy)
 
 
 def _evaluated(source: BanditLog, policy: str, rng: np.random.Generator, epsilon: float) -> tuple[Rounds, Target]:
@@ -96,22 +119,27 @@ def _evaluated(source: BanditLog, policy: str, rng: np.random.Generator, epsilon
     }
     if policy in source.targets:
         return rounds, source.targets[policy]()
+    if policy in source.fitted:
+        return source.fitted[policy]()
     if policy in known:
         return known[policy]()
     if policy == "column":
         raise UserError(f"{source.title}: --policy column needs a column 'target_prob', or one 'target_prob_ACTION' an action")
-    raise UserError(f"--policy: expected one of {', '.join((*known, *source.targets))}, got {policy!r}")
+    raise UserError(f"--policy: expected one of {', '.join((*known, *source.targets, *source.fitted))}, got {policy!r}")
 
 
-def _print(evaluation: Evaluation, policy: str, title: str, own: Intervals | None) -> None:
+def _print(evaluation: Evaluation, policy: str, source: BanditLog, own: Intervals | None) -> None:
     from rich.table import Table
 
     console = Console(highlight=False)
     console.print(
-        f"{title}: {evaluation.rounds:,} rounds evaluated, {evaluation.actions:,} actions, {evaluation.positions} "
+        f"{source.title}: {evaluation.rounds:,} rounds evaluated, {evaluation.actions:,} actions, {evaluation.positions} "
         f"position{'s' if evaluation.positions > 1 else ''}.",
         soft_wrap=True,
     )
+    if source.left_out:
+        counted = ", ".join(f"{count:,} {why}" for why, count in source.left_out.items())
+        console.print(f"Left out: {counted}.", soft_wrap=True)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(f"value of {policy}")
     for heading in ("estimate", "standard error", "95 % interval"):

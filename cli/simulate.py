@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -17,11 +18,14 @@ from cli.report.preflight import require_page
 
 if TYPE_CHECKING:
     from models.config import Configuration
+    from models.simulation.competitors import Recommenders
     from models.simulation.figures import Course, Figure, SimulationFigures
-    from models.simulation.loop import Competitor
+    from models.simulation.loop import Competitor, Crowd
     from models.simulation.world import World
 
 FEWEST_SLATES = 40
+AHEAD_MS = 600_000
+"""How far one who acts may be ahead of one who waits: less than the windows of any configuration in which slates are credited."""
 
 
 class WorldName(StrEnum):
@@ -31,8 +35,17 @@ class WorldName(StrEnum):
     MOODS = "moods"
 
 
+class EngineName(StrEnum):
+    """Where the recommender runs."""
+
+    LOCAL = "local"
+    FLINK = "flink"
+
+
 def simulate(
     *,
+    engine: Annotated[EngineName, typer.Option(help="local: in this process. flink: through Kafka and the whole job on the local stack, "
+        "one job after the other.")] = EngineName.LOCAL,
     world: Annotated[WorldName, typer.Option(help="steady: the same ranking is best for all. moods: who has just left a "
         "slate unclicked is tired of what suits them, and wants what is famous.")] = WorldName.STEADY,
     users: Annotated[int, typer.Option(min=1, help="How many people join over time.")] = 400,
@@ -42,14 +55,17 @@ def simulate(
     policy: Annotated[list[str] | None, typer.Option(help="Also run this policy over the strategies of the configuration; constant: "
         "each strategy by itself. May be given several times.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of the configuration; without it conf/simulation.yaml.")] = None,
+    in_flight: Annotated[int, typer.Option(min=1, help="With --engine flink: how many people may wait for a slate at a time.")] = 32,
+    impressions: Annotated[bool, typer.Option("--impressions", help="Users' devices report the slates that were seen.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write a page with plots into this directory: index.html.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures to this file, as JSON.")] = None,
 ) -> None:
     """Let made-up users react to slates, and the recommender learn from what they do.
 
     They have tastes that nobody knows and that drift; they look at the first places most; new items come. The recommender runs
-    in this process, beside the same without learning, one that stops to learn, popular items, random ones, and an oracle that knows
-    the tastes. Regret is what a slate falls short of the oracle's. docs/simulator.md describes the worlds.
+    in this process or as the job, beside the same without learning, one that stops to learn (in this process only), popular items,
+    random ones, and an oracle that knows the tastes. Regret is what a slate falls short of the oracle's. docs/simulator.md
+    describes the worlds.
     """
     configuration = _configuration(config)
     numbers = _seeds(seeds)
@@ -64,14 +80,18 @@ def simulate(
     from models.simulation.world import NATURES, World
 
     torch.set_num_threads(1)
-    courses = _run(
-        competitors(configuration, slates=slates, policies=policies),
-        lambda seed: World(NATURES[world], seed=seed, users=users, items=items),
-        numbers,
-        slates=slates,
-        k=configuration.slate.k,
-    )
+    with _recommenders(engine, in_flight=in_flight) as (recommender, crowd):
+        courses = _run(
+            competitors(configuration, slates=slates, policies=policies, recommender=recommender),
+            lambda seed: World(NATURES[world], seed=seed, users=users, items=items),
+            numbers,
+            slates=slates,
+            k=configuration.slate.k,
+            crowd=crowd,
+            reports=impressions,
+        )
     figures = SimulationFigures(
+        engine=engine,
         world=world,
         seeds=numbers,
         users=users,
@@ -123,6 +143,32 @@ def _policies(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+@contextmanager
+def _recommenders(engine: EngineName, *, in_flight: int) -> Iterator[tuple[Recommenders, Crowd]]:
+    """What makes the recommenders of an engine, and how many people wait for one; a stack that had to be started is stopped again."""
+    from models.simulation.competitors import in_process
+    from models.simulation.loop import Crowd
+
+    if engine == EngineName.LOCAL:
+        yield in_process, Crowd()
+        return
+    from cli.simulation.job import JobCompetitor
+    from cli.stack import Home, Stack
+
+    home = Home.from_environment()
+    console = Console(highlight=False, stderr=True)
+    started_here = Stack.find(home) is None
+    stack = Stack.start(home, progress=console.print)
+    try:
+        yield (
+            lambda name, configuration: JobCompetitor(configuration, stack, name=name, say=console.print),
+            Crowd(in_flight, AHEAD_MS),
+        )
+    finally:
+        if started_here:
+            stack.stop()
+
+
 def _run(
     make: dict[str, Callable[[World], Competitor]],
     world_of: Callable[[int], World],
@@ -130,10 +176,12 @@ def _run(
     *,
     slates: int,
     k: int,
+    crowd: Crowd,
+    reports: bool,
 ) -> dict[str, list[Course]]:
     """Every competitor in the world of every seed."""
     from models.simulation.figures import Course
-    from models.simulation.loop import closed_loop
+    from models.simulation.loop import AtOnce, Crowd, closed_loop
 
     courses: dict[str, list[Course]] = {name: [] for name in make}
     console = Console(highlight=False, stderr=True)
@@ -143,8 +191,10 @@ def _run(
             for name, competitor in make.items():
                 bar.update(task, description=f"seed {seed}: {name}")
                 world = world_of(seed)
-                seen = islice(closed_loop(world, competitor(world), k=k), slates)
-                course = Course.of(bar.track(seen, task_id=task, update_period=0.5))
+                with closing(competitor(world)) as answering:
+                    waits = Crowd() if isinstance(answering, AtOnce) else crowd
+                    seen = islice(closed_loop(world, answering, k=k, crowd=waits, reports=reports), slates)
+                    course = Course.of(bar.track(seen, task_id=task, update_period=0.5))
                 courses[name].append(course)
                 console.print(f"seed {seed}: {name}: CTR {course.clicked.mean():.3f}", soft_wrap=True)
     return courses
@@ -163,9 +213,10 @@ def _print(figures: SimulationFigures) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print(
-        f"World {figures.world}, {figures.slates:,} slates for each of the seeds {', '.join(map(str, figures.seeds))}; ± is one standard "
-        "error of the mean over them. At the end is the last quarter. Regret: how much less likely a slate is to be clicked than the "
-        "oracle's would have been. The gap is that between no-learning and the oracle, at the end.",
+        f"World {figures.world}, engine {figures.engine}, {figures.slates:,} slates for each of the seeds "
+        f"{', '.join(map(str, figures.seeds))}; ± is one standard error of the mean over them. At the end is the last quarter. Regret: "
+        "how much less likely a slate is to be clicked than the oracle's would have been. The gap is that between no-learning and the "
+        "oracle, at the end.",
         soft_wrap=True,
     )
 

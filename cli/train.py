@@ -33,8 +33,9 @@ def train(
     from cli.eventfiles import read_events, read_items
 
     configuration = configuration_of_a_file(config)
-    if configuration.scorer.name == "none" or not configuration.learner.enabled:
-        raise UserError("train: scorer.name is 'none' or learner.enabled is false: there is nothing to train")
+    settings = configuration.learner
+    if configuration.scorer.name == "none" or not settings.enabled or settings.mode == "logging":
+        raise UserError("train: scorer.name is 'none', learner.enabled is false or learner.mode is logging: there is nothing to train")
     file = read_events(events)
     require_known_types(file, configuration)
     _require_writable(out)

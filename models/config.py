@@ -116,6 +116,7 @@ class Profile(Section, frozen=True, kw_only=True):
 
 
 class ItemCF(Section, frozen=True, kw_only=True):
+    enabled: bool = True
     pair_items: Annotated[int, Meta(ge=1, le=200)] = 20
     pair_decay: UnitFloat = 0.94
     reverse_weight: UnitFloat = 0.6
@@ -173,7 +174,7 @@ _MAX_EMBEDDING_NUMBERS = 480_000
 class Scorer(Section, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=256)] = "fism"
     candidates: Annotated[int, Meta(ge=10, le=1000)] = 64
-    hidden: tuple[PositiveInt, ...] = (64, 32)
+    hidden: Annotated[tuple[PositiveInt, ...], Meta(min_length=1)] = (64, 32)
     ignored_groups: tuple[str, ...] = ()
     history: Annotated[int, Meta(ge=1, le=200)] = 200
     embedding_rows: Annotated[int, Meta(ge=16, le=1_000_000)] = 8_192
@@ -184,6 +185,7 @@ class Scorer(Section, frozen=True, kw_only=True):
 
 class Learner(Section, frozen=True, kw_only=True):
     enabled: bool = True
+    mode: Literal["online", "apprentice", "logging"] = "online"
     device: Literal["cpu", "cuda"] = "cpu"
     loss: Literal["both", "listwise", "bce"] = "both"
     learning_rate: PositiveFloat = 0.002
@@ -196,9 +198,22 @@ class Learner(Section, frozen=True, kw_only=True):
     replay_bytes: PositiveInt = 33_554_432
     sample_rate: UnitFloat = 1.0
     miss_rate: UnitFloat = 0.125
+    debias: Literal["none", "ips", "position", "both"] = "none"
+    position_eta: Annotated[float, Meta(ge=0, le=4)] = 1.0
+    max_weight: Annotated[float, Meta(ge=1, le=1000)] = 10.0
     publish_every_steps: PositiveInt = 4
     snapshot_every: PositiveInt = 256
     seed: int = 7
+
+
+class Gate(Section, frozen=True, kw_only=True):
+    enabled: bool = True
+    window: Annotated[int, Meta(ge=16, le=65_536)] = 1_024
+    sample_rate: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    margin: PositiveFloat = 0.03
+    probability_margin: PositiveFloat = 0.1
+    hit_margin: Annotated[float, Meta(gt=0, le=1)] = 0.05
+    keep: Annotated[int, Meta(ge=2, le=64)] = 8
 
 
 class Strategy(Section, frozen=True, kw_only=True):
@@ -280,6 +295,7 @@ class Configuration(Section, frozen=True, kw_only=True):
     sources: Sources = Sources()
     scorer: Scorer = Scorer()
     learner: Learner = Learner()
+    gate: Gate = Gate()
     policy: Policy = Policy()
     slate: Slate = Slate()
     outcomes: Outcomes = Outcomes()

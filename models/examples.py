@@ -6,10 +6,15 @@ history are hashes, the latest of the history first. The same bytes without a la
 example in the user's state: the next event of that user turns them into an example. Its label stays ``NO_LABEL`` when the
 event's item is not among the candidates. An example without a history is of a scorer that knows no items: their hashes stay behind.
 
+Layout, version 3, written where examples have weights (learner.debias): ``version u8 | width u8 | history u8 | candidates u16 | label u16 |
+weight f32 | places u8`` and then as before; in a pending example, of weight 1, the propensities f32[places] of the slate's items at
+their places stand at the end. An example has no places.
+
 Layout, version 1: ``version u8 | width u8 | candidates u16 | label u16 | matrix``, and in a pending example the items
 behind it. It is still read, as one without a history.
 
-Size of a pending example: 7 + (2 * width + 8) * candidates + 8 * history bytes; an example without a history has no items.
+Size of a pending example: 7 + (2 * width + 8) * candidates + 8 * history bytes, with weights 5 + 4 * places more; an example without a
+history has no items.
 """
 
 from __future__ import annotations
@@ -20,9 +25,11 @@ from dataclasses import dataclass
 import numpy as np
 
 VERSION = 2
+WEIGHTED = 3
 NO_LABEL = 0xFFFF
 _HEAD = struct.Struct("<BBBHH")
 _HEAD_1 = struct.Struct("<BBHH")
+_WEIGHT = struct.Struct("<fB")
 NO_ITEMS = np.zeros(0, np.int64)
 """Hashes of no items."""
 
@@ -37,12 +44,14 @@ class Example:
     label : position of the item that came next, -1 where it was none of them
     items : int64[candidates], hashes of the candidates; none where the scorer knows no items
     history : int64[m], hashes of the user's items before, the latest first; none likewise
+    weight : of the example in the loss of the order
     """
 
     features: np.ndarray
     label: int
     items: np.ndarray
     history: np.ndarray
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,8 @@ class _Shape:
     candidates: int
     label: int
     matrix_at: int
+    weight: float = 1.0
+    places: int = 0
 
     @classmethod
     def of(cls, raw: bytes) -> _Shape:
@@ -64,7 +75,11 @@ class _Shape:
         if raw[0] == VERSION:
             version, width, history, candidates, label = _HEAD.unpack_from(raw)
             return cls(version, width, history, candidates, label, _HEAD.size)
-        raise ValueError(f"example of version {raw[0]}, this release reads 1 and {VERSION}")
+        if raw[0] == WEIGHTED:
+            version, width, history, candidates, label = _HEAD.unpack_from(raw)
+            weight, places = _WEIGHT.unpack_from(raw, _HEAD.size)
+            return cls(version, width, history, candidates, label, _HEAD.size + _WEIGHT.size, weight, places)
+        raise ValueError(f"example of version {raw[0]}, this release reads 1 to {WEIGHTED}")
 
     @property
     def matrix_end(self) -> int:
@@ -77,7 +92,13 @@ def example_bytes(*, width: int, candidates: int, history: int) -> int:
     return _HEAD.size + 2 * width * candidates + known
 
 
-def encode_pending(matrix: np.ndarray, items: np.ndarray, history: np.ndarray = NO_ITEMS) -> bytes:
+def encode_pending(
+    matrix: np.ndarray,
+    items: np.ndarray,
+    history: np.ndarray = NO_ITEMS,
+    *,
+    propensities: np.ndarray | None = None,
+) -> bytes:
     """The candidates of a slate, waiting for what comes next.
 
     Parameters
@@ -85,14 +106,28 @@ def encode_pending(matrix: np.ndarray, items: np.ndarray, history: np.ndarray = 
     matrix : float16[candidates, width]
     items : int64[candidates], hashes of the candidates
     history : int64[m], hashes of the user's latest items that the scorer read, the latest first; at most 255
+    propensities : float32[places], of the items of the slate at their places, where the example is to have a weight; None otherwise
     """
     n, width = matrix.shape
-    head = _HEAD.pack(VERSION, width, len(history), n, NO_LABEL)
-    return b"".join((head, matrix.tobytes(), items.tobytes(), history.tobytes()))
+    frozen = (matrix.tobytes(), items.tobytes(), history.tobytes())
+    if propensities is None:
+        return b"".join((_HEAD.pack(VERSION, width, len(history), n, NO_LABEL), *frozen))
+    head = _HEAD.pack(WEIGHTED, width, len(history), n, NO_LABEL) + _WEIGHT.pack(1.0, len(propensities))
+    return b"".join((head, *frozen, propensities.astype("<f4").tobytes()))
 
 
-def label_pending(pending: bytes, item: int) -> bytes | None:
+def pending_propensities(pending: bytes) -> np.ndarray:
+    """float32[places] of the slate's items; none where they were not written."""
+    shape = _Shape.of(pending)
+    return np.frombuffer(pending, "<f4", shape.places, len(pending) - 4 * shape.places)
+
+
+def label_pending(pending: bytes, item: int, weight: float = 1.0) -> bytes | None:
     """The example that the next event makes of the pending candidates; None when its item is not among them.
+
+    Parameters
+    ----------
+    weight : of the example, where the pending candidates were written for one
 
     Raises
     ------
@@ -103,7 +138,7 @@ def label_pending(pending: bytes, item: int) -> bytes | None:
     found = np.flatnonzero(np.frombuffer(pending, "<i8", shape.candidates, shape.matrix_end) == item)
     if len(found) == 0:
         return None
-    return _labelled(pending, shape, int(found[0]))
+    return _labelled(pending, shape, int(found[0]), weight)
 
 
 def missed(pending: bytes) -> bytes:
@@ -117,12 +152,15 @@ def missed(pending: bytes) -> bytes:
     return _labelled(pending, _Shape.of(pending), NO_LABEL)
 
 
-def _labelled(pending: bytes, shape: _Shape, label: int) -> bytes:
+def _labelled(pending: bytes, shape: _Shape, label: int, weight: float = 1.0) -> bytes:
     if shape.version == 1:
         head = _HEAD_1.pack(1, shape.width, shape.candidates, label)
         return head + pending[shape.matrix_at : shape.matrix_end]
-    head = _HEAD.pack(VERSION, shape.width, shape.history, shape.candidates, label)
-    return head + pending[shape.matrix_at : None if shape.history else shape.matrix_end]
+    head = _HEAD.pack(shape.version, shape.width, shape.history, shape.candidates, label)
+    if shape.version == WEIGHTED:
+        head += _WEIGHT.pack(weight, 0)
+    end = len(pending) - 4 * shape.places if shape.history else shape.matrix_end
+    return head + pending[shape.matrix_at : end]
 
 
 def decode_example(raw: bytes) -> Example:
@@ -140,7 +178,7 @@ def decode_example(raw: bytes) -> Example:
         raise ValueError(f"example of version {shape.version} with label {label} of {n} candidates")
     matrix = np.frombuffer(raw, "<f2", n * shape.width, shape.matrix_at).reshape(n, shape.width)
     if shape.history == 0:
-        return Example(matrix, label, NO_ITEMS, NO_ITEMS)
+        return Example(matrix, label, NO_ITEMS, NO_ITEMS, shape.weight)
     items = np.frombuffer(raw, "<i8", n, shape.matrix_end)
     history = np.frombuffer(raw, "<i8", shape.history, shape.matrix_end + 8 * n)
-    return Example(matrix, label, items, history)
+    return Example(matrix, label, items, history, shape.weight)

@@ -4,6 +4,12 @@ Examples gather until a batch is full; then one AdamW step is taken on that batc
 drawn from the ring of earlier ones. Everything is a function of the order of the examples: replaying the same examples
 from the same snapshot gives the same weights bit for bit.
 
+Before a batch is learned from, some of its examples are judged (`models.gate`) by the network as it is, by the version that serves,
+and by an earlier good one. After every `publish_every_steps` batches the network is published, unless it is worse than the serving
+version. A serving version that turns out worse than the good one is replaced by it at once, as a new version; so is one whose
+candidates are worse twice in a row. Network, optimiser and normalisation then return to the good one, and the batches learned
+since leave the replay.
+
 The loss (learner.loss) is the softmax over the list, binary cross-entropy, or the first for the ranking and the second for the
 probability; the encoder of a scorer that has one adds its own (`models.scorers.base`).
 
@@ -12,13 +18,20 @@ The state (rows of a snapshot, all opaque bytes):
 ``meta``      JSON: epoch, number of versions, steps, batches, examples, the running normalisation's count
 ``network``   safetensors: weights, Adam's moments, running mean and variance
 ``waiting``   the examples of the batch that is not full yet, each behind its length (u32)
-``batch:N``   one batch of the replay ring, N = slot; bounded by `replay_bytes` in all
+``batch:N``   one batch of the replay ring, N = slot, empty where it was taken out; bounded by `replay_bytes` in all
+``gate``      the gate's windows and decisions (`models.gate`)
+``serving``   safetensors: the weights that were published last, as they were published
+``good``      what to return to: safetensors as in ``network``, with the counters of that moment in ``state``
+``next``      the same of the version that becomes the good one when it has served for a window
+
+Earlier releases wrote neither of the last four: their network is then the serving and the good one.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -26,20 +39,34 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from models.config import Gate as GateConfig
 from models.config import Learner as LearnerConfig
 from models.config import Scorer as ScorerConfig
 from models.examples import Example, decode_example, example_bytes
 from models.features import WIDTH
+from models.gate import (
+    CANDIDATE,
+    SERVING,
+    Decision,
+    Gate,
+    GateRecord,
+    Verdict,
+    gate_key,
+    judge,
+    kept_versions,
+)
 from models.identity import uniform
-from models.model_file import ModelFile, encode_model
+from models.model_file import ModelFile, encode_model, network_shape
 from models.scorers import make_scorer
 from models.scorers.base import Lists, Scorer
-from models.versions import decode_tensors, encode_tensors, encode_version
+from models.versions import About, decode_tensors, encode_tensors, encode_version
 
 _LENGTH = struct.Struct("<I")
 _VARIANCE_FLOOR = 1e-4
 # Until this many rows the running statistics follow the plain mean, after that they forget slowly.
 _NORMAL_MEMORY = 1_000_000.0
+# A candidate that is worse so often in a row is broken, and learning does not mend it.
+_HELD_AT_MOST = 2
 
 
 class _Meta(msgspec.Struct):
@@ -50,6 +77,37 @@ class _Meta(msgspec.Struct):
     examples: int = 0
     skipped_steps: int = 0
     normal_count: float = 0.0
+    decided: int = -1
+    held: int = 0
+    serving: str = ""
+    kept: list[tuple[int, int, int]] = []
+
+
+class _Moment(msgspec.Struct):
+    """Counters of a moment that may be returned to."""
+
+    version: str
+    batches: int
+    examples: int
+    normal_count: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    """What to return to."""
+
+    moment: _Moment
+    tensors: dict[str, torch.Tensor]
+
+    def encode(self) -> bytes:
+        said = torch.frombuffer(bytearray(msgspec.json.encode(self.moment)), dtype=torch.uint8)
+        return encode_tensors(self.tensors | {"state": said})
+
+    @classmethod
+    def decode(cls, raw: bytes) -> _Saved:
+        tensors = decode_tensors(raw)
+        moment = msgspec.json.decode(tensors.pop("state").numpy().tobytes(), type=_Moment)
+        return cls(moment, tensors)
 
 
 def weights_key(name: str) -> str:
@@ -57,12 +115,18 @@ def weights_key(name: str) -> str:
     return f"weights:{name}"
 
 
+def version_key(name: str, version: str) -> str:
+    """Key of one version of a network, ``EPOCH.NUMBER``, under which it stays in `model-updates` for a while."""
+    return f"{weights_key(name)}@{version}"
+
+
 class Learner:
     """Trains one network from examples and publishes its versions.
 
     Parameters
     ----------
-    learner, scorer : sections of the configuration
+    learner, scorer, gate : sections of the configuration
+    k : length of a slate, for the hit rate by which versions are judged
     name : of the network, part of the published key
     epoch : of its versions, unless a snapshot asks for a later one. Versions of an earlier life are older only if it rises
         from life to life, also from one that left no snapshot: the time of the start in seconds does
@@ -79,26 +143,38 @@ class Learner:
         learner: LearnerConfig,
         scorer: ScorerConfig,
         *,
+        gate: GateConfig | None = None,
+        k: int = 10,
         name: str = "ranker",
         epoch: int = 0,
         start: ModelFile | None = None,
     ) -> None:
         self._config = learner
         self._scorer = scorer
-        self._key = weights_key(name)
+        self._gating = gate or GateConfig()
+        self._k = k
+        self._miss_weight = 1.0 / max(learner.miss_rate, 1e-6)
+        self._name = name
         self.network = make_scorer(scorer, seed=learner.seed).to(learner.device)
         self._optimiser = _optimiser(self.network, learner)
         self._width = WIDTH + self.network.columns
         self._mean = np.zeros(self._width)
         self._square = np.ones(self._width)
         self._epoch = epoch
-        self._meta = _Meta(epoch=epoch)
+        self._meta = _Meta(epoch=epoch, decided=0)
         self._waiting: list[bytes] = []
         self._ring: dict[int, list[bytes]] = {}
         self._unsaved_slots: set[int] = set()
         size = example_bytes(width=self._width, candidates=scorer.candidates, history=self.network.history)
         self._ring_slots = max(1, learner.replay_bytes // (learner.batch_examples * (size + _LENGTH.size)))
-        self._batches_published = 0
+        # what waits for its publication, by key; None is a tombstone
+        self._outbox: dict[str, bytes | None] = {}
+        self.gate = Gate(self._gating, loss=learner.loss)
+        # as replicas begin, too
+        self._serving = make_scorer(scorer, seed=learner.seed).to(learner.device).eval()
+        self._good_network = make_scorer(scorer, seed=learner.seed).to(learner.device).eval()
+        self._good = self._next = self._save("")
+        self._unsaved = {"serving", "good", "next"}
         if start is not None:
             self._begin_with(start)
 
@@ -122,6 +198,7 @@ class Learner:
 
     def _learn_batch(self, batch: list[bytes]) -> None:
         examples = [self._decode(raw) for raw in batch]
+        self._judge(examples)
         if not self._normalise(examples):
             self._meta.skipped_steps += 1
             return
@@ -134,6 +211,8 @@ class Learner:
         self._ring[slot] = batch
         self._unsaved_slots.add(slot)
         self._meta.batches += 1
+        if self._meta.batches - self._meta.decided >= self._config.publish_every_steps:
+            self._decide()
 
     def _decode(self, raw: bytes) -> Example:
         example = decode_example(raw)
@@ -159,15 +238,20 @@ class Learner:
         self.network.inverse_deviation.copy_(torch.from_numpy(1.0 / deviation))
         return True
 
-    def _step(self, examples: list[Example]) -> None:
-        history = self.network.history
+    def _lists(self, examples: list[Example]) -> tuple[Lists, torch.Tensor]:
         lists = Lists.of(
             [example.features for example in examples],
             [example.items for example in examples],
             [example.history for example in examples],
-            history=history,
-        ).to(self._config.device)
-        labels = torch.tensor([example.label for example in examples], device=self._config.device)
+            history=self.network.history,
+        )
+        if self._config.debias != "none":
+            lists = replace(lists, weights=torch.tensor([example.weight for example in examples]))
+        lists = lists.to(self._config.device)
+        return lists, torch.tensor([example.label for example in examples], device=self._config.device)
+
+    def _step(self, examples: list[Example]) -> None:
+        lists, labels = self._lists(examples)
         loss = self._loss(lists, labels)
         if not torch.isfinite(loss):
             self._meta.skipped_steps += 1
@@ -185,7 +269,7 @@ class Learner:
         parts = []
         if self._config.loss != "listwise":
             # a miss stands for all those that were not sampled
-            weights = torch.where(hit, 1.0, 1.0 / max(self._config.miss_rate, 1e-6))
+            weights = torch.where(hit, 1.0, self._miss_weight)
             parts.append(_pointwise(logit, lists, labels, weights))
         if hit.any():
             parts += self._ranking_loss(rank[hit], lists.where(hit), labels[hit])
@@ -194,31 +278,144 @@ class Learner:
     def _ranking_loss(self, rank: torch.Tensor, lists: Lists, labels: torch.Tensor) -> list[torch.Tensor]:
         """What the order of lists teaches whose next item is one of them: the ranker, and the encoder."""
         if self._config.loss == "bce":
-            loss = _pointwise(rank, lists, labels, torch.ones_like(labels))
+            loss = _pointwise(rank, lists, labels, torch.ones_like(labels) if lists.weights is None else lists.weights)
         else:
-            loss = functional.cross_entropy(rank.masked_fill(lists.mask == 0, -1e9), labels)
+            loss = lists.cross_entropy(rank, labels)
         of_encoder = self.network.encoder_loss(lists, labels, rank.detach())
         return [loss] if of_encoder is None else [loss, of_encoder]
 
-    def has_updates(self) -> bool:
-        """Whether enough steps were taken since the last version."""
-        return self._meta.batches - self._batches_published >= self._config.publish_every_steps
+    def _judge(self, examples: list[Example]) -> None:
+        """Let the networks predict some of the next examples, and roll the serving version back when it is found worse."""
+        if not self._gating.enabled:
+            return
+        lists, labels = self._lists(examples[: max(1, round(self._gating.sample_rate * len(examples)))])
+        networks = (self.network, self._serving, self._good_network)
+        measures = [judge(network, lists, labels, k=self._k, miss_weight=self._miss_weight) for network in networks]
+        self.gate.observe(np.stack(measures))
+        worse = self.gate.serving_is_worse()
+        if worse is not None:
+            self._roll_back(worse)
 
-    def take_updates(self) -> list[tuple[str, bytes]]:
-        """The next version of the network, as a ``(key, bytes)`` record; none when nothing was learned since."""
-        if self._meta.batches == self._batches_published:
-            return []
-        self._batches_published = self._meta.batches
-        self._meta.number += 1
-        return [(self._key, encode_version(self._meta.epoch, self._meta.number, self.network.published()))]
+    def _decide(self) -> None:
+        """Publish the network, unless it is worse than the version that serves."""
+        self._meta.decided = self._meta.batches
+        worse = self.gate.candidate_is_worse() if self._gating.enabled else None
+        if worse is None and not all(bool(torch.isfinite(tensor).all()) for tensor in self.network.state_dict().values()):
+            worse = "weights that are not finite"
+        if worse is None:
+            self._meta.held = 0
+            self._publish("published", "not worse than the serving version")
+            self._advance()
+            return
+        self._meta.held += 1
+        self._remember("held", worse)
+        if self._meta.held == _HELD_AT_MOST:
+            self._roll_back(f"candidates were worse {_HELD_AT_MOST} times in a row")
+
+    def _advance(self) -> None:
+        """Make the next version the good one when it has served for a window, and the one published now the next."""
+        learned = self._meta.examples - self._next.moment.examples
+        if learned * self._gating.sample_rate < self._gating.window and self._next is not self._good:
+            return
+        if self._next is not self._good:
+            self._good = self._next
+            self._load_good()
+            self.gate.trust()
+        self._next = self._save(self._meta.serving)
+        self._unsaved |= {"good", "next"}
+
+    def _roll_back(self, reason: str) -> None:
+        """Publish the good version once more, and learn on from it."""
+        meta, moment = self._meta, self._good.moment
+        # what was learned since made it worse
+        for batch in range(max(moment.batches, meta.batches - self._ring_slots), meta.batches):
+            slot = batch % self._ring_slots
+            self._ring.pop(slot, None)
+            self._unsaved_slots.add(slot)
+        self._load_tensors(self._good.tensors)
+        meta.normal_count, meta.held, meta.decided = moment.normal_count, 0, meta.batches
+        returned = f"{reason}; back to {moment.version or 'the untrained network'}"
+        self._publish("rolled_back", returned, rollback_of=meta.serving)
+        self._good = self._next = self._save(meta.serving)
+        self._load_good()
+        self._unsaved |= {"good", "next"}
+        self.gate.forget()
+
+    def _save(self, version: str) -> _Saved:
+        meta = self._meta
+        tensors = {name: tensor.clone() for name, tensor in self._tensors().items()}
+        return _Saved(_Moment(version, meta.batches, meta.examples, meta.normal_count), tensors)
+
+    def _load_good(self) -> None:
+        weights = {name[8:]: tensor for name, tensor in self._good.tensors.items() if name.startswith("network.")}
+        self._good_network.load_state_dict(weights)
+
+    def _publish(self, verdict: Verdict, reason: str, *, rollback_of: str | None = None) -> None:
+        """Make the network the serving version, and keep it among those that can be pinned."""
+        meta = self._meta
+        meta.number += 1
+        meta.serving = f"{meta.epoch}.{meta.number}"
+        tensors = self.network.published()
+        about = About(shape=network_shape(self._scorer), rollback_of=rollback_of)
+        record = encode_version(meta.epoch, meta.number, tensors, about)
+        before = {(epoch, number) for _, epoch, number in meta.kept}
+        meta.kept = kept_versions([*meta.kept, (meta.examples, meta.epoch, meta.number)], most=self._gating.keep)
+        self._outbox[weights_key(self._name)] = record
+        self._outbox[version_key(self._name, meta.serving)] = record
+        for epoch, number in before - {(epoch, number) for _, epoch, number in meta.kept}:
+            self._outbox[version_key(self._name, f"{epoch}.{number}")] = None
+        self._serving.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        self._unsaved.add("serving")
+        self._remember(verdict, reason, rollback_of=rollback_of)
+
+    def _remember(self, verdict: Verdict, reason: str, *, rollback_of: str | None = None) -> None:
+        """Record a decision, for whoever reads the topic."""
+        meta, gate = self._meta, self.gate
+        gate.remember(
+            Decision(
+                version=meta.serving,
+                verdict=verdict,
+                reason=reason,
+                examples=meta.examples,
+                judged=gate.judged,
+                candidate=gate.means(CANDIDATE),
+                serving=gate.means(SERVING),
+                rollback_of=rollback_of,
+            )
+        )
+        record = GateRecord(
+            name=self._name,
+            scorer=self._scorer.name,
+            mode=self._config.mode,
+            examples=meta.examples,
+            serving=meta.serving,
+            good=self._good.moment.version,
+            kept=[f"{epoch}.{number}" for _, epoch, number in meta.kept],
+            decisions=gate.decisions,
+        )
+        self._outbox[gate_key(self._name)] = msgspec.json.encode(record)
+
+    def has_updates(self) -> bool:
+        """Whether something waits for its publication."""
+        return bool(self._outbox)
+
+    def take_updates(self) -> list[tuple[str, bytes | None]]:
+        """What is to be published, as ``(key, bytes)`` records: the newest version, first under its network's key; None is a tombstone."""
+        records, self._outbox = self._outbox, {}
+        return list(records.items())
 
     def take_snapshot(self) -> list[tuple[str, bytes]]:
         """The rows of the state that changed since the last snapshot."""
-        rows = [(f"batch:{slot}", _pack(self._ring[slot])) for slot in sorted(self._unsaved_slots)]
+        rows = [(f"batch:{slot}", _pack(self._ring.get(slot, []))) for slot in sorted(self._unsaved_slots)]
         self._unsaved_slots.clear()
         rows.append(("meta", msgspec.json.encode(self._meta)))
         rows.append(("network", encode_tensors(self._tensors())))
         rows.append(("waiting", _pack(self._waiting)))
+        rows.append(("gate", self.gate.encode()))
+        if "serving" in self._unsaved:
+            rows.append(("serving", encode_tensors(self._serving.published())))
+        rows += [(name, saved.encode()) for name, saved in (("good", self._good), ("next", self._next)) if name in self._unsaved]
+        self._unsaved.clear()
         return rows
 
     def _tensors(self) -> dict[str, torch.Tensor]:
@@ -242,20 +439,41 @@ class Learner:
             return
         self._meta = msgspec.json.decode(saved["meta"], type=_Meta)
         self._meta.epoch = max(self._meta.epoch + 1, self._epoch)
-        self._batches_published = self._meta.batches
+        if self._meta.decided < 0:
+            self._meta.decided = self._meta.batches
+        self._outbox = {}
         self._waiting = _unpack(saved["waiting"])
         ring = {int(key[6:]): raw for key, raw in saved.items() if key.startswith("batch:")}
         # a smaller replay_bytes than before leaves rows in the state that are not used any more
-        self._ring = {slot: _unpack(raw) for slot, raw in ring.items() if slot < self._ring_slots}
-        tensors = decode_tensors(saved["network"])
-        self._mean = tensors.pop("normal.mean").numpy().copy()
-        self._square = tensors.pop("normal.square").numpy().copy()
+        self._ring = {slot: _unpack(raw) for slot, raw in ring.items() if slot < self._ring_slots and raw}
+        self._load_tensors(decode_tensors(saved["network"]))
+        self._load_gate(saved)
+
+    def _load_gate(self, saved: dict[str, bytes]) -> None:
+        """The gate's rows, where they were written."""
+        if "gate" not in saved:
+            self._serving.load_state_dict(self.network.state_dict())
+            self._good = self._next = self._save(self._meta.serving)
+            self._unsaved = {"serving", "good", "next"}
+        else:
+            self.gate.restore(saved["gate"])
+            self._serving.load_state_dict({name: tensor.float() for name, tensor in decode_tensors(saved["serving"]).items()})
+            self._good, self._next = _Saved.decode(saved["good"]), _Saved.decode(saved["next"])
+            if self._next.moment == self._good.moment:
+                self._next = self._good
+            self._unsaved = set()
+        self._load_good()
+
+    def _load_tensors(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Take over network, optimiser and normalisation."""
+        self._mean = tensors["normal.mean"].numpy().copy()
+        self._square = tensors["normal.square"].numpy().copy()
         self._load_network({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
         moments: dict[int, dict[str, torch.Tensor]] = {}
         for key, tensor in tensors.items():
             if key.startswith("adam."):
                 _, index, name = key.split(".")
-                moments.setdefault(int(index), {})[name] = tensor
+                moments.setdefault(int(index), {})[name] = tensor.clone()
         state = self._optimiser.state_dict()
         self._optimiser.load_state_dict({"state": moments, "param_groups": state["param_groups"]})
 
@@ -275,8 +493,10 @@ class Learner:
         self._load_network(start.network)
         self._mean, self._square = start.mean.copy(), start.square.copy()
         self._meta.normal_count = start.count
-        # has_updates is true before the first batch: who follows an earlier life hears of this network
-        self._batches_published = -self._config.publish_every_steps
+        # before the first batch: who follows an earlier life hears of this network
+        self._publish("published", f"what was learned before: {start.name}")
+        self._good = self._next = self._save(self._meta.serving)
+        self._load_good()
 
     def _load_network(self, tensors: dict[str, torch.Tensor]) -> None:
         try:

@@ -71,6 +71,11 @@ class ModelFile:
                 )
 
 
+def network_shape(config: ScorerConfig) -> dict[str, Any]:
+    """What decides which tensors a network has and what they mean: the settings of its scorer, and a hash of the features' names."""
+    return _settings(config) | {"features": blake2b("\x1f".join(FEATURES).encode(), digest_size=8).hexdigest()}
+
+
 def _settings(config: ScorerConfig) -> dict[str, Any]:
     keys = _SHAPE if config.name == "mlp" else _SHAPE + _ENCODER_SHAPE
     values = msgspec.to_builtins(config)

@@ -56,7 +56,9 @@ class LocalPipeline:
         self._since_publication = 0
         self.recommender = Recommender(configuration, start=start)
         self.table = CooccurrenceTable(configuration.item_cf, configuration.popularity)
-        self.learner = Learner(configuration.learner, configuration.scorer, start=start)
+        self.learner = Learner(
+            configuration.learner, configuration.scorer, gate=configuration.gate, k=configuration.slate.k, start=start
+        )
         self.policy = PolicyLearner(configuration.policy)
         self._learns_policy = len(configuration.policy.strategies) > 1
         self._members: list[tuple[str, bytes]] = []
@@ -146,11 +148,11 @@ class LocalPipeline:
     def _publish(self) -> None:
         for deltas in self.table.take_deltas():
             self.recommender.replica.apply_deltas(deltas)
-        updates = self.policy.take_updates()
+        updates: list[tuple[str, bytes | None]] = [*self.policy.take_updates()]
         if self.learner.has_updates():
             updates += self.learner.take_updates()
         members, self._members = self._members, []
-        for key, value in updates + members:
+        for key, value in (*updates, *members):
             self.recommender.apply_update(key, value)
 
 

@@ -20,8 +20,9 @@ from models.candidates import CandidateGenerator, Candidates
 from models.config import Configuration, Strategy
 from models.controls import control_key, decode_control
 from models.cooccurrence import ROW_PREFIX, PairMessage, encode_pair_message
+from models.debias import example_weight
 from models.events import UNKNOWN_WATERMARK_MS, Event, Refusal, Rejected
-from models.examples import NO_ITEMS, encode_pending, label_pending, missed
+from models.examples import NO_ITEMS, encode_pending, label_pending, missed, pending_propensities
 from models.identity import hash64, item_hash64, slate_id, uniform
 from models.learner import weights_key
 from models.model_file import ModelFile
@@ -36,10 +37,12 @@ from models.reasons import USER_CF as USER_CF_SOURCE
 from models.reasons import item_cf_reasons, user_cf_reason
 from models.replica import Replica
 from models.scorers import make_scorer
+from models.served import ServedNetwork
 from models.topics import CatalogueItem, Recommendation, RecommendedItem, Timings
 from models.versions import Version, decode_tensors, decode_version
 
 _CONTROL = control_key("")
+_RANKER = weights_key("ranker")
 _NO_PROBABILITIES = np.zeros(0, np.float32)
 _CATALOGUE = msgspec.json.Decoder(CatalogueItem)
 
@@ -70,7 +73,7 @@ class Observation:
 
     Attributes
     ----------
-    pair : message for the co-occurrence table, None for an event type of weight 0
+    pair : message for the co-occurrence table, None for an event type of weight 0, and where items are not learned
     member : record of the panel, None for most events (`models.panel`)
     example : for the learner, None when the item was no candidate of the last slate, or the event was not sampled
     evaluated : the user had an earlier event, so the last slate can be judged by this one
@@ -114,62 +117,79 @@ class Recommender:
         self.attribution = Attribution(configuration) if configuration.outcomes.enabled else None
         self._generator = CandidateGenerator(configuration, self.replica)
         self._network = None
-        if configuration.scorer.name != "none":
-            self._network = make_scorer(configuration.scorer, seed=configuration.learner.seed).eval()
-        self._version: Version | None = None
+        self._served: ServedNetwork | None = None
+        # what only logs ranks as the sources do, and only what is online explores
+        self._logs = configuration.learner.mode == "logging"
+        self._explores = configuration.learner.mode == "online"
         self._policy_version: Version | None = None
         self._versions: dict[str, str] = {}
         self._policy = make_policy(configuration.policy)
         self._sources = configuration.sources
-        if start is not None and self._network is not None:
-            start.require_fit(configuration.scorer)
-            self._network.load(start.network)
-            self._serve(Version(epoch, 0, start.content))
+        if configuration.scorer.name != "none" and not self._logs:
+            self._network = make_scorer(configuration.scorer, seed=configuration.learner.seed).eval()
+            version = None
+            if start is not None:
+                start.require_fit(configuration.scorer)
+                self._network.load(start.network)
+                version = Version(epoch, 0, start.content)
+            self._served = ServedNetwork(self._network, configuration, version=version)
+            self._name_version()
 
     @property
     def version(self) -> Version | None:
         """The version of the network that scores, None before the first one."""
-        return self._version
+        return None if self._served is None else self._served.version
 
     @property
     def versions(self) -> dict[str, str]:
         """Version of each model part that answers with it."""
         return self._versions
 
-    def apply_update(self, key: str, value: bytes | None) -> None:
+    def apply_update(self, key: str, value: bytes | None) -> str | None:
         """Apply one record of `model-updates`; the newest of a key wins, applying it twice changes nothing.
+
+        Returns
+        -------
+        Why it was passed over, where it is the version of a network of another shape; None otherwise.
 
         Raises
         ------
         ValueError
-            When the record is of a version that this release cannot read, or of a network of another shape.
+            When the record is of a version that this release cannot read, or damaged.
         """
+        if key.startswith(_RANKER) and self._served is not None:
+            passed_over = self._served.apply(key, value)
+            self._name_version()
+            return passed_over
         if key.startswith(_CONTROL):
             self.apply_control(key.removeprefix(_CONTROL), value)
         elif value is None:
-            return
+            return None
         elif key.startswith(ROW_PREFIX):
             self.replica.apply_row(value)
         elif key.startswith("panel:"):
             self.replica.panel.apply(value)
-        elif key == weights_key("ranker") and self._network is not None:
-            version, weights = decode_version(value)
-            if self._version is None or version > self._version:
-                try:
-                    self._network.load(decode_tensors(weights))
-                except RuntimeError as error:
-                    raise ValueError(f"network {version} does not fit the configured scorer: {error}") from error
-                self._serve(version)
         elif key == policy_key(self._policy.name) and len(self._policy.actions) > 1:
             version, tables = decode_version(value)
             if self._policy_version is None or version > self._policy_version:
                 self._policy.load({name: tensor.numpy() for name, tensor in decode_tensors(tables).items()})
                 self._policy_version = version
                 self._versions = self._versions | {"policy": str(version)}
+        return None
 
-    def _serve(self, version: Version) -> None:
-        self._version = version
-        self._versions = self._versions | {"ranker": str(version)}
+    def pin(self, version: str | None) -> None:
+        """Score with one version of the network, ``EPOCH.NUMBER``, whatever is published; None: with the newest once more.
+
+        While that version is not among those that `model-updates` keeps, the newest scores.
+        """
+        if self._served is not None:
+            self._served.pin(version)
+            self._name_version()
+
+    def _name_version(self) -> None:
+        version = self.version
+        if version is not None:
+            self._versions = self._versions | {"ranker": str(version)}
 
     def apply_control(self, name: str | None, value: bytes | None) -> None:
         """Apply one record of `controls` (`models.controls`); None takes the rule back.
@@ -241,8 +261,8 @@ class Recommender:
         if weight == 0:
             return Observation(None, None, None, evaluated=False, position=0, shown=0)
         places = np.flatnonzero(state.last_slate == item)
-        pair = self._pair(state, event, item, weight)
-        example = self._example(user, event, item)
+        pair = self._pair(state, event, item, weight) if config.item_cf.enabled else None
+        example = self._example(user, event, item, place=int(places[0]) + 1 if len(places) else 0)
         evaluated = state.events > 0
         user.pending = None
         value = float("nan") if event.value is None else event.value
@@ -285,17 +305,26 @@ class Recommender:
             )
         )
 
-    def _example(self, user: User, event: Event, item: int) -> bytes | None:
+    def _example(self, user: User, event: Event, item: int, *, place: int) -> bytes | None:
         learner = self._config.learner
-        if user.pending is None or not learner.enabled:
+        if user.pending is None or not learner.enabled or self._logs:
             return None
         if learner.sample_rate < 1 and uniform(hash64(event.event_id), learner.seed, 0) >= learner.sample_rate:
             return None
-        example = label_pending(user.pending, item)
+        example = label_pending(user.pending, item, self._weight(user.pending, event, place))
         if example is not None or learner.loss == "listwise":
             return example
         # that none of them came next says nothing of their order, but lowers the probability of each
         return missed(user.pending) if uniform(hash64(event.event_id), learner.seed, 1) < learner.miss_rate else None
+
+    def _weight(self, pending: bytes, event: Event, place: int) -> float:
+        learner = self._config.learner
+        if learner.debias == "none" or place == 0:
+            return 1.0
+        propensities = pending_propensities(pending)
+        # a slate of before the switch
+        propensity = float(propensities[place - 1]) if place <= len(propensities) else 1.0
+        return example_weight(learner, place=event.position or place, propensity=propensity)
 
     def recommend(
         self, user: User, event: Event, stamp: Callable[[], Timings], *, watermark_ms: int = UNKNOWN_WATERMARK_MS
@@ -327,7 +356,7 @@ class Recommender:
         slots = explore_slots(
             ranked[: config.slate.k],
             ranked[config.slate.k :],
-            epsilon=slot_epsilon(config.policy, strategy, slates=state.seq),
+            epsilon=slot_epsilon(config.policy, strategy, slates=state.seq) if self._explores else 0.0,
             key=key,
             seed=config.policy.seed,
         )
@@ -338,7 +367,9 @@ class Recommender:
         self.replica.impressions[candidates.items[rows]] += 1
         state.last_probabilities = _NO_PROBABILITIES if probabilities is None else probabilities[rows]
         if self._network is not None and config.learner.enabled and len(candidates.items) > 1:
-            user.pending = encode_pending(matrix, hashes, history)
+            weighs = config.learner.debias != "none"
+            propensities = np.array([slot.propensity for slot in slots], np.float32) if weighs else None
+            user.pending = encode_pending(matrix, hashes, history, propensities=propensities)
         recommendation = Recommendation(
             slate_id=name,
             revision=self._revision(state.last_slate, slots),
@@ -369,10 +400,13 @@ class Recommender:
     def _act(self, state: UserState, *, key: int) -> tuple[str, float, Context | None]:
         """Name of the strategy that makes this slate, the probability that it had, and what it was chosen by."""
         policy = self._policy
-        if len(policy.actions) == 1:
+        if len(policy.actions) == 1 or self._logs:
             return policy.actions[0], 1.0, None if self.attribution is None else context_of(state)
         context = context_of(state)
-        action, probability = policy.choose(context, key)
+        if self._explores:
+            action, probability = policy.choose(context, key)
+        else:
+            action, probability = int(policy.probabilities(context).argmax()), 1.0
         return policy.actions[action], probability, context
 
     def _frozen(self, candidates: Candidates, hashes: np.ndarray, state: UserState) -> tuple[np.ndarray, np.ndarray]:

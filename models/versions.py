@@ -3,6 +3,9 @@
 Layout of a `model-updates` record under the key ``weights:NAME`` (little endian): ``version u8 | kind 'w' | epoch u32 |
 number u64 | content hash 8 bytes | safetensors``. A version is newer than another when its (epoch, number) is larger: the
 epoch rises each time the learner starts, so that versions of two lives of the learner are never confused.
+
+The weights of a network say in the metadata of their safetensors, under the one key ``flinkrec``, as JSON: ``shape``, the settings
+that decide which tensors there are and what they mean, and ``rollback_of``, the version that this one replaces where it was worse.
 """
 
 from __future__ import annotations
@@ -11,13 +14,18 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
+import msgspec
 import torch
 from safetensors.torch import load, save
 
 _LAYOUT = 1
 _KIND = b"w"
 _HEAD = struct.Struct("<BcIQ8s")
+_HEADER_LENGTH = struct.Struct("<Q")
+# One key alone: safetensors writes several in an order that changes from run to run.
+_ABOUT = "flinkrec"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,12 +44,31 @@ class Version:
     content: str
 
     def __str__(self) -> str:
-        return f"{self.epoch}.{self.number}-{self.content}"
+        return f"{self.name}-{self.content}"
+
+    @property
+    def name(self) -> str:
+        """``EPOCH.NUMBER``, by which people and keys call it."""
+        return f"{self.epoch}.{self.number}"
 
 
-def encode_tensors(tensors: Mapping[str, torch.Tensor]) -> bytes:
+class About(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What weights say of themselves.
+
+    Attributes
+    ----------
+    shape : settings of the network, None where an earlier release wrote the weights
+    rollback_of : ``EPOCH.NUMBER`` of the version that was worse, where this one is an earlier one once more
+    """
+
+    shape: dict[str, Any] | None = None
+    rollback_of: str | None = None
+
+
+def encode_tensors(tensors: Mapping[str, torch.Tensor], about: About | None = None) -> bytes:
     """Tensors by name as safetensors."""
-    return bytes(save({name: tensor.detach().contiguous() for name, tensor in tensors.items()}))
+    metadata = None if about is None else {_ABOUT: msgspec.json.encode(about).decode()}
+    return bytes(save({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, metadata=metadata))
 
 
 def decode_tensors(raw: bytes) -> dict[str, torch.Tensor]:
@@ -49,9 +76,28 @@ def decode_tensors(raw: bytes) -> dict[str, torch.Tensor]:
     return dict(load(raw))
 
 
-def encode_version(epoch: int, number: int, tensors: Mapping[str, torch.Tensor]) -> bytes:
+def weights_about(weights: bytes) -> tuple[About, dict[str, tuple[int, ...]]]:
+    """What safetensors bytes say of themselves, and the shape of each tensor, without reading one.
+
+    Raises
+    ------
+    ValueError
+        When the bytes have no such header.
+    """
+    try:
+        header = msgspec.json.decode(weights[_HEADER_LENGTH.size :][: _HEADER_LENGTH.unpack_from(weights)[0]])
+        metadata = header.pop("__metadata__", {})
+        about = msgspec.json.decode(metadata[_ABOUT], type=About) if _ABOUT in metadata else About()
+        return about, {name: tuple(tensor["shape"]) for name, tensor in header.items()}
+    except (msgspec.MsgspecError, struct.error, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"weights without a readable header: {error}") from None
+
+
+def encode_version(
+    epoch: int, number: int, tensors: Mapping[str, torch.Tensor], about: About | None = None
+) -> bytes:
     """The record of a version (layout: module docstring)."""
-    weights = encode_tensors(tensors)
+    weights = encode_tensors(tensors, about)
     return _HEAD.pack(_LAYOUT, _KIND, epoch, number, blake2b(weights, digest_size=8).digest()) + weights
 
 
@@ -61,9 +107,12 @@ def decode_version(raw: bytes) -> tuple[Version, bytes]:
     Raises
     ------
     ValueError
-        When the record is of another layout or kind.
+        When the record is of another layout or kind, or its weights are not those that were written.
     """
     layout, kind, epoch, number, content = _HEAD.unpack_from(raw)
     if layout != _LAYOUT or kind != _KIND:
         raise ValueError(f"weights of layout {layout} and kind {kind!r}, this release reads {_LAYOUT} {_KIND!r}")
-    return Version(epoch, number, content.hex()), raw[_HEAD.size :]
+    weights = raw[_HEAD.size :]
+    if blake2b(weights, digest_size=8).digest() != content:
+        raise ValueError(f"weights of version {epoch}.{number} are not those that were written: the record is damaged")
+    return Version(epoch, number, content.hex()), weights

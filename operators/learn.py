@@ -127,11 +127,11 @@ def learn_ranker(configuration: Configuration, model: bytes | None = None) -> Le
     ----------
     model : a file to begin with (`models.model_file`) where there is no state
     """
-    learner, scorer = configuration.learner, configuration.scorer
+    learner, scorer, gate, k = configuration.learner, configuration.scorer, configuration.gate, configuration.slate.k
 
     def make() -> Learner:
         start = None if model is None else decode_model(model, "the model that was submitted")
-        return Learner(learner, scorer, epoch=int(time.time()), start=start)
+        return Learner(learner, scorer, gate=gate, k=k, epoch=int(time.time()), start=start)
 
     return Learn(
         configuration,

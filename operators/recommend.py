@@ -24,12 +24,14 @@ Late, duplicate and malformed events
     learned like any other and counted. Nothing that arrives stops the job. A catalogue entry or a control that cannot be read
     becomes a dead letter when it arrives; the bootstrap, which meets it again at every start, only counts it.
 Flink metrics
-    one counter for each reason of a refusal, such as ``rejected_not_json``; ``outcomes_joined``, ``_repeated``, ``_late``, ``_orphan``,
-    ``_superseded`` (`models.attribution.Tally`) and ``slates_closed_window``, ``_bound``, ``_heartbeat``
+    one counter for each reason of a refusal, such as ``rejected_not_json``; ``networks_passed_over``: published versions of a network of
+    another shape, as `model-updates` holds them from before a change of the configuration; ``outcomes_joined``, ``_repeated``, ``_late``,
+    ``_orphan``, ``_superseded`` (`models.attribution.Tally`) and ``slates_closed_window``, ``_bound``, ``_heartbeat``
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -82,6 +84,7 @@ LAST_WATERMARK_MS = 2**63 - 1
 """Flink's watermark when no event will ever come."""
 _CLOSED_BY = ("window", "bound", "heartbeat")
 
+_LOGGER = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -135,6 +138,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         # with one strategy there is nothing to choose, and nothing to learn of it
         self._teaches_policy = len(self._config.policy.strategies) > 1
         metrics = runtime_context.get_metrics_group()
+        self._passed_over = metrics.counter("networks_passed_over")
         self._refused = {reason: metrics.counter(reason.counter) for reason in Refusal}
         if self._attribution is not None:
             self._slates = runtime_context.get_state(ValueStateDescriptor("slates", Types.PICKLED_BYTE_ARRAY()))
@@ -345,7 +349,10 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
                 if value is not None:
                     self._recommender.replica.apply_deltas(value)
             elif key is not None:
-                self._recommender.apply_update(key, value)
+                passed_over = self._recommender.apply_update(key, value)
+                if passed_over is not None:
+                    self._passed_over.inc()
+                    _LOGGER.warning(passed_over)
         except Rejected as rejected:
             self._refused[rejected.reason].inc()
             return rejected

@@ -8,7 +8,7 @@ learned again, hence published again: a snapshot must therefore never be written
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from pyflink.common import Types
@@ -25,8 +25,8 @@ class SnapshotModel(Protocol):
     def has_updates(self) -> bool:
         """Whether there is something to publish."""
 
-    def take_updates(self) -> list[tuple[str, bytes]]:
-        """What changed since the last call, to be published."""
+    def take_updates(self) -> Sequence[tuple[str, bytes | None]]:
+        """What changed since the last call, to be published; None is a tombstone."""
 
     def take_snapshot(self) -> list[tuple[str, bytes]]:
         """The rows that changed since the last call, to be saved."""

@@ -33,6 +33,9 @@ class BanditLog:
     rounds : in the order in which they were logged
     actions : names of the actions, by their number
     targets : policies that only this source knows, by name; made when asked for
+    fitted : policies that only this source knows and that learn from its first half, by name; made when asked for, with the rounds
+        of the second half, on which they are evaluated
+    left_out : how many records are no rounds, by why
     own_log : policies of `targets`, or others, of which this source has a log that they made themselves, by name
     """
 
@@ -41,6 +44,8 @@ class BanditLog:
     actions: tuple[str, ...]
     targets: dict[str, Callable[[], Target]] = field(default_factory=dict)
     own_log: dict[str, Callable[[], Rounds]] = field(default_factory=dict)
+    fitted: dict[str, Callable[[], tuple[Rounds, Target]]] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 def read_log(path: Path) -> BanditLog:

@@ -82,11 +82,22 @@ class Rounds:
         ValueError
             When there are fewer than two units.
         """
+        early = self.early_units()
+        return self.take(early), self.take(~early)
+
+    def early_units(self) -> npt.NDArray[np.bool_]:
+        """bool[n], which rounds belong to the first half of the units, by their first round.
+
+        Raises
+        ------
+        ValueError
+            When there are fewer than two units.
+        """
         _, first, unit = np.unique(self.unit, return_index=True, return_inverse=True)
         if len(first) < 2:
             raise ValueError("expected at least two independent rounds to fit a policy on one half, got one")
-        early = first[unit] < np.sort(first)[len(first) // 2]
-        return self.take(early), self.take(~early)
+        early: npt.NDArray[np.bool_] = first[unit] < np.sort(first)[len(first) // 2]
+        return early
 
 
 def gather(chunks: Iterable[Rounds]) -> Rounds:

@@ -100,15 +100,19 @@ def make_context(*, events: int, gap_ms: int | None, depth: int, outcome: Outcom
 def context_of(state: UserState) -> Context:
     """The context of a user whose latest event is in the profile, and answers the slate that is in the state.
 
-    Its item among those of the last slate is something that came of it.
+    Its item among those of the last slate is something that came of it; so is more about the item of the event before, as when a click
+    becomes a purchase: the slate between the two was hardly looked at.
     """
     items = state.items
     gap_ms, depth, outcome = None, 0, Outcome.NOTHING if len(state.last_slate) else Outcome.NO_SLATE
     if len(items):
         item, time_ms, _, _, sitting = items[-1].item()
+        went_on = False
         if len(items) > 1:
-            gap_ms = time_ms - items[-2].item()[1]
+            item_before, time_before_ms, *_ = items[-2].item()
+            gap_ms = time_ms - time_before_ms
+            went_on = item == item_before and not state.began_sitting
         depth = int(np.count_nonzero(items["sitting"] == sitting))
-        if (state.last_slate == item).any():
+        if len(state.last_slate) and (went_on or (state.last_slate == item).any()):
             outcome = Outcome.SOMETHING
     return make_context(events=state.events, gap_ms=gap_ms, depth=depth, outcome=outcome)

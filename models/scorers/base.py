@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from models.config import Scorer as ScorerConfig
 from models.examples import NO_ITEMS
@@ -32,12 +33,14 @@ class Lists:
     mask : float32[lists, candidates], 1 for a candidate, 0 for padding
     items : int64[lists, candidates], hashes of the candidates, EMPTY for padding
     history : int64[lists, history], hashes of the user's latest items, the latest first, EMPTY for padding
+    weights : float32[lists], of each in the loss of the order; None where all count alike
     """
 
     features: torch.Tensor
     mask: torch.Tensor
     items: torch.Tensor
     history: torch.Tensor
+    weights: torch.Tensor | None = None
 
     @classmethod
     def of(
@@ -73,11 +76,28 @@ class Lists:
 
     def where(self, chosen: torch.Tensor) -> Lists:
         """Some of the lists, bool[lists]."""
-        return Lists(self.features[chosen], self.mask[chosen], self.items[chosen], self.history[chosen])
+        weights = None if self.weights is None else self.weights[chosen]
+        return Lists(self.features[chosen], self.mask[chosen], self.items[chosen], self.history[chosen], weights)
 
     def to(self, device: str) -> Lists:
         """The same lists on a device."""
-        return Lists(self.features.to(device), self.mask.to(device), self.items.to(device), self.history.to(device))
+        weights = None if self.weights is None else self.weights.to(device)
+        before = self.history.to(device)
+        return Lists(self.features.to(device), self.mask.to(device), self.items.to(device), before, weights)
+
+    def cross_entropy(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Loss of the softmax over each list, the mean over the lists by their weights.
+
+        Parameters
+        ----------
+        scores : float32[lists, candidates]
+        labels : int64[lists], position of the item that came next
+        """
+        masked = scores.masked_fill(self.mask == 0, -1e9)
+        if self.weights is None:
+            return functional.cross_entropy(masked, labels)
+        losses = functional.cross_entropy(masked, labels, reduction="none")
+        return (losses * self.weights).sum() / self.weights.sum()
 
 
 class Scorer(nn.Module, ABC):
@@ -122,6 +142,10 @@ class Scorer(nn.Module, ABC):
         rank : float32[lists, candidates], detached, of the same lists by the ranker as it is now
         """
         return None
+
+    def refrozen(self, lists: Lists) -> Lists:
+        """The same lists with the columns that `freeze` would add now; a scorer that adds columns says how."""
+        return lists
 
     def embeddings(self) -> list[nn.Parameter]:
         """The parameters that learn at learner.embedding_learning_rate, with learner.embedding_decay."""

@@ -19,6 +19,8 @@ learns its replay by heart (docs/experiments.md).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numba import njit
@@ -162,10 +164,7 @@ class FISM(MLP):
 
     def encoder_loss(self, lists: Lists, labels: torch.Tensor, rank: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of what comes next, the ranker's opinion given."""
-        losses = [
-            functional.cross_entropy((rank + fit).masked_fill(lists.mask == 0, -1e9), labels) for fit in self.fits(lists)
-        ]
-        return torch.stack(losses).sum()
+        return torch.stack([lists.cross_entropy(rank + fit, labels) for fit in self.fits(lists)]).sum()
 
     def columns_of(self, lists: Lists) -> torch.Tensor:
         """The columns of many lists, float32[lists, candidates, columns], made by the encoder as it is now."""
@@ -177,6 +176,11 @@ class FISM(MLP):
             deviation = (centred.square().sum(1, keepdim=True) / n).sqrt() + _DEVIATION_FLOOR
             scaled += [centred, centred / deviation]
         return torch.stack(scaled, -1)
+
+    def refrozen(self, lists: Lists) -> Lists:
+        """See `Scorer.refrozen`."""
+        own = lists.features.shape[-1] - self.columns
+        return replace(lists, features=torch.cat((lists.features[..., :own], self.columns_of(lists)), -1))
 
     def prepare(self) -> None:
         """See `Scorer.prepare`."""

@@ -3,6 +3,9 @@
 Each candidate enters as the normalised columns of its frozen matrix and the same less their mean over the list (what
 matters is how a candidate differs from the others), twice as many inputs as columns. Two heads share the body:
 
+The first layer is linear, so what its half for the differences makes of ``x - mean`` is what it makes of x, less a vector that all
+candidates of the list share: the two halves are added up, and half of the largest product is saved.
+
 - ``rank``: a score whose softmax over the list is the probability of being the next item. It starts as the item-CF score
   itself (a linear path from the centred ``cf`` feature, the network's own last layer at zero), so that an untrained
   network ranks as well as the collaborative filter.
@@ -13,11 +16,13 @@ matters is how a candidate differs from the others), twice as many inputs as col
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import torch
 from numba import njit
 from torch import nn
+from torch.nn import functional
 
 from models.config import Scorer as ScorerConfig
 from models.examples import NO_ITEMS
@@ -31,34 +36,44 @@ _PRIOR_LOGIT = -4.6
 
 
 @njit(cache=True)
-def network_input(features, mean, inverse_deviation):  # type: ignore[no-untyped-def]
-    """The normalised features of one list, and the same less their mean over the list: float32[n, 2 * width].
+def network_input(features, mean, inverse_deviation, shared):  # type: ignore[no-untyped-def]
+    """The first half of `MLP.forward` for one list; in PyTorch its small operations cost more than the network.
 
-    What `MLP.forward` does in PyTorch, for one list: there its small operations cost more than the network.
+    Parameters
+    ----------
+    features : float32[n, width]
+    mean, inverse_deviation : float32[width]
+    shared : float32[width, m], what becomes of the mean over the list
+
+    Returns
+    -------
+    normal : float32[n, width], the normalised features
+    of_mean : float32[m], their mean over the list times `shared`
     """
     n, width = features.shape
-    out = np.empty((n, 2 * width), np.float32)
+    normal = np.empty((n, width), np.float32)
+    of_mean = np.zeros(shared.shape[1], np.float32)
     for f in range(width):
         total = np.float32(0.0)
         for k in range(n):
-            normal = (features[k, f] - mean[f]) * inverse_deviation[f]
-            normal = min(max(normal, np.float32(-CLIP)), np.float32(CLIP))
-            out[k, f] = normal
-            total += normal
+            value = (features[k, f] - mean[f]) * inverse_deviation[f]
+            normal[k, f] = min(max(value, np.float32(-CLIP)), np.float32(CLIP))
+            total += normal[k, f]
         middle = total / np.float32(n)
-        for k in range(n):
-            out[k, width + f] = out[k, f] - middle
-    return out
+        for m in range(len(of_mean)):
+            of_mean[m] += middle * shared[f, m]
+    return normal, of_mean
 
 
 @njit(cache=True)
-def network_output(body, inputs, heads, biases, skip, slope):  # type: ignore[no-untyped-def]
+def network_output(body, normal, skip_of_mean, heads, biases, skip, slope):  # type: ignore[no-untyped-def]
     """What the heads make of the last hidden layer of one list, the end of `MLP.forward`.
 
     Parameters
     ----------
     body : float32[n, hidden]
-    inputs : float32[n, 2 * width], of `network_input`
+    normal : float32[n, width], of `network_input`
+    skip_of_mean : float32, what `skip` makes of their mean
     heads : float32[2, hidden], weights of the rank and of the logit; `biases` likewise, float32[2]
     skip : float32[width]
     slope : float32
@@ -68,12 +83,11 @@ def network_output(body, inputs, heads, biases, skip, slope):  # type: ignore[no
     rank, probability : float32[n]
     """
     n, hidden = body.shape
-    centred = inputs.shape[1] - len(skip)
     rank, probability = np.empty(n, np.float32), np.empty(n, np.float32)
     for k in range(n):
-        r, p = biases[0], biases[1]
+        r, p = biases[0] - skip_of_mean, biases[1]
         for f in range(len(skip)):
-            r += inputs[k, centred + f] * skip[f]
+            r += normal[k, f] * skip[f]
         for h in range(hidden):
             r += body[k, h] * heads[0, h]
             p += body[k, h] * heads[1, h]
@@ -126,18 +140,25 @@ class MLP(Scorer):
         """Score lists of candidates, see `Scorer.forward`."""
         normal = ((lists.features - self.mean) * self.inverse_deviation).clamp(-CLIP, CLIP)
         weight = lists.mask.unsqueeze(-1)
-        centred = normal - (normal * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
-        body = self.body(torch.cat((normal, centred), -1))
-        rank = self.rank(body).squeeze(-1) + centred @ self.skip
+        mean = (normal * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
+        first = cast(nn.Linear, self.body[0])
+        by_itself, by_difference = first.weight.tensor_split(2, 1)
+        shared = functional.linear(mean, by_difference)
+        body = self.body[1:](functional.linear(normal, by_itself + by_difference, first.bias) - shared)
+        rank = self.rank(body).squeeze(-1) + (normal - mean) @ self.skip
         return rank, self.probability(body.detach()).squeeze(-1) + self.slope * rank.detach()
 
     def prepare(self) -> None:
         """See `Scorer.prepare`: on lists this short the calls of modules cost more than the arithmetic."""
-        linear = [layer for layer in self.body if isinstance(layer, nn.Linear)]
-        self._layers = [(layer.weight.detach().t(), layer.bias.detach()) for layer in linear]
+        first, *later = [layer for layer in self.body if isinstance(layer, nn.Linear)]
+        by_itself, by_difference = first.weight.detach().tensor_split(2, 1)
+        self._first = ((by_itself + by_difference).t(), first.bias.detach().numpy().copy())
+        self._layers = [(layer.weight.detach().t(), layer.bias.detach()) for layer in later]
+        skip = self.skip.detach().numpy().copy()
+        self._shared = np.concatenate((by_difference.t().numpy(), skip[:, None]), 1)
         heads = torch.cat((self.rank.weight, self.probability.weight)).detach().numpy()
         biases = torch.cat((self.rank.bias, self.probability.bias)).detach().numpy()
-        self._output = (heads, biases, self.skip.detach().numpy().copy(), np.float32(self.slope.item()))
+        self._output = (heads, biases, skip, np.float32(self.slope.item()))
         self._mean = self.mean.numpy().copy()
         self._inverse_deviation = self.inverse_deviation.numpy().copy()
 
@@ -146,8 +167,10 @@ class MLP(Scorer):
         self, matrix: np.ndarray, items: np.ndarray = NO_ITEMS, history: np.ndarray = NO_ITEMS
     ) -> tuple[np.ndarray, np.ndarray]:
         """Score one list, see `Scorer.score`; only the matrix is looked at."""
-        inputs = network_input(matrix.astype(np.float32), self._mean, self._inverse_deviation)
-        body = torch.from_numpy(inputs)
+        features = matrix.astype(np.float32)
+        normal, of_mean = network_input(features, self._mean, self._inverse_deviation, self._shared)
+        first, first_bias = self._first
+        body = torch.addmm(torch.from_numpy(first_bias - of_mean[:-1]), torch.from_numpy(normal), first).relu_()
         for weight, bias in self._layers:
             body = torch.addmm(bias, body, weight).relu_()
-        return network_output(body.numpy(), inputs, *self._output)
+        return network_output(body.numpy(), normal, of_mean[-1], *self._output)

@@ -14,6 +14,8 @@ import numpy as np
 from models.events import Event
 from models.simulation.world import Floats, Person, World, attraction, item_id, item_index
 
+IMPRESSION = "impression"
+"""Type of the event by which a person's device says that a slate was seen."""
 _CART, _PURCHASE = 0.25, 0.4
 _STAYS_AFTER_CLICK, _STAYS_WITHOUT = 0.9, 0.5
 _LOOKS_MS, _ACTS_MS = 20_000, 5_000
@@ -51,6 +53,7 @@ class Reaction:
 
     Attributes
     ----------
+    report : that the slate was seen, where that is reported
     events : what they did then, in order
     leaves : the session is over: they do not look at another slate
     place : that was clicked, from 1; 0 for none
@@ -58,6 +61,7 @@ class Reaction:
     best : the same of the best slate for this person now
     """
 
+    report: Event | None
     events: list[Event]
     leaves: bool
     place: int
@@ -72,10 +76,11 @@ class Session:
     ----------
     world, person : of the session
     k : places of a slate, of which one that is shorter leaves some empty
+    reports : whether the person's device reports each slate that is seen
     """
 
-    def __init__(self, world: World, person: Person, *, k: int) -> None:
-        self._world, self._person, self._k = world, person, k
+    def __init__(self, world: World, person: Person, *, k: int, reports: bool = False) -> None:
+        self._world, self._person, self._k, self._reports = world, person, k, reports
         self._rng = np.random.default_rng((world.seed, _SESSION, person.index, person.sessions))
         self._name = f"{person.user_id}-{person.sessions}"
         person.sessions += 1
@@ -87,8 +92,8 @@ class Session:
 
     def react(self, slate_id: str, items: Sequence[str], time_ms: int) -> Reaction:
         """Look at the slate that answered the latest event, and act on it."""
-        utilities = self._world.utilities(self._person, time_ms)
         shown = [item_index(item) for item in items]
+        utilities = self._world.utilities(self._person, time_ms, at_least=max(shown, default=-1) + 1)
         attractions = attraction(utilities[shown])
         best = attraction(utilities[best_slate(utilities, self._k)])
         place = clicked_place(attractions, self._rng)
@@ -99,7 +104,8 @@ class Session:
             events = self._clicked(shown[place - 1], slate_id, place, time_ms)
         elif not leaves:
             events = [self._found(time_ms)]
-        return Reaction(events, leaves, place, click_probability(attractions), click_probability(best))
+        report = self._reported(slate_id, items, time_ms) if self._reports and items else None
+        return Reaction(report, events, leaves, place, click_probability(attractions), click_probability(best))
 
     def looks_ms(self) -> int:
         """How long the person looks at a slate."""
@@ -140,4 +146,17 @@ class Session:
             session_id=self._name,
             slate_id=slate_id,
             position=position,
+        )
+
+    def _reported(self, slate_id: str, items: Sequence[str], time_ms: int) -> Event:
+        """One event for the whole slate, which names the first of its items; the slate gives it its id."""
+        return Event(
+            f"{self._person.user_id}-saw-{slate_id}",
+            self._person.user_id,
+            items[0],
+            IMPRESSION,
+            time_ms,
+            session_id=self._name,
+            slate_id=slate_id,
+            position=1,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,7 +16,7 @@ from models.identity import slate_id
 from models.pipeline import LocalPipeline
 from models.simulation.behaviour import best_slate
 from models.simulation.figures import NO_LEARNING, ORACLE
-from models.simulation.loop import Competitor, Slate
+from models.simulation.loop import Answerer, AtOnce, Competitor, Slate
 from models.simulation.world import World, item_id, item_index
 from models.topics import CatalogueItem
 
@@ -47,8 +46,17 @@ class Flinkrec:
         """Take an item into the catalogue."""
         self.pipeline.recommender.apply_catalogue(item_id, msgspec.json.encode(item))
 
+    def report(self, event: Event) -> None:
+        """Learn from an event that is not answered."""
+        self._observe(event)
+
     def answer(self, event: Event) -> Slate:
         """Learn from an event, and recommend."""
+        self._observe(event)
+        answer = self.pipeline.recommend(event)
+        return Slate(answer.slate_id, [item.item_id for item in answer.items])
+
+    def _observe(self, event: Event) -> None:
         if self._left is None or self._left > 0:
             self.pipeline.learn(event)
         else:
@@ -57,8 +65,6 @@ class Flinkrec:
             recommender.observe(user, event)
         if self._left:
             self._left -= 1
-        answer = self.pipeline.recommend(event)
-        return Slate(answer.slate_id, [item.item_id for item in answer.items])
 
 
 class _Ranking(ABC):
@@ -76,6 +82,10 @@ class _Ranking(ABC):
     def announce(self, item_id: str, item: CatalogueItem) -> None:
         """Take up an item."""
         self._items += 1
+
+    def report(self, event: Event) -> None:
+        """Pass over what was seen: it changes no ranking."""
+        del event
 
     def answer(self, event: Event) -> Slate:
         """Rank for the user of an event."""
@@ -118,8 +128,17 @@ class Oracle(_Ranking):
         return self._world.utilities(person, event.event_time_ms)
 
 
+Recommenders = Callable[[str, Configuration], Competitor]
+"""Makes the competitor of a name that is the whole recommender with some configuration."""
+
+
+def in_process(name: str, configuration: Configuration) -> Competitor:
+    """The recommender in this process; see `Recommenders`."""
+    return AtOnce(Flinkrec(configuration))
+
+
 def competitors(
-    configuration: Configuration, *, slates: int, policies: Sequence[str] = ()
+    configuration: Configuration, *, slates: int, policies: Sequence[str] = (), recommender: Recommenders = in_process
 ) -> dict[str, Callable[[World], Competitor]]:
     """How each competitor is made for a world, by its name.
 
@@ -128,31 +147,51 @@ def competitors(
     configuration : its first strategy is that of `flinkrec`; those that learn which one is best choose among all
     slates : length of a run
     policies : names of policies, or `CONSTANT` for each strategy by itself
+    recommender : makes those that are the recommender; the one that stops to learn is left out where they do not run in this process
     """
     k, (first, *others) = configuration.slate.k, configuration.policy.strategies
-    base = _always(configuration, first)
-    found: dict[str, Callable[[World], Competitor]] = {
-        "flinkrec": lambda _: Flinkrec(base),
-        NO_LEARNING: lambda _: Flinkrec(base, learns_until=0),
-        "static": lambda _: Flinkrec(base, learns_until=int(slates * _STATIC_SHARE)),
+    base = always(configuration, first)
+    recommending = {"flinkrec": base, NO_LEARNING: without_learning(base)}
+    for policy in policies:
+        if policy == CONSTANT:
+            recommending |= {f"always {name}": always(configuration, name) for name in others}
+        else:
+            recommending[policy] = _with_policy(configuration, name=policy)
+    ranking: dict[str, Callable[[World], Answerer]] = {
         "popularity": lambda world: Popularity(world, k=k),
         "random": lambda world: Random(world, k=k),
         ORACLE: lambda world: Oracle(world, k=k),
     }
-    for policy in policies:
-        if policy == CONSTANT:
-            found |= {f"always {name}": partial(_flinkrec, _always(configuration, name)) for name in others}
-        else:
-            found[policy] = partial(_flinkrec, _with_policy(configuration, name=policy))
-    return found
+    if recommender is in_process:
+        ranking = {"static": lambda _: Flinkrec(base, learns_until=int(slates * _STATIC_SHARE))} | ranking
+    makers = {name: _maker(recommender, name, own) for name, own in recommending.items()}
+    return {name: makers.pop(name) for name in ("flinkrec", NO_LEARNING)} | {
+        name: _at_once(make) for name, make in ranking.items()
+    } | makers
 
 
-def _flinkrec(configuration: Configuration, world: World) -> Competitor:
-    return Flinkrec(configuration)
+def without_learning(configuration: Configuration) -> Configuration:
+    """The same with nothing that learns: neither items nor similar users, neither weights nor a policy."""
+    replace = msgspec.structs.replace
+    return replace(
+        always(configuration, next(iter(configuration.policy.strategies))),
+        item_cf=replace(configuration.item_cf, enabled=False),
+        user_cf=replace(configuration.user_cf, panel_size=0),
+        learner=replace(configuration.learner, enabled=False),
+    )
 
 
-def _always(configuration: Configuration, strategy: str) -> Configuration:
+def always(configuration: Configuration, strategy: str) -> Configuration:
+    """The same with one strategy, so that there is nothing to choose."""
     return _with_policy(configuration, strategies={strategy: configuration.policy.strategies[strategy]})
+
+
+def _maker(recommender: Recommenders, name: str, configuration: Configuration) -> Callable[[World], Competitor]:
+    return lambda _: recommender(name, configuration)
+
+
+def _at_once(make: Callable[[World], Answerer]) -> Callable[[World], Competitor]:
+    return lambda world: AtOnce(make(world))
 
 
 def _with_policy(configuration: Configuration, **changes: Any) -> Configuration:

@@ -98,12 +98,13 @@ class SimulationFigures(Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    world, seeds, users, items, slates : what was run
+    engine, world, seeds, users, items, slates : what was run
     periods_end : number of slates after each period
     competitors : in the order in which they ran
     config : the configuration, as plain values
     """
 
+    engine: str
     world: str
     seeds: list[int]
     users: int

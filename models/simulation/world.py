@@ -17,8 +17,8 @@ from models.topics import CatalogueItem
 Floats = npt.NDArray[np.float64]
 
 DAY_MS = 86_400_000
-START_MS = 1_767_225_600_000
-"""The first day of a world, unless it is told another: 1 January 2026."""
+START_MS = 1_704_067_200_000
+"""The first day of a world, unless it is told another: 1 January 2024, so that its days lie behind any clock."""
 
 DIMENSIONS, GENRES, THEMES, TAGS = 6, 12, 24, 3
 _OWN_FACTORS = 0.5
@@ -139,15 +139,19 @@ class World:
             person.taste = kept * person.taste + sqrt(1 - kept * kept) * self._drawn(person.index, person.day)
         return person.taste
 
-    def utilities(self, person: Person, time_ms: int) -> Floats:
+    def utilities(self, person: Person, time_ms: int, *, at_least: int = 0) -> Floats:
         """What the available items are worth to a person now.
+
+        Parameters
+        ----------
+        at_least : so many items, where some were announced already to people who are ahead in time
 
         Returns
         -------
         float64[available]; minus infinity for what the person has had
         """
         appeal = self._nature.bored if person.bored else self._nature.content
-        available = self.available(time_ms)
+        available = max(at_least, self.available(time_ms))
         by_taste = self.factors[:available] @ self.taste(person, time_ms)
         worth: Floats = appeal.taste * by_taste + appeal.fame * self.fame[:available] + _OFFSET
         worth[person.had[:available]] = -np.inf

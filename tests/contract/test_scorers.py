@@ -237,7 +237,7 @@ def test_every_weight_is_learned(name):
 @of_every_name
 def test_what_is_published_is_what_was_learned(name):
     made = learner_of(name, examples(MAKERS[name](), 64))
-    ((_, raw),) = made.take_updates()
+    raw = dict(made.take_updates())["weights:ranker"]
     published = decode_tensors(decode_version(raw)[1])
     for key, tensor in made.network.state_dict().items():
         assert torch.allclose(published[key].float(), tensor, rtol=1e-3, atol=1e-4)

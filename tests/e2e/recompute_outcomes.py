@@ -176,7 +176,10 @@ class Recomputation:
         level = 0 if depth < 2 else 1 if depth < 5 else 2
         outcome = 0
         if person.shown:
-            outcome = 2 if person.taken and person.taken[-1][0] in person.shown else 1
+            latest = person.taken[-1] if person.taken else None
+            before = person.taken[-2] if len(person.taken) > 1 else None
+            went_on = latest is not None and before is not None and (latest[0], latest[2]) == (before[0], before[2])
+            outcome = 2 if latest is not None and (went_on or latest[0] in person.shown) else 1
         features = [
             1.0,
             min(1.0, math.log(1 + person.events) / math.log(1001)),

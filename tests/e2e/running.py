@@ -13,7 +13,7 @@ from cli.cluster import Cluster, submit_job
 from cli.loop import Loop
 from cli.stack import Stack
 from cli.topics import create_topics
-from models.config import Configuration, parse_configuration
+from models.config import Configuration, Kafka, parse_configuration
 from models.cooccurrence import Row, decode_row
 from models.events import Event
 from models.pipeline import LocalPipeline
@@ -41,6 +41,11 @@ def submitted(config: Configuration) -> str:
     """Submit the job on fresh topics and return its id."""
     create_topics(config.kafka)
     return submit_job(config, progress=lambda _: None)
+
+
+def on_topics_of(config: Configuration, kafka: Kafka) -> Configuration:
+    """The same configuration on the topics of another."""
+    return msgspec.structs.replace(config, kafka=kafka)
 
 
 def loop(config: Configuration, *, in_flight: int = 64) -> Loop:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer
 
+from cli.models import read_models
 from cli.stack import Stack
 from models.topics import DEAD_LETTER, EVENTS, METRICS, MODEL_UPDATES, RECOMMENDATIONS, topic_name
 from models.versions import decode_tensors, decode_version
@@ -138,6 +139,23 @@ def test_a_network_is_trained_and_serves(run: running.Configuration) -> None:
     assert time.time() - 3_600 < int(epoch) <= time.time(), "the epoch is the time at which the learner started"
     assert int(number) >= 1
     assert 0 < last["items"][0]["probability"] < 1
+
+
+def test_versions_are_listed_with_their_figures_and_with_the_slates_that_name_them(
+    run: running.Configuration, stream: list[running.Event]
+) -> None:
+    running.await_true(lambda: read_models(run, slates=len(stream)).gate is not None, "the gate said nothing")
+    found = read_models(run, slates=len(stream))
+
+    assert found.gate is not None
+    assert found.newest is not None
+    assert found.newest.startswith(f"{found.gate.serving}-")
+    assert (found.mode, found.pinned, found.pinnable) == ("online", None, found.gate.kept)
+    assert found.gate.decisions[-1].version == found.gate.serving
+    assert {decision.verdict for decision in found.gate.decisions} == {"published"}
+    named = Counter(slate["versions"].get("ranker", "") for slate in running.values(run, RECOMMENDATIONS))
+    assert found.serving.by_version == dict(named)
+    assert found.serving.slates == len(stream)
 
 
 def test_the_policy_has_learned_of_each_slate_what_slates_and_events_say(

@@ -436,6 +436,20 @@ def test_a_broadcast_version_scores_the_next_slate_and_an_older_one_does_not_rep
     assert recommend.event(view(3, item="item-12")).slates[0]["versions"]["ranker"] == before
 
 
+def test_a_network_of_another_shape_does_not_stop_the_job_and_is_counted(recommend, caplog):
+    other = LocalPipeline(msgspec.structs.replace(CONFIG, scorer=Scorer(hidden=(9,), candidates=30))).learner
+    recommend.update("model-updates", weights_key("ranker"), encode_version(0, 1, other.network.published()))
+    assert recommend.backend.counts["networks_passed_over"] == 1
+    assert "of a network with other tensors" in caplog.text
+    assert recommend.event(view(1)).slates[0]["versions"] == {}
+
+
+def test_a_damaged_network_stops_the_job(recommend, network):
+    [(key, value)] = network
+    with pytest.raises(ValueError, match="damaged"):
+        recommend.update("model-updates", key, value[:-1] + bytes([value[-1] ^ 1]))
+
+
 def test_records_that_mean_nothing_to_this_release_are_passed_over(recommend):
     for key, value in [(None, b"x"), ("row:0000000000000001", None), ("hello:there", b"?"), ("weights:other", b"?")]:
         yielded = recommend.update("model-updates", key, value)

@@ -10,12 +10,15 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from models.attribution import Attribution, ClosedSlate, decode_open_slates, encode_open_slates
 from models.config import Configuration
+from models.config import Gate as GateConfig
 from models.cooccurrence import decode_deltas, decode_pair_message, decode_row, encode_pair_message, encode_row
-from models.examples import decode_example, encode_pending, label_pending
+from models.examples import decode_example, encode_pending, label_pending, pending_propensities
+from models.gate import Gate
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.replica import Replica
 from models.versions import Version, decode_tensors, decode_version
@@ -122,6 +125,43 @@ def test_this_release_writes_pending_examples_of_version_2_to_the_byte():
     items = example.items
     assert encode_pending(example.features, items, example.history) == released("pending-v2.bin")
     assert encode_pending(example.features, items) == released("pending-without-history-v2.bin")
+
+
+def test_an_example_of_version_3_is_read_with_its_weight():
+    example, unweighted = decode_example(released("example-v3.bin")), decode_example(released("example-v2.bin"))
+    assert (example.weight, unweighted.weight) == (2.5, 1.0)
+    assert example.features.tobytes() == unweighted.features.tobytes()
+    assert (example.label, example.items.tolist(), example.history.tolist()) == (1, [9, -10, 11], [2**63 - 1, -7])
+    bare = decode_example(released("example-without-history-v3.bin"))
+    assert (bare.weight, bare.label, len(bare.items), len(bare.history)) == (2.5, 1, 0, 0)
+
+
+def test_a_pending_example_of_version_3_is_labelled_and_weighted():
+    for name, labelled in (
+        ("pending-v3.bin", "example-v3.bin"),
+        ("pending-without-history-v3.bin", "example-without-history-v3.bin"),
+    ):
+        pending = released(name)
+        assert pending_propensities(pending).tolist() == [0.75, 0.125]
+        assert label_pending(pending, -10, 2.5) == released(labelled)
+        assert label_pending(pending, 12) is None
+    assert pending_propensities(released("pending-v2.bin")).tolist() == []
+
+
+def test_this_release_writes_pending_examples_of_version_3_to_the_byte():
+    example = decode_example(released("example-v3.bin"))
+    shown = np.array([0.75, 0.125], np.float32)
+    written = encode_pending(example.features, example.items, example.history, propensities=shown)
+    assert written == released("pending-v3.bin")
+    assert encode_pending(example.features, example.items, propensities=shown) == released("pending-without-history-v3.bin")
+
+
+def test_a_gate_of_version_1_is_read_and_written_to_the_byte():
+    gate = Gate(GateConfig(window=16), loss="both")
+    gate.restore(released("gate-v1.bin"))
+    assert gate.judged == 16
+    assert gate.means(1).rank_loss == (48 + 63) / 2 / 8
+    assert gate.encode() == released("gate-v1.bin")
 
 
 def test_weights_of_version_1_are_read():

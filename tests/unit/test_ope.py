@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from benchmarks.ope_coverage import SHARPNESS, evaluations, run_of
+from benchmarks import ope_coverage
+from benchmarks.ope_coverage import SETTINGS, SHARPNESS, evaluations, run_of
 from models.ope import reward_model
 from models.ope.estimators import Terms, dr, ips, snips, switch_dr
 from models.ope.evaluation import evaluate
@@ -119,7 +122,7 @@ def test_heavy_terms_widen_the_interval_and_even_ones_do_not():
 def test_the_interval_of_dr_holds_the_truth_as_often_as_it_says(setting):
     """Of 300 runs 95 % within three standard errors of a share; the 2,000 of benchmarks/ope_coverage.py are in docs/ope.md."""
     held = []
-    for run, evaluation in evaluations(300, sharpness=SHARPNESS[setting], n=500, resamples=1):
+    for run, evaluation in evaluations(SETTINGS[setting], 300, n=500, resamples=1):
         figures = evaluation.estimates[2].figures
         held.append(figures.student.lower <= run.truth <= figures.student.upper)
     assert 0.95 - 3 * np.sqrt(0.95 * 0.05 / 300) <= np.mean(held) <= 0.95 + 3 * np.sqrt(0.95 * 0.05 / 300)
@@ -248,3 +251,23 @@ def test_thompson_sampling_agrees_with_draws_and_with_what_is_known():
     for place in range(3):
         share = np.bincount(order[:, place], minlength=5) / n
         assert (np.abs(share - found[place]) < 4.5 * np.sqrt(found[place] * (1 - found[place]) / n) + 1e-5).all()
+
+
+def test_a_log_of_the_simulator_is_whole_sessions_and_is_what_its_two_policies_say(monkeypatch):
+    monkeypatch.setattr(ope_coverage, "SLATES_WALKED", 300)
+    ope_coverage.walk.cache_clear()
+    pool = ope_coverage.walk()
+    ope_coverage.walk.cache_clear()
+    monkeypatch.setattr(ope_coverage, "walk", lambda: pool)
+    assert len(pool.contexts) == pool.sessions[-1] == 300
+    run = ope_coverage.simulated(1, n=40_000)
+    rounds = run.rounds
+    assert 0 <= len(rounds) - 40_000 < 30
+    sessions = np.split(rounds.context, np.flatnonzero(np.diff(rounds.unit)) + 1)
+    known = {pool.contexts[start:end].tobytes() for start, end in pairwise(pool.sessions.tolist())}
+    assert {session.tobytes() for session in sessions} == known
+    # Horvitz and Thompson's estimate of the truth, and the log's own mean, within four standard errors
+    weighted = run.target.taken / rounds.propensity * rounds.reward
+    assert weighted.mean() == pytest.approx(run.truth, abs=4 * weighted.std() / 180)
+    assert rounds.reward.mean() == pytest.approx(float((pool.logging * pool.clicks).sum(axis=1).mean()), abs=4 * 0.5 / 180)
+    assert rounds.propensity.min() >= 0.1 - 1e-9

@@ -212,7 +212,7 @@ def test_what_cannot_be_evaluated_is_said_in_one_sentence(written, content, poli
 
 def test_the_source_must_be_one_that_there_is(tmp_path):
     for arguments, message in (
-        ((), "expected one of --log and --obd"),
+        ((), "expected one of --log, --obd, --outcomes and --topic"),
         (("--log", tmp_path / "none.csv"), "got nothing there"),
         (("--obd", "random/kids"), "expected one of random/all"),
     ):

@@ -72,3 +72,14 @@ def test_the_context_is_read_from_the_profile(slate, outcome):
     found = context_of(state)
     assert found.state == expected.state
     assert found.features.tolist() == expected.features.tolist()
+
+
+@pytest.mark.parametrize(
+    ("pause_ms", "item", "outcome"),
+    [(MINUTE_MS, 3, Outcome.SOMETHING), (MINUTE_MS, 4, Outcome.NOTHING), (10 * HOUR_MS, 3, Outcome.NOTHING)],
+)
+def test_more_about_the_same_item_in_the_same_sitting_is_something_that_came_of_the_slates(pause_ms, item, outcome):
+    state = UserState(last_slate=np.array([8, 9], np.int64))
+    for which, time_ms in ((3, HOUR_MS), (item, HOUR_MS + pause_ms)):
+        state.add_item(which, time_ms=time_ms, value=float("nan"), weight=1.0, config=Profile())
+    assert context_of(state).state % 3 == outcome

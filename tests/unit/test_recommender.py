@@ -11,11 +11,14 @@ import pytest
 from models.config import parse_configuration
 from models.cooccurrence import decode_pair_message
 from models.events import Event, Refusal, Rejected
-from models.examples import decode_example
-from models.identity import hash64
+from models.examples import decode_example, missed
+from models.identity import hash64, item_hash64
+from models.learner import version_key, weights_key
+from models.model_file import network_shape
 from models.pipeline import LocalPipeline
 from models.profile import encode_user_state
 from models.topics import Timings
+from models.versions import About, decode_version, encode_version
 from tests.synthetic import events
 
 STREAM = events(220, users=10, items=50)
@@ -45,9 +48,8 @@ def view(number, *, user="u", item="i", time_ms=1_000, kind="view"):
 
 def taken_version(stream):
     """The record of the last version that a stream led to."""
-    learner = {"batch_examples": 8, "publish_every_steps": 10_000}
-    ((key, raw),) = pipeline_of(stream, learner=learner).learner.take_updates()
-    return key, raw
+    learner = pipeline_of(stream, learner={"batch_examples": 8}).learner
+    return weights_key("ranker"), encode_version(0, 1, learner.network.published(), About(shape=network_shape(learner._scorer)))
 
 
 def packed(user):
@@ -245,11 +247,103 @@ def test_explored_items_come_from_outside_the_list_with_the_propensity_of_the_po
     assert explored > 150
 
 
-def test_a_network_of_another_shape_is_refused():
+def test_a_network_of_another_shape_is_passed_over_with_what_differs():
     key, raw = taken_version(STREAM[:150])
     other = pipeline_of(scorer={"hidden": [9]}).recommender
-    with pytest.raises(ValueError, match=r"network 0\.1-\w+ does not fit the configured scorer"):
-        other.apply_update(key, raw)
+    assert "scorer.hidden [8], ours [9]" in other.apply_update(key, raw)
+    assert other.version is None
+    # a release that said nothing of the shape
+    bare = encode_version(0, 1, pipeline_of().learner.network.published())
+    assert "other tensors" in other.apply_update(key, bare)
+    assert other.version is None
+
+
+def test_a_damaged_network_stops_the_recommender():
+    key, raw = taken_version(STREAM[:150])
+    recommender = pipeline_of().recommender
+    with pytest.raises(ValueError, match="damaged"):
+        recommender.apply_update(key, raw[:-1] + bytes([raw[-1] ^ 1]))
+    tensors = pipeline_of().learner.network.published()
+    tensors.pop("slope")
+    broken = encode_version(0, 2, tensors, About(shape=network_shape(pipeline_of().learner._scorer)))
+    with pytest.raises(ValueError, match="has not the tensors"):
+        recommender.apply_update(key, broken)
+
+
+def versions_of(stream):
+    """All records of `model-updates` that a learner published, by version."""
+    learner = pipeline_of(stream, learner={"batch_examples": 8, "publish_every_steps": 10_000}).learner
+    shape = About(shape=network_shape(learner._scorer))
+    made = {}
+    for number in range(1, 5):
+        learner.network.slope.data += 1.0
+        made[f"0.{number}"] = encode_version(0, number, learner.network.published(), shape)
+    return made
+
+
+def test_a_pinned_version_scores_whatever_is_published_and_the_newest_when_it_is_let_go():
+    records = versions_of(STREAM[:100])
+    recommender = pipeline_of().recommender
+    key = weights_key("ranker")
+    for name in ("0.1", "0.2"):
+        recommender.apply_update(key, records[name])
+        recommender.apply_update(version_key("ranker", name), records[name])
+    recommender.pin("0.1")
+    slope = recommender._network.slope.item()
+    assert (recommender.version.name, recommender.versions["ranker"]) == ("0.1", str(recommender.version))
+    recommender.apply_update(key, records["0.3"])
+    # what is pinned stays when the learner takes it back
+    recommender.apply_update(version_key("ranker", "0.1"), None)
+    assert (recommender.version.name, recommender._network.slope.item()) == ("0.1", slope)
+    recommender.pin(None)
+    assert (recommender.version.name, recommender._network.slope.item()) == ("0.3", pytest.approx(slope + 2))
+
+
+def test_a_pin_that_is_known_before_its_version_takes_effect_when_that_comes():
+    records = versions_of(STREAM[:100])
+    recommender = pipeline_of().recommender
+    recommender.pin("0.2-0123456789abcdef")
+    recommender.apply_update(weights_key("ranker"), records["0.4"])
+    assert recommender.version.name == "0.4"
+    recommender.apply_update(version_key("ranker", "0.2"), records["0.2"])
+    assert recommender.version == decode_version(records["0.2"])[0]
+
+
+def test_a_replica_keeps_a_bounded_number_of_versions_and_the_pinned_one():
+    records = versions_of(STREAM[:100])
+    recommender = pipeline_of(gate={"keep": 2}).recommender
+    recommender.pin("0.1")
+    for name in ("0.1", *(f"7.{number}" for number in range(20))):
+        recommender.apply_update(version_key("ranker", name), records["0.1"])
+    assert set(recommender._served._kept) == {"0.1", "7.18", "7.19"}
+
+
+STRATEGIES = {"one": {}, "two": {"scorer_weight": 0.0}, "three": {"diversity": 0.5}}
+
+
+def modal(mode):
+    return pipeline_of(learner={"mode": mode, "batch_examples": 8}, policy={"epsilon": 0.3, "strategies": STRATEGIES})
+
+
+def test_an_apprentice_learns_and_ranks_but_never_explores():
+    pipeline = modal("apprentice")
+    slates = [answer(pipeline, event) for event in STREAM]
+    assert pipeline.learner.examples > 50
+    assert slates[-1].versions.keys() == {"ranker", "policy"}
+    assert {slate.action_probability for slate in slates} == {1.0}
+    assert {(item.explored, item.propensity) for slate in slates for item in slate.items} == {(False, 1.0)}
+
+
+def test_what_only_logs_serves_the_sources_order_and_teaches_nobody():
+    pipeline, plain = modal("logging"), pipeline_of(scorer={"name": "none"}, policy={"epsilon": 0.0, "epsilon_min": 0.0})
+    for event in STREAM:
+        logged, sources = answer(pipeline, event), answer(plain, event)
+        assert logged.items == sources.items
+        assert (logged.action, logged.action_probability, logged.versions) == ("one", 1.0, {})
+        assert pipeline.user(event.user_id).pending is None
+    assert pipeline.learner.examples == 0
+    assert not pipeline.learner.has_updates()
+    assert not pipeline.policy.has_updates()
 
 
 def test_each_slate_explores_slots_of_its_own():
@@ -270,3 +364,43 @@ def test_the_weights_of_an_older_version_do_not_replace_newer_ones():
     pipeline.recommender.apply_update(key, old)
     assert pipeline.recommender.version == version
     assert pipeline.recommender.recommend(twin, event, lambda: stamp) == before
+
+
+DEBIASED = {"batch_examples": 8, "publish_every_steps": 1, "debias": "both", "max_weight": 25.0}
+
+
+def test_an_example_of_a_shown_item_carries_the_weight_of_its_place_and_propensity():
+    pipeline = pipeline_of(STREAM[:200], learner=DEBIASED)
+    slates = ((event, pipeline.recommend(event)) for event in STREAM[200:])
+    event, slate = next(both for both in slates if any(item.explored for item in both[1].items))
+    weights = {}
+    for item in slate.items:
+        user = copy.deepcopy(pipeline.user(event.user_id))
+        taken = msgspec.structs.replace(event, event_id=f"took {item.item_id}", item_id=item.item_id)
+        example = decode_example(pipeline.recommender.observe(user, taken).example)
+        assert example.weight == pytest.approx(min(25.0, item.position / item.propensity), rel=1e-6)
+        weights[item.explored] = example.weight
+    assert weights[True] == 25.0
+    # where the client says that it showed it elsewhere
+    user = copy.deepcopy(pipeline.user(event.user_id))
+    moved = msgspec.structs.replace(event, event_id="moved", item_id=slate.items[0].item_id, position=3)
+    expected = min(25.0, 3 / slate.items[0].propensity)
+    assert decode_example(pipeline.recommender.observe(user, moved).example).weight == pytest.approx(expected, rel=1e-6)
+
+
+def test_an_example_of_an_item_that_was_not_shown_weighs_one():
+    pipeline = pipeline_of(STREAM[:200], learner=DEBIASED)
+    event = STREAM[200]
+    slate = pipeline.recommend(event)
+    user = pipeline.user(event.user_id)
+    shown = {item_hash64(item.item_id) for item in slate.items}
+    candidates = decode_example(missed(user.pending)).items
+    other = next(hashed for hashed in candidates.tolist() if hashed not in shown)
+    [name] = [one for one in pipeline.recommender.replica.item_ids if one and item_hash64(one) == other]
+    taken = msgspec.structs.replace(event, event_id="found", item_id=name, position=7)
+    assert decode_example(pipeline.recommender.observe(user, taken).example).weight == 1.0
+
+
+def test_without_the_switch_examples_have_no_weights_and_the_bytes_of_before():
+    pipeline = pipeline_of(STREAM[:50])
+    assert {user.pending[0] for user in pipeline.users.values() if user.pending} == {2}

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from cli.main import app
 from models.config import parse_configuration
 from models.simulation.behaviour import Session, best_slate, click_probability, clicked_place
-from models.simulation.competitors import Flinkrec, Oracle, Popularity, Random, competitors
+from models.simulation.competitors import Flinkrec, Oracle, Popularity, Random, competitors, without_learning
 from models.simulation.figures import Course, competitor_figures, period_ends
-from models.simulation.loop import closed_loop
+from models.simulation.loop import AtOnce, Crowd, closed_loop
 from models.simulation.world import DAY_MS, NATURES, START_MS, Appeal, Nature, World, attraction
 
 K = 10
@@ -33,8 +33,8 @@ def world_of(nature="steady", *, seed=1, users=40, items=60):
     return World(NATURES[nature], seed=seed, users=users, items=items)
 
 
-def run(world, competitor, slates):
-    return list(islice(closed_loop(world, competitor, k=K), slates))
+def run(world, answerer, slates):
+    return list(islice(closed_loop(world, AtOnce(answerer), k=K), slates))
 
 
 def mean(seen):
@@ -115,13 +115,94 @@ def test_learning_ends_clearly_above_the_same_without_learning():
 def test_what_is_frozen_learns_no_more():
     world = world_of()
     frozen = Flinkrec(QUICK, learns_until=100)
-    seen = closed_loop(world, frozen, k=K)
+    seen = closed_loop(world, AtOnce(frozen), k=K)
     list(islice(seen, 100))
     replica = frozen.pipeline.recommender.replica
     before = replica.stats.copy()
     list(islice(seen, 300))
     assert before.any()
     assert np.array_equal(replica.stats, before)
+
+
+def test_without_learning_by_configuration_is_the_recommender_that_never_learns():
+    frozen = run(world_of(), Flinkrec(SMALL_NETWORK, learns_until=0), 300)
+    assert run(world_of(), Flinkrec(without_learning(SMALL_NETWORK)), 300) == frozen
+    assert run(world_of(), Flinkrec(SMALL_NETWORK), 300) != frozen
+
+
+class Late:
+    """Answers nobody before somebody has to be, and then the one who was asked for last, as a slow job might."""
+
+    def __init__(self, answerer, *, size, ahead_ms):
+        self._answerer, self._size, self._ahead_ms = answerer, size, ahead_ms
+        self._asked = []
+        self.waited, self.ahead_ms, self.slates_of = 0, 0, {}
+        self.announce, self.report = answerer.announce, answerer.report
+
+    def ask(self, events):
+        assert events[0].user_id not in [before[0].user_id for before in self._asked]
+        assert events[0].slate_id == self.slates_of.get(events[0].user_id) or events[0].slate_id is None
+        self._asked.append(events)
+        self.waited = max(self.waited, len(self._asked))
+        times_ms = [before[0].event_time_ms for before in self._asked]
+        self.ahead_ms = max(self.ahead_ms, times_ms[-1] - min(times_ms))
+
+    def slates(self):
+        events = self._asked.pop()
+        *_, slate = [self._answerer.answer(event) for event in events]
+        self.slates_of[events[-1].user_id] = slate.slate_id
+        yield events[-1].user_id, slate
+
+
+def test_several_people_wait_each_for_their_own_slate_and_none_runs_ahead():
+    crowd = Crowd(4, 6 * 3_600_000)
+    late = Late(Watched(world := world_of()), size=4, ahead_ms=crowd.ahead_ms)
+    seen = list(islice(closed_loop(world, late, k=K, crowd=crowd), 600))
+    assert late.waited == 4
+    assert 0 < late.ahead_ms <= crowd.ahead_ms
+    by_user = {}
+    for one in seen:
+        assert one.time_ms > by_user.get(one.user_id, 0)
+        by_user[one.user_id] = one.time_ms
+
+
+class SameForAll(Random):
+    """Slates that depend on nothing but the event, so that the order in which people come changes none of them."""
+
+    def _scores(self, event):
+        rng = np.random.default_rng(list(event.event_id.encode()))
+        return np.where(np.arange(self._items) < 60, rng.random(self._items), -1.0)
+
+
+def test_who_waits_beside_a_person_changes_nothing_of_their_luck():
+    def of_one(crowd):
+        world = world_of()
+        competitor = Late(SameForAll(world, k=K), size=crowd.size, ahead_ms=crowd.ahead_ms)
+        seen = [one for one in islice(closed_loop(world, competitor, k=K, crowd=crowd), 900) if one.user_id == "u3"]
+        return [(one.time_ms, one.clicked, one.probability) for one in seen]
+
+    alone, together = of_one(Crowd()), of_one(Crowd(8, 24 * 3_600_000))
+    both = min(len(alone), len(together))
+    assert both > 10
+    assert alone[:both] == together[:both]
+
+
+def test_a_report_of_each_slate_that_was_seen_comes_before_what_was_done_about_it():
+    world = world_of()
+    watched = Watched(world)
+    told = []
+    watched.report = told.append
+    answer = watched.answer
+    watched.answer = lambda event: told.append(event) or answer(event)
+    seen = list(islice(closed_loop(world, AtOnce(watched), k=K, reports=True), 400))
+    reports = [event for event in told if event.type == "impression"]
+    assert len(reports) in (len(seen), len(seen) - 1)
+    assert len({event.slate_id for event in reports}) == len(reports)
+    for place, event in enumerate(told):
+        if event.type == "click":
+            assert event.slate_id in [before.slate_id for before in told[:place] if before.type == "impression"]
+    silent = [(one.time_ms, one.clicked) for one in run(world_of(), Watched(world_of()), 400)]
+    assert [(one.time_ms, one.clicked) for one in seen] == silent
 
 
 def test_new_items_are_announced_when_they_come_and_nobody_had_them_before():
@@ -245,7 +326,7 @@ def test_competitors_have_the_strategies_that_their_names_say():
     configuration = parse_configuration({"policy": {"strategies": STRATEGIES}}, "test.yaml")
     made = competitors(configuration, slates=100, policies=("constant", "ucb1"))
     assert list(made) == ["flinkrec", "no-learning", "static", "popularity", "random", "oracle", "always famous", "ucb1"]
-    pipelines = {name: made[name](world_of()).pipeline for name in ("flinkrec", "always famous", "ucb1")}
+    pipelines = {name: made[name](world_of()).answerer.pipeline for name in ("flinkrec", "always famous", "ucb1")}
     policies = {name: pipeline.policy.policy for name, pipeline in pipelines.items()}
     assert policies["flinkrec"].actions == ("personal",)
     assert policies["always famous"].actions == ("famous",)

@@ -1,0 +1,1 @@
+"""What `flinkrec simulate` is made of, beside the simulator itself (models/simulation)."""
