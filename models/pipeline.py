@@ -20,6 +20,12 @@ from models.topics import Recommendation, Timings
 from models.treatments import Treatment
 
 _WARM_UP_EVENTS = 300
+# One of each kind that lays out a slate: the first rule that is sent must not wait for the compiler.
+_WARM_UP_RULES = {
+    "boost": b'{"factor": 2, "items": ["item 1"]}',
+    "category_caps": b'{"most": 5}',
+    "pin": b'{"item": "item 2", "position": 1}',
+}
 _NO_TIMINGS = Timings(received_at_ms=0, emitted_at_ms=0, compute_us=0)
 
 
@@ -177,6 +183,9 @@ def warm_up(configuration: Configuration) -> None:
     pipeline = LocalPipeline(configuration, publish_every=1)
     event_type = next(name for name, kind in configuration.events.types.items() if kind.weight > 0)
     for n in range(_WARM_UP_EVENTS):
+        if n == _WARM_UP_EVENTS // 2:
+            for name, rule in _WARM_UP_RULES.items():
+                pipeline.recommender.apply_control(name, rule)
         event = Event(f"{n}", f"user {n % 3}", f"item {n * n % 31}", event_type, 60_000 * n, value=float(n % 5))
         pipeline.learn(event)
         pipeline.recommend(event)
