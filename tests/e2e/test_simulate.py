@@ -38,7 +38,8 @@ def test_people_react_to_the_slates_of_the_job_and_quote_them(stack: Stack) -> N
     assert job.answered >= SLATES
 
     clicks = [event for event in events if event["type"] == "click"]
-    assert len(clicks) == sum(one.clicked for one in seen)
+    # the loop is left before it tells the job what came of the last slate
+    assert len(clicks) == sum(one.clicked for one in seen[:-1])
     for event in clicks:
         slate = slates[event["slate_id"]]
         assert slate["user_id"] == event["user_id"]
@@ -47,7 +48,7 @@ def test_people_react_to_the_slates_of_the_job_and_quote_them(stack: Stack) -> N
     assert max(Counter(event["slate_id"] for event in clicks).values()) == 1
 
     reports = [event for event in everything if event["type"] == "impression"]
-    assert SLATES - 1 <= len(reports) <= SLATES
+    assert len(reports) == SLATES - 1
     assert {event["slate_id"] for event in clicks} <= {event["slate_id"] for event in reports}
 
 
