@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from math import gamma
 
-from jobs.windows import CLICKS, WINDOW, mean, ratio, share, tumble
+from jobs.windows import CLICKS, SUMS, WINDOW, mean, ratio, share, tumble
 
 _GAIN = "CASE WHEN evaluated = 1 AND `position` > 0 THEN LN(2.0) / LN(CAST(`position` AS DOUBLE) + 1.0) ELSE 0.0E0 END"
 _REWARD = "CAST(reward_milli AS DOUBLE) / 1000"
@@ -31,12 +31,7 @@ def _arm_parts(window_s: int) -> str:
             SUM({_REWARD}) AS reward,
             SUM(POWER({_REWARD}, 2)) AS reward_squares,
             COUNT(*) AS events,
-            SUM(slates) AS slates,
-            SUM(recommended) AS recommended,
-            SUM(CASE WHEN visit > 0 THEN 1 ELSE 0 END) AS visits,
-            SUM(CASE WHEN visit = 2 THEN 1 ELSE 0 END) AS returned,
-            SUM(CASE WHEN dwell_milli >= 0 THEN 1 ELSE 0 END) AS dwells,
-            SUM(CASE WHEN dwell_milli >= 0 THEN dwell_milli ELSE 0 END) AS dwell_milli,
+            {SUMS},
             SUM(first_of_day) AS users,
             MAX(arms) AS arms,
             MAX(share_ppm) AS share_ppm

@@ -7,7 +7,7 @@ from pyflink.table import Schema, StreamTableEnvironment
 
 from jobs.arm_metrics import ARM_METRICS, arm_views
 from jobs.streams import sql_options
-from jobs.windows import CLICKS, WINDOW, ratio, share, tumble
+from jobs.windows import CLICKS, SUMS, WINDOW, ratio, share, tumble
 from models.config import Configuration
 from models.facts import Fact
 from models.metrics.score_bins import FIRST_MARK, ScoreBins
@@ -100,12 +100,7 @@ def _summaries(window_s: int) -> str:
             SUM(CASE WHEN evaluated = 1 AND `position` > 0
                 THEN LN(2.0) / LN(CAST(`position` AS DOUBLE) + 1.0) ELSE 0.0 END) AS gain,
             SUM(CASE WHEN evaluated = 1 THEN shown ELSE 0 END) AS shown,
-            SUM(slates) AS slates,
-            SUM(recommended) AS recommended,
-            SUM(CASE WHEN visit > 0 THEN 1 ELSE 0 END) AS visits,
-            SUM(CASE WHEN visit = 2 THEN 1 ELSE 0 END) AS returned,
-            SUM(CASE WHEN dwell_milli >= 0 THEN 1 ELSE 0 END) AS dwells,
-            SUM(CASE WHEN dwell_milli >= 0 THEN dwell_milli ELSE 0 END) AS dwell_milli,
+            {SUMS},
             SUM(outcomes_joined) AS outcomes_joined,
             SUM(outcomes_late) AS outcomes_late,
             SUM(outcomes_orphan) AS outcomes_orphan,

@@ -12,6 +12,15 @@ def tumble(window_s: int, table: str = "facts") -> str:
     return f"TABLE(TUMBLE(TABLE {table}, DESCRIPTOR(event_time), INTERVAL '{window_s}' SECOND(10)))"
 
 
+SUMS = """
+            SUM(slates) AS slates,
+            SUM(recommended) AS recommended,
+            SUM(CASE WHEN visit > 0 THEN 1 ELSE 0 END) AS visits,
+            SUM(CASE WHEN visit = 2 THEN 1 ELSE 0 END) AS returned,
+            SUM(CASE WHEN dwell_milli >= 0 THEN 1 ELSE 0 END) AS dwells,
+            SUM(CASE WHEN dwell_milli >= 0 THEN dwell_milli ELSE 0 END) AS dwell_milli"""
+"""Columns over facts that the metrics of everybody and those by arm are made of alike."""
+
 CLICKS = "LEAST(hits, slates)"
 """Slates that were taken up: a hit is of a slate of before, and more hits than slates in a window say nothing about a share above 1."""
 
