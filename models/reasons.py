@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from models.fields import Reason
 from models.sources.item_cf import largest_parts
-from models.topics import Reason
 
 ITEM_CF = "item_cf"
 USER_CF = "user_cf"
 RULE = "rule"
-_BY_SOURCE = {name: Reason(kind=name) for name in ("content", "trending", "new_items", "popularity", RULE)}
+REQUEST = "request"
+_BY_SOURCE = {name: Reason(kind=name) for name in ("content", "trending", "new_items", "popularity", RULE, REQUEST)}
 
 
 def item_cf_reasons(parts: np.ndarray, item_ids: Sequence[str], *, most: int) -> list[list[Reason]]:
