@@ -290,6 +290,10 @@ class Slate(Section, frozen=True, kw_only=True):
     reasons: Annotated[int, Meta(ge=0, le=20)] = 3
 
 
+class Requests(Section, frozen=True, kw_only=True):
+    wait_ms: Annotated[int, Meta(ge=0, le=60_000)] = 50
+
+
 # A year: sums of such times and an event time stay far within 64 bits.
 Wait = Annotated[int, Meta(ge=1, le=31_536_000_000)]
 
@@ -360,6 +364,7 @@ class Configuration(Section, frozen=True, kw_only=True):
     policy: Policy = Policy()
     experiment: Experiment = Experiment()
     slate: Slate = Slate()
+    requests: Requests = Requests()
     outcomes: Outcomes = Outcomes()
     metrics: Metrics = Metrics()
     serving: Serving = Serving()
@@ -460,6 +465,7 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
     require(
         len(set(lowered)) == len(lowered), "events.types", "names that differ in more than case", list(c.events.types)
     )
+    require("erase" not in lowered, "events.types", "no type named erase: that one is built in", list(c.events.types))
     require(
         any(kind.weight > 0 for kind in c.events.types.values()),
         "events.types",
