@@ -151,7 +151,7 @@ class Service:
             kafka="up" if self.health.kafka_answers else "down",
             job=self.health.job,
             slates=slates,
-            slates_lag=self._slates.lag(),
+            slates_lag=self._slates.lag,
             model=model,
             problems=problems,
         )
