@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -56,7 +57,7 @@ class Server:
     def stop(self) -> int:
         """End it as Ctrl-C does; its exit code."""
         self.client.close()
-        self._process.terminate()
+        self._process.send_signal(signal.SIGINT)
         return self._process.wait(timeout=30)
 
 
