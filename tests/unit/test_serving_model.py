@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.config import Configuration
-from models.cooccurrence import Row, encode_row
+from models.cooccurrence import SCALE, Row, encode_row
 from models.pipeline import LocalPipeline
 from models.topics import CatalogueItem
 from serving.model import Model
@@ -40,11 +40,11 @@ def model(rows: dict[str, Row]) -> Model:
 def test_similar_items_are_pairs_in_both_directions_over_how_often_each_is_met(model: Model, rows: dict[str, Row]) -> None:
     from models.identity import hash64
 
-    weights = {item: {neighbour: weights[0] for neighbour, weights in row.neighbours().items()} for item, row in rows.items()}
+    weights = {item: {neighbour: fixed[0] / SCALE for neighbour, fixed in row.neighbours().items()} for item, row in rows.items()}
 
     def similarity(one: str, other: str) -> float:
         both = weights[one].get(hash64(other), 0) + weights[other].get(hash64(one), 0)
-        return both / math.sqrt((rows[one].count + 10) * (rows[other].count + 10))
+        return both / math.sqrt((rows[one].count / SCALE + 10) * (rows[other].count / SCALE + 10))
 
     item = max(rows, key=lambda name: rows[name].count)
     expected = sorted((similarity(item, other) for other in rows if other != item), reverse=True)[:5]
