@@ -177,6 +177,8 @@ class Recommender:
         ValueError
             When the record is of a version that this release cannot read, or damaged.
         """
+        # Flink's sink writes an empty value where a tombstone is meant
+        value = value or None
         if key.startswith(_RANKER) and self._served is not None:
             passed_over = self._served.apply(key, value)
             self._name_version()
