@@ -7,6 +7,7 @@ learn path has published.
 from __future__ import annotations
 
 import logging
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from models.config import Kafka
-from models.events import DeadLetter
+from models.events import DeadLetter, EventRecord
 from models.topics import (
     DEAD_LETTER,
     EVENTS,
@@ -29,6 +30,8 @@ from models.topics import (
     topic_name,
 )
 from models.traces import Trace
+from serving.brokers import librdkafka_options
+from serving.console.histories import Histories
 from serving.console.learned import Learned
 from serving.console.letters import Letters
 from serving.console.rates import Rates
@@ -44,7 +47,14 @@ _TIMEOUT_S = 5.0
 _LAG_EVERY_S = 5.0
 _LOOK_FOR_TOPICS_EVERY_S = 10.0
 # records of each partition that are read of what is there already; None: all
-_LAST: dict[str, int | None] = {METRICS: 50_000, DEAD_LETTER: 1_000, TRACES: 50, RECOMMENDATIONS: 5_000, MODEL_UPDATES: None}
+_LAST: dict[str, int | None] = {
+    METRICS: 50_000,
+    DEAD_LETTER: 1_000,
+    TRACES: 50,
+    RECOMMENDATIONS: 5_000,
+    EVENTS: 20_000,
+    MODEL_UPDATES: None,
+}
 _SOURCES = (EVENTS, REQUESTS)
 
 
@@ -79,22 +89,21 @@ class Feed:
     Parameters
     ----------
     kafka : section of the configuration
-    options : of the Kafka client, in librdkafka's names
 
     Attributes
     ----------
-    rates, metrics, letters, learned, traces, users : what was read
+    rates, metrics, letters, learned, traces, users, histories : what was read
     lags : of the job's inputs
     problem : why nothing can be read at present, in one sentence; None while all is well
     """
 
-    def __init__(self, kafka: Kafka, options: dict[str, str | int | float | bool]) -> None:
+    def __init__(self, kafka: Kafka) -> None:
         self.rates, self.metrics, self.letters = Rates(), WindowedMetrics(), Letters()
         self.learned, self.traces, self.users = Learned(), Traces(), RecentUsers()
+        self.histories = Histories()
         self.lags: tuple[SourceLag, ...] = ()
         self.problem: str | None = None
         self._kafka = kafka
-        self._options = options
         self._assigned: dict[str, list[TopicPartition]] = {}
         self._handlers: dict[str, Callable[[Message], None]] = {
             topic_name(kafka.topic_prefix, name): handler
@@ -104,12 +113,14 @@ class Feed:
                 (TRACES, self._trace),
                 (RECOMMENDATIONS, self._slate),
                 (MODEL_UPDATES, self._update),
+                (EVENTS, self._event),
             )
         }
         self._decode_metric = msgspec.json.Decoder(Metric).decode
         self._decode_letter = msgspec.json.Decoder(DeadLetter).decode
         self._decode_trace = msgspec.json.Decoder(Trace).decode
         self._decode_slate = msgspec.json.Decoder(_Slate).decode
+        self._decode_event = msgspec.json.Decoder(EventRecord).decode
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="console-feed", daemon=True)
 
@@ -130,10 +141,9 @@ class Feed:
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
                 "fetch.wait.max.ms": 50,
-                "error_cb": lambda error: None,  # the polls below say it
-                "log_level": 0,
             }
-            | self._options
+            | librdkafka_options(self._kafka),
+            logger=log,
         )
         looked_s = lag_s = float("-inf")
         try:
@@ -149,8 +159,11 @@ class Feed:
                     self.problem = None
                 except KafkaException as error:
                     self.problem = f"No Kafka broker answers at {self._kafka.bootstrap_servers}: {error.args[0].str()}."
-                self._take(consumer.consume(_POLL_RECORDS, _POLL_S) if self._assigned else [])
-                if not self._assigned:
+                if self._assigned:
+                    # `consume` waits until it has as many as it may bring: the first is waited for alone, and what is there comes with it
+                    first = consumer.poll(_POLL_S)
+                    self._take([] if first is None else [first, *consumer.consume(_POLL_RECORDS, 0)])
+                else:
                     self._closing.wait(_POLL_S)
         finally:
             consumer.close()
@@ -198,7 +211,7 @@ class Feed:
                 continue
             try:
                 self._handlers[message.topic() or ""](message)
-            except (msgspec.MsgspecError, ValueError) as error:
+            except (msgspec.MsgspecError, ValueError, struct.error) as error:
                 log.warning("a record of %s at offset %s cannot be shown: %s", message.topic(), message.offset(), error)
 
     def _metric(self, message: Message) -> None:
@@ -216,6 +229,13 @@ class Feed:
         sent_at_ms = slate.timings.sent_at_ms
         self.rates.add(at_ms // 1000, latency_ms=None if sent_at_ms is None else max(0, at_ms - sent_at_ms))
         self.users.put(slate.user_id)
+
+    def _event(self, message: Message) -> None:
+        try:
+            event = self._decode_event(message.value() or b"")
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return  # the job makes a dead letter of it, which has a page of its own
+        self.histories.put(event)
 
     def _update(self, message: Message) -> None:
         self.learned.put((message.key() or b"").decode("utf-8", "replace"), message.value())

@@ -126,9 +126,7 @@ def job_health(job: dict[str, Any], checkpoints: dict[str, Any]) -> JobHealth:
         job_id=job["jid"],
         state=job["state"],
         since_ms=job["start-time"],
-        operators=tuple(
-            Operator(vertex["name"], vertex["parallelism"], vertex["tasks"].get("RUNNING", 0)) for vertex in job["vertices"]
-        ),
+        operators=tuple(Operator(vertex["name"], vertex["parallelism"], vertex["tasks"].get("RUNNING", 0)) for vertex in job["vertices"]),
         checkpoints=Checkpoints(
             completed=counts.get("completed", 0),
             failed=counts.get("failed", 0),

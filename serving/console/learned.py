@@ -21,6 +21,10 @@ _LEVEL_NAMES = (
     ("sitting", ("begins", "goes on", "is long")),
     ("last slate", ("none yet", "passed over", "taken up")),
 )
+ACTIVITY_RECENCY = tuple(f"{activity}, {recency}" for activity in _LEVEL_NAMES[0][1] for recency in ("minutes", "a day", "longer"))
+"""Names of the nine rows that the user states make, by their two higher parts."""
+DEPTH_OUTCOME = tuple(f"{depth}\n{outcome}" for depth in ("start", "2–4", "5+") for outcome in ("none", "no", "yes"))
+"""Names of the nine columns, by their two lower parts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

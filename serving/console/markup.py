@@ -67,13 +67,9 @@ def titled(title: str | None, item_id: str) -> Markup:
     return Markup(f'{escape(title)}<span class="id">{escape(item_id)}</span>')
 
 
-def table(
-    columns: Sequence[Column], rows: Iterable[Sequence[str | Markup]], *, caption: str, classes: Sequence[str] = ()
-) -> Markup:
+def table(columns: Sequence[Column], rows: Iterable[Sequence[str | Markup]], *, caption: str, classes: Sequence[str] = ()) -> Markup:
     """A table; `caption` is read to those who do not see it, `classes` are those of the rows."""
-    head = "".join(
-        f'<th scope="col"{_number(column)}>{escape(column.title)}</th>' for column in columns
-    )
+    head = "".join(f'<th scope="col"{_number(column)}>{escape(column.title)}</th>' for column in columns)
     body = "".join(
         f'<tr class="{escape(classes[place] if place < len(classes) else "")}">'
         + "".join(f"<td{_number(column)}>{text(cell)}</td>" for column, cell in zip(columns, row, strict=True))
@@ -107,9 +103,7 @@ def bars(entries: Iterable[Bar]) -> Markup:
 
 def facts(entries: Iterable[tuple[str, str | Markup]]) -> Markup:
     """What is known of one thing: a name and a value a line."""
-    return Markup(
-        '<dl class="facts">' + "".join(f"<dt>{escape(name)}</dt><dd>{text(value)}</dd>" for name, value in entries) + "</dl>"
-    )
+    return Markup('<dl class="facts">' + "".join(f"<dt>{escape(name)}</dt><dd>{text(value)}</dd>" for name, value in entries) + "</dl>")
 
 
 def empty(what: str, advice: str) -> Markup:

@@ -68,9 +68,7 @@ class WindowedMetrics:
     def series(self, metric: str, part: str = ALL) -> list[tuple[int, float | None]]:
         """Start of each window and the value of a metric in it, the oldest first; windows that do not know it are left out."""
         return [
-            (start_ms, window[metric, part].value)
-            for start_ms, window in sorted(list(self._windows.items()))
-            if (metric, part) in window
+            (start_ms, window[metric, part].value) for start_ms, window in sorted(list(self._windows.items())) if (metric, part) in window
         ]
 
     def latest(self, metric: str, part: str = ALL) -> Reading | None:
