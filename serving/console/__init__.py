@@ -81,7 +81,8 @@ def mount(
 
     nicegui_app.on_startup(begin)
     nicegui_app.on_shutdown(end)
-    app.add_api_route("/", lambda: RedirectResponse(f"{ROOT}/"), include_in_schema=False)
+    for path in ("/", ROOT):
+        app.add_api_route(path, lambda: RedirectResponse(f"{ROOT}/"), include_in_schema=False)
     ui.run_with(
         app,
         mount_path=ROOT,

@@ -15,6 +15,16 @@ _TOOLTIP = {
     "textStyle": {"color": "var(--ink)", "fontSize": 12},
     "confine": True,
 }
+_TIMES = {
+    "year": "{yyyy}",
+    "month": "{MMM} {yyyy}",
+    "day": "{MMM} {d}",
+    "hour": "{HH}:{mm}",
+    "minute": "{HH}:{mm}",
+    "second": "{HH}:{mm}:{ss}",
+    "millisecond": "{HH}:{mm}:{ss}",
+    "none": "{HH}:{mm}:{ss}",
+}
 _AXIS_LINE = {"lineStyle": {"color": "var(--line)"}}
 
 
@@ -62,7 +72,7 @@ def over_time(lines: Sequence[Line], *, unit: str = "", percent: bool = False, d
             "type": "time",
             "axisLine": _AXIS_LINE,
             "axisTick": {"show": False},
-            "axisLabel": _TEXT | {"hideOverlap": True},
+            "axisLabel": _TEXT | {"hideOverlap": True, "formatter": _TIMES},
             "splitLine": {"show": False},
         },
         "yAxis": {
@@ -107,7 +117,12 @@ def heat_map(
         colour = "var(--heat-none)" if value != value else "var(--s1)"
         style = {"color": colour, "opacity": 1.0 if value != value else round(0.12 + 0.88 * min(1.0, max(0.0, strength)), 3)}
         cells.append({"value": [column, row, 0], "itemStyle": style, "name": tips[row][column]})
-    axis = {"type": "category", "axisLine": {"show": False}, "axisTick": {"show": False}, "axisLabel": _TEXT | {"interval": 0}}
+    axis = {
+        "type": "category",
+        "axisLine": {"show": False},
+        "axisTick": {"show": False},
+        "axisLabel": _TEXT | {"interval": 0, "fontSize": 11, "lineHeight": 14},
+    }
     return {
         "animation": False,
         "textStyle": _TEXT,

@@ -46,7 +46,7 @@ def _register(desk: Desk, page: Page, pages: tuple[Page, ...], root: str) -> Non
     def show(user: str = "") -> None:
         ui.add_head_html(f'<link rel="stylesheet" href="{root}{STATIC}/console.css"><script src="{root}{STATIC}/console.js"></script>')
         _bar(desk, page, pages, root)
-        with ui.element("main") as main:
+        with ui.element("div").classes("page") as main:
             with ui.element("div").classes("heading"):
                 html(Markup(f"<h1>{page.title}</h1><p>{page.about}</p>"))
             if desk.may(page.scope):
@@ -67,7 +67,8 @@ def _bar(desk: Desk, page: Page, pages: tuple[Page, ...], root: str) -> None:
         html(f'<a class="mark" href="{root}/">flinkrec</a>')
         html(f'<nav aria-label="Pages">{links}</nav>').classes("grow")
         state = ui.label().classes("state small").props('role="status"')
-        button("Theme", kind="quiet", small=True).props("id=theme")
+        # no part of Vue's: console.js writes its words
+        html('<button type="button" class="theme" id="theme">Theme</button>')
         if not desk.access.is_open and desk.access.scopes(this_browser()):
             button("Sign out", lambda: _sign_out(desk), kind="quiet", small=True)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from models.topics import Reason, RecommendedItem
+from models.topics import Reason
 from serving.console.markup import Bar, Markup, bars, chip, joined
 from serving.console.words import COLOURS, SOURCES, significant
 
@@ -50,18 +50,18 @@ def moves(before: Sequence[str], now: Sequence[str]) -> list[Move]:
     return [Move(stood.get(item_id), stood[item_id] - place if item_id in stood else 0) for place, item_id in enumerate(now, 1)]
 
 
-def reason_bars(reasons: Sequence[Reason], *, longest: float, titles: Titles) -> Markup:
+def reason_bars(reasons: Sequence[Reason], *, longest: Mapping[str, float], titles: Titles) -> Markup:
     """The reasons of one item: a bar for each that says how much it contributed, a word for each other.
 
     Parameters
     ----------
-    longest : contribution that fills a bar, the largest of the slate
+    longest : contribution that fills a bar, for each kind of reason: those of two kinds cannot be compared
     titles : title of an item, None where it has none
     """
     measured = [
         Bar(
             _because(reason, titles),
-            reason.contribution / longest if longest > 0 else 0.0,
+            reason.contribution / longest.get(reason.kind, reason.contribution),
             significant(reason.contribution),
             COLOURS.get(reason.kind, "s6"),
         )
@@ -72,9 +72,12 @@ def reason_bars(reasons: Sequence[Reason], *, longest: float, titles: Titles) ->
     return Markup((bars(measured) if measured else "") + (f'<div class="row tight">{joined(named)}</div>' if named else ""))
 
 
-def longest_contribution(items: Sequence[RecommendedItem]) -> float:
-    """The largest contribution of a slate."""
-    return max((reason.contribution for item in items for reason in item.reasons), default=0.0)
+def longest_contributions(reasons: Iterable[Reason]) -> dict[str, float]:
+    """The largest contribution of each kind."""
+    longest: dict[str, float] = {}
+    for reason in reasons:
+        longest[reason.kind] = max(longest.get(reason.kind, 0.0), reason.contribution)
+    return longest
 
 
 def _because(reason: Reason, titles: Titles) -> str:

@@ -46,7 +46,7 @@ def live(desk: Desk, _user: str) -> None:
         _Measure("hr_at_k", "hr_at_k", f"Hit rate, HR@{k}"),
         _Measure("ndcg_at_k", "ndcg_at_k", f"NDCG@{k}", percent=False),
         _Measure("ctr", "ctr", "Click-through rate"),
-        _Measure("coverage", None, "Catalogue that was shown"),
+        _Measure("coverage", None, "Coverage"),
     )
     with ui.element("div").classes("grid tiles"):
         tiles = {title: _tile(title) for title in ("Slates a second", "Latency p50", "Latency p99", *(m.title for m in measures))}

@@ -18,7 +18,7 @@ from serving.console.desk import Desk
 from serving.console.frame import button, html, panel, tell, text_field
 from serving.console.histories import Act
 from serving.console.markup import Bar, Column, Markup, bars, chip, empty, joined, table, titled
-from serving.console.slates import Move, longest_contribution, moves, reason_bars
+from serving.console.slates import Move, longest_contributions, moves, reason_bars
 from serving.console.words import UNKNOWN, ago, duration, number, significant
 from serving.service import NotAcknowledged
 
@@ -70,10 +70,10 @@ class _UserPage:
                 button("Show", kind="primary", submit=True)
                 button("New user", self.new_user)
                 self.type_field = ui.select(self.types, value=self.type, label="Act by").props("outlined dense").style("min-width: 140px")
-                html("").classes("grow")
+                ui.element("div").classes("grow")
                 self.why = html("")
             self.offered = ui.element("div").classes("row tight small").props('aria-label="Users served lately"')
-        self.news = html("").props('role="status" aria-live="polite"')
+        self.news = html("").classes("status").props('role="status" aria-live="polite"')
         with ui.element("div").classes("grid aside"):
             with ui.element("div").classes("stack").style("gap: 16px"):
                 with panel("History"):
@@ -159,7 +159,7 @@ class _UserPage:
         with self.slate:
             if not now.items:
                 html(empty("Nothing to show.", "There is neither a slate of this user nor a popular item: send some events first."))
-            longest = longest_contribution(now.items)
+            longest = longest_contributions(reason for item in now.items for reason in item.reasons)
             for item, move in zip(now.items, moved, strict=True):
                 self.put_item(item, move, longest)
         self.about.set_content(self.about_slate())
@@ -177,7 +177,7 @@ class _UserPage:
             f'<span class="muted small">{ago(slate.timings.emitted_at_ms, now_ms=now_ms)}</span></span>'
         )
 
-    def put_item(self, item: RecommendedItem, move: Move, longest: float) -> None:
+    def put_item(self, item: RecommendedItem, move: Move, longest: dict[str, float]) -> None:
         word, kind = move.in_words()
         marks = [chip(word, kind)] if word else []
         if item.explored:

@@ -17,7 +17,7 @@ from serving.console.desk import Desk
 from serving.console.frame import button, html, panel, tell, text_field
 from serving.console.learned import state_in_words
 from serving.console.markup import Bar, Column, Markup, bars, chip, empty, facts, joined, table, titled
-from serving.console.slates import longest_contribution, reason_bars
+from serving.console.slates import Titles, longest_contributions, reason_bars
 from serving.console.words import COLOURS, SOURCES, UNKNOWN, ago, number, share, significant
 from serving.service import NotAcknowledged
 
@@ -241,13 +241,13 @@ def _ranking(trace: Trace, *, everything: bool) -> Markup:
     )
 
 
-def _one_item(trace: Trace, candidate: TracedCandidate, titles: object) -> Markup:
-    longest = max((reason.contribution for reason in candidate.reasons), default=0.0)
+def _one_item(trace: Trace, candidate: TracedCandidate, titles: Titles) -> Markup:
+    longest = longest_contributions(reason for one in trace.candidates for reason in one.reasons)
     reasons = (
         reason_bars(candidate.reasons, longest=longest, titles=titles)
         if candidate.reasons
         else Markup('<p class="muted small">It was not shown: reasons are given of what is.</p>')
-    )  # type: ignore[arg-type]
+    )
     largest = max((abs(value) for value in candidate.features), default=0.0)
     features = bars(
         Bar(name.replace("_", " "), abs(value) / largest if largest else 0.0, f"{value:.3g}", "s1" if value >= 0 else "s7")
@@ -273,6 +273,3 @@ def _profile(trace: Trace) -> Markup:
     ]
     columns = (Column("Item"), Column("Value", number=True), Column("When", number=True))
     return Markup(f'<div style="max-height: 460px; overflow-y: auto">{table(columns, rows, caption="Profile")}</div>')
-
-
-__all__ = ["longest_contribution", "why"]
