@@ -10,13 +10,14 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from models.topics import Reason, Recommendation, RecommendedItem
+from models.fields import Reason
+from models.topics import Recommendation, RecommendedItem
 
 Source = Literal["fresh", "stored", "popular"]
 
 
-class PlainItem(Struct, frozen=True, kw_only=True, gc=False):
-    """One place of a slate, as far as a page needs it to be shown.
+class ShownItem(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One place of a slate.
 
     Attributes
     ----------
@@ -24,12 +25,19 @@ class PlainItem(Struct, frozen=True, kw_only=True, gc=False):
     position : from 1, as events on it quote it; one is missing where its item was withdrawn since
     score : what the list was ranked by; comparable within a slate only
     title : from the catalogue, when known
+    probability, cf_score, sources, reasons, explored, propensity : as in `recommendations`, where an explanation was asked for
     """
 
     item_id: str
     position: int
     score: float
     title: str | None = None
+    probability: float | None = None
+    cf_score: float | None = None
+    sources: list[str] | None = None
+    reasons: list[Reason] | None = None
+    explored: bool | None = None
+    propensity: float | None = None
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
@@ -67,7 +75,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     user_id: str
     source: Source
     stale: bool
-    items: list[PlainItem] | list[RecommendedItem]
+    items: list[ShownItem]
     slate_id: str | None = None
     revision: str | None = None
     arm: str | None = None
@@ -213,9 +221,23 @@ class Readiness(Struct, frozen=True, kw_only=True):
     problems: list[str]
 
 
-def plain(items: list[RecommendedItem]) -> list[PlainItem]:
-    """Items without their explanation."""
-    return [PlainItem(item_id=i.item_id, position=i.position, score=i.score, title=i.title) for i in items]
+def _plain(item: RecommendedItem) -> ShownItem:
+    return ShownItem(item_id=item.item_id, position=item.position, score=item.score, title=item.title)
+
+
+def _explained(item: RecommendedItem) -> ShownItem:
+    return ShownItem(
+        item_id=item.item_id,
+        position=item.position,
+        score=item.score,
+        title=item.title,
+        probability=item.probability,
+        cf_score=item.cf_score,
+        sources=item.sources,
+        reasons=item.reasons,
+        explored=item.explored,
+        propensity=item.propensity,
+    )
 
 
 def answer_of(
@@ -238,13 +260,13 @@ def answer_of(
         user_id=slate.user_id,
         source=source,
         stale=stale,
-        items=items if explain else plain(items),
+        items=[_explained(item) if explain else _plain(item) for item in items],
         slate_id=slate.slate_id,
         revision=slate.revision,
         arm=slate.arm,
         event_time_ms=slate.event_time_ms,
         emitted_at_ms=slate.timings.emitted_at_ms,
-        request_id=getattr(slate, "request_id", None),
+        request_id=slate.request_id,
         explanation=Explanation(
             policy=slate.policy, action=slate.action, action_probability=slate.action_probability, versions=slate.versions
         )

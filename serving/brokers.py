@@ -25,6 +25,8 @@ _OPTION_NAMES = {
     "ssl_keyfile": "ssl.key.location",
     "ssl_password": "ssl.key.password",
 }
+QUIET = 2
+"""librdkafka's level of what is logged: not each attempt to reach a broker that is down. `serving.health` says so once."""
 _ACKNOWLEDGED_WITHIN_MS = 5_000
 _FLUSH_S = 5.0
 
@@ -74,6 +76,7 @@ class Sender:
                 "enable.idempotence": True,
                 "linger.ms": 0,
                 "message.timeout.ms": _ACKNOWLEDGED_WITHIN_MS,
+                "log_level": QUIET,
                 # a topic that is missing is an error at once, not after five minutes
                 "topic.metadata.propagation.max.ms": 1_000,
             },

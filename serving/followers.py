@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from models.config import Kafka
-from serving.brokers import librdkafka_options
+from serving.brokers import QUIET, librdkafka_options
 
 _LOGGER = logging.getLogger(__name__)
 _RECORDS_A_POLL = 500
@@ -34,6 +34,7 @@ class Follower(threading.Thread):
     start : called with the id of the Kafka cluster when a broker answers, gives the offset of the next record of each partition; those
         that it does not name are read from their beginning
     take : called with records in their order, and with the offset of the next record of each of their partitions
+    tick : called a few times a second, with whether all is read that there was; also when nothing comes
     at_once : fetch each record as it comes, where somebody waits for it; otherwise many at a time, which is cheaper
 
     Attributes
@@ -50,10 +51,11 @@ class Follower(threading.Thread):
         start: Callable[[str], Mapping[Place, int]],
         take: Callable[[list[Message], dict[Place, int]], None],
         at_once: bool,
+        tick: Callable[[bool], None] = lambda _: None,
     ) -> None:
         super().__init__(name=f"follower-{topics[0]}", daemon=True)
         self._kafka, self._topics, self._start, self._take = kafka, tuple(topics), start, take
-        self._at_once = at_once
+        self._at_once, self._tick = at_once, tick
         self._stopping = threading.Event()
         self._ended: set[Place] = set()
         self._places: list[TopicPartition] = []
@@ -73,6 +75,7 @@ class Follower(threading.Thread):
                     "isolation.level": "read_committed",
                     "fetch.min.bytes": 1 if self._at_once else 65_536,
                     "fetch.wait.max.ms": 100,
+                    "log_level": QUIET,
                     # a broker that comes back is noticed soon
                     "reconnect.backoff.max.ms": 1_000,
                 },
@@ -125,7 +128,9 @@ class Follower(threading.Thread):
                     raise KafkaException(error)
             if records:
                 self._take(records, offsets)
-            if len(self._ended) == len(self._places):
+            at_end = len(self._ended) == len(self._places)
+            self._tick(at_end)
+            if at_end:
                 self.caught_up.set()
 
     def lag(self) -> int:

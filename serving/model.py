@@ -175,18 +175,16 @@ class Model:
 
     def find_items(self, text: str, *, most: int) -> list[tuple[str, str | None]]:
         """Id and title of items whose title or id holds a text, whatever its case; those that begin with it first."""
-        wanted = text.strip().casefold()
+        wanted, hidden = text.strip().casefold(), self.hidden
         with self._reading:
             known = list(zip(self._replica.item_ids, self._replica.titles, strict=True))
-        found = [
-            (not said[0].startswith(wanted) and not said[1].startswith(wanted), item_id, title)
-            for item_id, title in known
-            if item_id
-            and item_id not in self.hidden
-            and any(wanted in part for part in (said := ((title or "").casefold(), item_id.casefold())))
-        ]
-        found.sort(key=lambda entry: (entry[0], entry[2] or entry[1]))
-        return [(item_id, title) for _, item_id, title in found[:most]]
+        found = []
+        for item_id, title in known:
+            if item_id and item_id not in hidden:
+                places = [place for place in ((title or "").casefold().find(wanted), item_id.casefold().find(wanted)) if place >= 0]
+                if places:
+                    found.append((min(places) > 0, title or item_id, item_id, title))
+        return [(item_id, title) for _, _, item_id, title in sorted(found, key=lambda entry: entry[:3])[:most]]
 
     def similar(self, item_id: str, k: int) -> list[SimilarItem] | None:
         """Items that are met with another, by their pairs in both directions over how often each is met.

@@ -3,7 +3,7 @@
 A RocksDB with these entries, the first byte of the key says which:
 
     u USER_ID     version uint8 = 1, stored_at_ms int64, seq uint64, little endian; then the JSON of `recommendations` as it came
-    e USER_ID     empty: the user asked to be erased, and what the job says of it has not come yet
+    e USER_ID     when the user asked to be erased (ms, decimal), and what the job says of it has not come yet
     o PARTITION   offset (decimal) of the next record to read of this partition
     m cluster     id of the Kafka cluster that the offsets are of
     m popular     the popular items, for a start without Kafka
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,9 @@ from models.topics import Recommendation
 _HEADER = struct.Struct("<BqQ")
 _VERSION = 1
 _NO_SEQ = -1
+# Kept in case the job never says so, which would refuse an erasure with an id that was used before: what the broker has much later
+# is of a new life.
+_ERASING_MS = 600_000
 _CLUSTER = b"mcluster"
 _POPULAR = b"mpopular"
 
@@ -99,10 +102,11 @@ class SlateStore:
             raise
         # a batch is read, compared and written as one, whoever else deletes
         self._writing = threading.Lock()
-        self._erasing = {bytes(key[1:]) for key in self._keys(b"e")}
+        self._erasing = {bytes(key[1:]): int(self._db.get(key) or b"0") for key in self._keys(b"e")}
 
-    def _keys(self, kind: bytes) -> Iterable[bytes]:
+    def _keys(self, kind: bytes) -> Iterator[bytes]:
         for key in self._db.keys(from_key=kind):
+            assert isinstance(key, bytes)
             if key[:1] != kind:
                 return
             yield key
@@ -136,8 +140,8 @@ class SlateStore:
                 user = record.user_id.encode("utf-8", "surrogatepass")
                 if record.erased:
                     held[user], newest[user] = _NO_SEQ, None
-                    self._erasing.discard(user)
-                elif user not in self._erasing:
+                    self._erasing.pop(user, None)
+                elif user not in self._erasing or record.at_ms > self._erasing[user] + _ERASING_MS:
                     if user not in held:
                         held[user] = self._held_seq(user, record.at_ms)
                     if record.seq >= held[user]:
@@ -160,19 +164,19 @@ class SlateStore:
         _, stored_at_ms, seq = _HEADER.unpack_from(found)
         return _NO_SEQ if at_ms - stored_at_ms > self._ttl_ms else int(seq)
 
-    def erase(self, user_id: str) -> None:
+    def erase(self, user_id: str, *, now_ms: int) -> None:
         """Forget a user now, and keep nothing of what the job had still made of them until it says that they are erased."""
         user = user_id.encode("utf-8", "surrogatepass")
         with self._writing:
-            self._erasing.add(user)
+            self._erasing[user] = now_ms
             batch = WriteBatch(raw_mode=True)
             batch.delete(b"u" + user)
-            batch.put(b"e" + user, b"")
+            batch.put(b"e" + user, b"%d" % now_ms)
             self._db.write(batch)
 
     def offsets(self) -> dict[int, int]:
         """Offset of the next record to read, by partition."""
-        return {int(key[1:]): int(self._db[key]) for key in self._keys(b"o")}
+        return {int(key[1:]): int(self._db.get(key) or b"0") for key in self._keys(b"o")}
 
     def belong_to(self, cluster: str) -> None:
         """Begin anew where the offsets are of another Kafka cluster."""
