@@ -55,7 +55,7 @@ def serve(
 
     try:
         service = Service(configuration, store or home.serving / topic_name(configuration.kafka.topic_prefix, RECOMMENDATIONS))
-        app = make_app(service, configuration)
+        app = make_app(service, configuration, console=True)
     except ConfigurationError as error:
         raise UserError(str(error)) from None
     except StoreInUse as error:

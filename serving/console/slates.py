@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from models.topics import Reason
+from models.fields import Reason
 from serving.console.markup import Bar, Markup, bars, chip, joined
 from serving.console.words import COLOURS, SOURCES, significant
 

@@ -11,8 +11,7 @@ from nicegui import ui
 from models.controls import SINGLE, decode_control
 from models.events import Rejected
 from models.requests import RequestRecord
-from models.topics import RecommendedItem
-from serving.answers import Control
+from serving.answers import Control, ShownItem
 from serving.console.access import ADMIN
 from serving.console.desk import Desk
 from serving.console.frame import button, html, panel, tell, text_field
@@ -61,7 +60,7 @@ class _ControlsPage:
         kinds = {kind: kind.replace("_", " ") for kind in EXAMPLES}
         with ui.element("div").classes("row"):
             self.kind = (
-                ui.select(kinds, value="boost", label="Kind", on_change=lambda: self.begin(example(self.kind.value)))
+                ui.select(kinds, value="boost", label="Kind", on_change=lambda change: self.begin(change.value, example(change.value)))
                 .props("outlined dense")
                 .style("min-width: 170px")
             )
@@ -75,10 +74,10 @@ class _ControlsPage:
         with ui.element("div").classes("row"):
             self.put_button = button("Put in force", self.put, kind="primary")
         self.fields = html("")
-        search = text_field("Find the id of an item", placeholder="part of a title", on_change=lambda: self.find(search.value))
+        search = text_field("Find the id of an item", placeholder="part of a title", on_change=lambda change: self.find(change.value))
         search.props("clearable debounce=200")
         self.found = html("")
-        self.begin(example("boost"))
+        self.begin("boost", example("boost"))
 
     # ------------------------------------------------------------------------------------------------ what is in force
 
@@ -112,12 +111,11 @@ class _ControlsPage:
     def edit(self, name: str, control: Control) -> None:
         kind, label = label_of(name)
         self.kind.value = kind
-        self.begin(pretty_rule(control.rule), label=label)
+        self.begin(kind, pretty_rule(control.rule), label=label)
 
     # ------------------------------------------------------------------------------------------------ the editor
 
-    def begin(self, text: str, *, label: str = "") -> None:
-        kind = self.kind.value
+    def begin(self, kind: str, text: str, *, label: str = "") -> None:
         self.label.value = label
         self.label.set_enabled(kind not in SINGLE)
         self.text.value = text
@@ -196,16 +194,15 @@ class _ControlsPage:
             return
         finally:
             self.asking.enable()
-        items = [item for item in answer.items if isinstance(item, RecommendedItem)]
         said = (
             Markup('<div class="note warn">The job did not answer in time: this is what is stored, without the newest rules.</div>')
             if answer.stale
             else Markup("")
         )
-        self.slate.set_content(Markup(said + self.rows(items)))
-        self.before = [item.item_id for item in items]
+        self.slate.set_content(Markup(said + self.rows(answer.items)))
+        self.before = [item.item_id for item in answer.items]
 
-    def rows(self, items: list[RecommendedItem]) -> Markup:
+    def rows(self, items: list[ShownItem]) -> Markup:
         moved = moves(self.before, [item.item_id for item in items])
         columns = (Column("", number=True), Column("Item"), Column("Categories"), Column("Score", number=True), Column("By"), Column(""))
         rows = [
@@ -214,7 +211,7 @@ class _ControlsPage:
                 titled(item.title, item.item_id),
                 self.categories(item.item_id),
                 significant(item.score),
-                joined([chip(SOURCES.get(source, source), "accent" if source == "rule" else "") for source in item.sources]),
+                joined([chip(SOURCES.get(source, source), "accent" if source == "rule" else "") for source in item.sources or []]),
                 chip(*move.in_words()) if move.in_words()[0] else "",
             )
             for item, move in zip(items, moved, strict=True)

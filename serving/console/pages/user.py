@@ -65,7 +65,7 @@ class _UserPage:
 
     def build(self, user_id: str) -> None:
         with panel():
-            with ui.element("form").classes("row").on("submit.prevent", lambda: self.choose(self.field.value)):
+            with ui.element("form").classes("row").on("submit.prevent", self.choose_typed):
                 self.field = text_field("User", value=user_id, placeholder="id of a user").props("autofocus")
                 button("Show", kind="primary", submit=True)
                 button("New user", self.new_user)
@@ -81,7 +81,7 @@ class _UserPage:
                 with panel("Taste", note="Categories of these items."):
                     self.taste = html("")
                 with panel("Act on another item"):
-                    search = text_field("Find an item", placeholder="part of a title", on_change=lambda: self.find(search.value))
+                    search = text_field("Find an item", placeholder="part of a title", on_change=lambda change: self.find(change.value))
                     search.props("clearable debounce=200")
                     self.found = ui.element("div").classes("stack")
             with panel():
@@ -105,6 +105,9 @@ class _UserPage:
             html(f'<span class="muted">{said}</span>')
             for user_id in users:
                 button(user_id, lambda user_id=user_id: self.choose(user_id), kind="quiet", small=True)
+
+    def choose_typed(self) -> None:
+        self.choose(self.field.value)
 
     def new_user(self) -> None:
         self.choose(f"guest-{secrets.token_hex(3)}")
