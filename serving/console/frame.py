@@ -67,7 +67,6 @@ def _bar(desk: Desk, page: Page, pages: tuple[Page, ...], root: str) -> None:
         html(f'<a class="mark" href="{root}/">flinkrec</a>')
         html(f'<nav aria-label="Pages">{links}</nav>').classes("grow")
         state = ui.label().classes("state small").props('role="status"')
-        # no part of Vue's: console.js writes its words
         html('<button type="button" class="theme" id="theme">Theme</button>')
         if not desk.access.is_open and desk.access.scopes(this_browser()):
             button("Sign out", lambda: _sign_out(desk), kind="quiet", small=True)

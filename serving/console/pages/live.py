@@ -53,6 +53,9 @@ def live(desk: Desk, _user: str) -> None:
     with ui.element("div").classes("grid two"):
         rate = _chart("Throughput", "Slates a second over the last ten minutes, by the broker's clock.")
         latency = _chart("Latency", "From sending an event to its slate in Kafka: what half and 99 % stay under.")
+    quiet = html(
+        empty("No slate in the last ten minutes.", "Act as somebody on the page User, or send events: flinkrec replay --events FILE.")
+    )
     with ui.element("div").classes("grid two"):
         quality = {measure: _chart(measure.title, "") for measure in measures}
     nothing = html(
@@ -71,6 +74,7 @@ def live(desk: Desk, _user: str) -> None:
         now_s = now_ms // 1000
         recent = feed.rates.last(now_s, seconds=_TILES_OVER_S)
         points = feed.rates.points(now_s)
+        quiet.set_visibility(not any(point.slates_per_s for point in points))
         tiles["Slates a second"].set_content(_figure(number(recent.slates_per_s, digits=1), "last minute"))
         tiles["Latency p50"].set_content(_figure(number(recent.p50_ms), "ms"))
         tiles["Latency p99"].set_content(_figure(number(recent.p99_ms), "ms"))

@@ -2,18 +2,17 @@
 (() => {
   const KEY = "flinkrec-theme";
   const NEXT = { system: "light", light: "dark", dark: "system" };
-  const chosen = () => localStorage.getItem(KEY) ?? "system";
+  const chosen = () => (localStorage.getItem(KEY) in NEXT ? localStorage.getItem(KEY) : "system");
   const apply = () => {
-    const theme = chosen();
-    setDark(theme === "system" ? null : theme === "dark");
-    const button = document.getElementById("theme");
-    button.textContent = `Theme: ${theme}`;
-    button.onclick = () => {
-      localStorage.setItem(KEY, NEXT[chosen()]);
-      apply();
-    };
+    document.documentElement.dataset.theme = chosen(); // console.css writes it on the button
+    setDark(chosen() === "system" ? null : chosen() === "dark");
   };
-  // scripts put the page together: the button is there after them
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest("#theme")) return;
+    localStorage.setItem(KEY, NEXT[chosen()]);
+    apply();
+  });
+  // scripts put the page together: what takes the theme is there once the button is
   const waiting = new MutationObserver(() => {
     if (document.getElementById("theme")) {
       waiting.disconnect();
