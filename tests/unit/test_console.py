@@ -80,7 +80,8 @@ def windowed(*metrics: Metric) -> WindowedMetrics:
 
 
 def test_a_series_is_in_the_order_of_the_windows_and_a_window_that_is_written_again_replaces_what_it_said():
-    found = windowed(metric(60_000, "ctr", 0.2, 5), metric(0, "ctr", 0.5, 2), metric(60_000, "ctr", 0.3, 5), metric(120_000, "ctr", None, 0))
+    said = ((60_000, 0.2, 5), (0, 0.5, 2), (60_000, 0.3, 5), (120_000, None, 0))
+    found = windowed(*(metric(start_ms, "ctr", value, n) for start_ms, value, n in said))
     assert found.series("ctr") == [(0, 0.5), (60_000, 0.3), (120_000, None)]
     assert found.latest("ctr").value == 0.3
     assert found.window_ms == 60_000
