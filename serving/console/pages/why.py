@@ -12,7 +12,6 @@ from models.events import Rejected
 from models.identity import slate_id
 from models.requests import RequestRecord
 from models.traces import Trace, TracedCandidate
-from serving.console.access import WRITE
 from serving.console.desk import Desk
 from serving.console.frame import button, html, panel, tell, text_field
 from serving.console.learned import state_in_words
@@ -81,9 +80,6 @@ class _WhyPage:
         user_id = (self.field.value or "").strip()
         if not user_id:
             tell("Type the id of a user first.", kind="warning")
-            return
-        if not self.desk.may(WRITE):
-            tell("This token does not allow write: nothing was asked.", kind="warning")
             return
         request_id, now_ms = f"console-{uuid.uuid4().hex}", time.time_ns() // 1_000_000
         request = RequestRecord(request_id=request_id, user_id=user_id, event_time_ms=now_ms, sent_at_ms=now_ms, trace=True)
