@@ -39,6 +39,7 @@ INTERRUPTED = 130
 SERVER = "serve"
 # where the configuration leaves it open
 DEFAULT_PORT = 8080
+CONSOLE_WITHIN_S = 60.0
 
 Say = Callable[[str], None]
 
@@ -121,6 +122,7 @@ def demo(
                 loop.close()
             _print_summary(console, loop, run)
             if not stop:
+                _await_console(console, run, home)
                 _print_whereabouts(console, loop, run, home)
         finally:
             if stop:
@@ -367,6 +369,21 @@ def _own_figures(metrics: list[Metric], run: Run) -> str:
             mean = sum((metric.value or 0.0) * metric.n for metric in rates) / evaluated
             said += f", {label}@{config.slate.k} {mean:.4f}"
     return f"{said}."
+
+
+def _await_console(console: Console, run: Run, home: Home) -> None:
+    """Nobody is sent to an address where nothing answers yet; beside a replay on few cores the server takes a while."""
+    import httpx
+
+    with console.status("waiting for the console"), httpx.Client(trust_env=False, timeout=2.0) as client:
+        deadline = time.monotonic() + CONSOLE_WITHIN_S
+        while time.monotonic() < deadline:
+            try:
+                if client.get(run.console).is_success:
+                    return
+            except httpx.HTTPError:
+                time.sleep(0.2)
+    console.print(f"The console has not answered yet: its output is in {home.logs / SERVER}.out.")
 
 
 def _print_whereabouts(console: Console, loop: Loop, run: Run, home: Home) -> None:

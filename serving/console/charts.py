@@ -127,7 +127,7 @@ def heat_map(
         "animation": False,
         "textStyle": _TEXT,
         "grid": {"left": 4, "right": 8, "top": 4, "bottom": 4, "containLabel": True},
-        "tooltip": _TOOLTIP | {"formatter": "{b}"},
+        "tooltip": _TOOLTIP | {"formatter": "{b}", "extraCssText": "white-space: pre-line"},
         "xAxis": axis | {"data": list(columns), "position": "bottom"},
         "yAxis": axis | {"data": list(rows), "inverse": True},
         "series": [

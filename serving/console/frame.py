@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from nicegui import ui
+from nicegui import Client, ui
 
 from serving.console.access import READ, this_browser
 from serving.console.desk import Desk
-from serving.console.markup import Markup
+from serving.console.markup import Markup, text
 
 STATIC = "/static"
 
@@ -108,7 +108,7 @@ def panel(title: str | None = None, *, note: str | None = None) -> ui.element:
     box = ui.element("section").classes("panel")
     if title is not None:
         with box:
-            html(f"<h2>{title}</h2>" + (f"<p class='muted small'>{note}</p>" if note else ""))
+            html(f"<h2>{text(title)}</h2>" + (f"<p class='muted small'>{text(note)}</p>" if note else ""))
     return box
 
 
@@ -145,6 +145,10 @@ def text_field(label: str, *, value: str = "", placeholder: str = "", on_change:
     return ui.input(label, value=value, placeholder=placeholder, on_change=on_change).props("outlined dense autocomplete=off")
 
 
-def tell(sentence: str, *, kind: str = "positive") -> None:
-    """Say something for a moment at the foot of the page."""
-    ui.notify(sentence, type=kind, position="bottom", timeout=4000)  # type: ignore[arg-type]
+def tell(client: Client, sentence: str, *, kind: str = "positive") -> None:
+    """Say something for a moment at the foot of a page.
+
+    The client is named, as what was pressed may be gone by now, and with it the place that NiceGUI would find the page by.
+    """
+    with client:
+        ui.notify(sentence, type=kind, position="bottom", timeout=4000)  # type: ignore[arg-type]

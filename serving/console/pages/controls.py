@@ -35,6 +35,7 @@ def controls(desk: Desk, user_id: str) -> None:
 class _ControlsPage:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self.client = ui.context.client
         self.listed: dict[str, Control] | None = None
         self.before: list[str] = []
 
@@ -145,7 +146,7 @@ class _ControlsPage:
     async def send(self, name: str, value: bytes | None) -> None:
         """Put a rule in force, or take it back, and look at the slate again."""
         if not self.desk.may(ADMIN):
-            tell("This token does not allow admin: nothing was changed.", kind="warning")
+            tell(self.client, "This token does not allow admin: nothing was changed.", kind="warning")
             return
         try:
             control = await self.desk.service.put_control(name, value)
@@ -153,12 +154,12 @@ class _ControlsPage:
             self.verdict.set_content(Markup(f'<div class="note bad">{joined([rejected.detail])}</div>'))
             return
         except NotAcknowledged as error:
-            tell(f"Kafka did not take the rule: {error}", kind="negative")
+            tell(self.client, f"Kafka did not take the rule: {error}", kind="negative")
             return
         if control.in_force:
-            tell(f"{name} is {'in force' if value is not None else 'taken back'}.")
+            tell(self.client, f"{name} is {'in force' if value is not None else 'taken back'}.")
         else:
-            tell(f"{name} was sent; the job has not said that it keeps it. Does it run?", kind="warning")
+            tell(self.client, f"{name} was sent; the job has not said that it keeps it. Does it run?", kind="warning")
         self.refresh()
         if (self.user.value or "").strip():
             await self.ask()
@@ -182,7 +183,7 @@ class _ControlsPage:
         """A slate of the job for the user in the field, with what has moved since the last one."""
         user_id = (self.user.value or "").strip()
         if not user_id:
-            tell("Type the id of a user first.", kind="warning")
+            tell(self.client, "Type the id of a user first.", kind="warning")
             return
         now_ms = time.time_ns() // 1_000_000
         request = RequestRecord(request_id=f"console-{uuid.uuid4().hex}", user_id=user_id, event_time_ms=now_ms, sent_at_ms=now_ms)
@@ -190,7 +191,7 @@ class _ControlsPage:
         try:
             answer = await self.desk.service.ask(request, deadline_ms=_ANSWER_WITHIN_MS, explain=True)
         except Rejected as rejected:
-            tell(f"Refused: {rejected.detail}", kind="negative")
+            tell(self.client, f"Refused: {rejected.detail}", kind="negative")
             return
         finally:
             self.asking.enable()

@@ -38,6 +38,7 @@ class _Listed:
 class _DeadLettersPage:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self.client = ui.context.client
         self.listed = _Listed()
         self.chosen: int | None = None
 
@@ -144,17 +145,17 @@ class _DeadLettersPage:
         scope = {topic_name(prefix, EVENTS): WRITE, topic_name(prefix, REQUESTS): WRITE}.get(content.topic, ADMIN)
         inputs = {topic_name(prefix, name) for name in (EVENTS, REQUESTS, ITEMS, CONTROLS)}
         if not self.desk.may(scope):
-            tell(f"This token does not allow {scope}: nothing was sent.", kind="warning")
+            tell(self.client, f"This token does not allow {scope}: nothing was sent.", kind="warning")
         elif content.topic not in inputs:
-            tell(f"{content.topic} is no input of this job: nothing was sent.", kind="warning")
+            tell(self.client, f"{content.topic} is no input of this job: nothing was sent.", kind="warning")
         elif edited is None and not letter.is_whole:
-            tell("Only the beginning of this record was kept: it cannot be sent again.", kind="warning")
+            tell(self.client, "Only the beginning of this record was kept: it cannot be sent again.", kind="warning")
         else:
             unchanged = edited is None or (letter.text is not None and edited == pretty(letter.text))
             value = content.raw if unchanged or edited is None else edited.encode()
             try:
                 await self.desk.service.send_as_it_is(content.topic, None if content.key is None else content.key.encode(), value)
             except NotAcknowledged as error:
-                tell(f"Kafka did not take the record: {error}", kind="negative")
+                tell(self.client, f"Kafka did not take the record: {error}", kind="negative")
             else:
-                tell("Sent again. If it is refused once more, it comes back to this list.")
+                tell(self.client, "Sent again. If it is refused once more, it comes back to this list.")

@@ -36,6 +36,7 @@ def experiments(desk: Desk, _user: str) -> None:
 class _ExperimentsPage:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self.client = ui.context.client
         self.metrics_at = self.learned_at = -1
         self.pinned_at: object = ()
 
@@ -114,15 +115,16 @@ class _ExperimentsPage:
     async def pin(self, version: str | None) -> None:
         """Let one version serve until it is unpinned; None: the newest."""
         if not self.desk.may(ADMIN):
-            tell("This token does not allow admin: nothing was changed.", kind="warning")
+            tell(self.client, "This token does not allow admin: nothing was changed.", kind="warning")
             return
         try:
             control = await self.desk.service.put_control(_PINNED, None if version is None else msgspec.json.encode({"version": version}))
         except (Rejected, NotAcknowledged) as error:
-            tell(f"Refused: {error}", kind="negative")
+            tell(self.client, f"Refused: {error}", kind="negative")
             return
         said = "The newest version serves." if version is None else f"Version {version} serves until it is unpinned."
         tell(
+            self.client,
             said if control.in_force else "Sent; the job has not said that it keeps it. Does it run?",
             kind="positive" if control.in_force else "warning",
         )
@@ -254,7 +256,7 @@ def _put_states(one: PolicyTable, values: np.ndarray) -> None:
 
 def _tip(action: str, value: float, steps: int, state: int) -> str:
     said = "never tried" if value != value else f"worth {significant(value)}, {number(steps)} steps"
-    return f"{action}: {said}<br>{state_in_words(state)}"
+    return f"{action}: {said}\n{state_in_words(state)}"
 
 
 # ------------------------------------------------------------------------------------------------ versions

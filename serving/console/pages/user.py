@@ -55,6 +55,7 @@ def user(desk: Desk, user_id: str) -> None:
 class _UserPage:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self.client = ui.context.client
         self.user_id = ""
         self.shown = Shown([], None)
         self.acting = False
@@ -115,7 +116,7 @@ class _UserPage:
     def choose(self, user_id: str | None) -> None:
         user_id = (user_id or "").strip()
         if not user_id:
-            tell("Type the id of a user first.", kind="warning")
+            tell(self.client, "Type the id of a user first.", kind="warning")
             return
         self.user_id, self.shown, self.history_at = user_id, Shown([], None), ()
         self.field.value = user_id
@@ -258,7 +259,7 @@ class _UserPage:
         if self.acting:
             return
         if not self.desk.may(WRITE):
-            tell("This token does not allow write: nothing was sent.", kind="warning")
+            tell(self.client, "This token does not allow write: nothing was sent.", kind="warning")
             return
         self.acting = True
         type_name = self.type_field.value
@@ -286,6 +287,7 @@ class _UserPage:
                 self.say(f"Kafka has the event; no slate came within {_ANSWER_WITHIN_S:.0f} s. Does the job run? See Live.", "warn")
             else:
                 self.put(Shown(slate.items, slate))
+                self.focus(position)
                 self.say(
                     f"A new slate {took_ms:,.0f} ms after the {type_name} on {name}; the recommender itself took "
                     f"{slate.timings.compute_us / 1000:.1f} ms.",
@@ -296,6 +298,11 @@ class _UserPage:
         finally:
             self.acting = False
         self.put_history()
+
+    def focus(self, position: int | None) -> None:
+        """Let who works by the keyboard go on where they were: the buttons are others now."""
+        if position is not None:
+            self.client.run_javascript(f"document.querySelectorAll('.slate [data-item]')[{position - 1}]?.focus()")
 
     def say(self, sentence: str, kind: str) -> None:
         self.news.set_content(Markup(f'<div class="note {kind}">{joined([sentence])}</div>'))

@@ -34,6 +34,7 @@ def why(desk: Desk, user_id: str) -> None:
 class _WhyPage:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self.client = ui.context.client
         self.trace: Trace | None = None
         self.offered_now: tuple[str, ...] = ()
         self.all_candidates = False
@@ -79,7 +80,7 @@ class _WhyPage:
     async def ask(self) -> None:
         user_id = (self.field.value or "").strip()
         if not user_id:
-            tell("Type the id of a user first.", kind="warning")
+            tell(self.client, "Type the id of a user first.", kind="warning")
             return
         request_id, now_ms = f"console-{uuid.uuid4().hex}", time.time_ns() // 1_000_000
         request = RequestRecord(request_id=request_id, user_id=user_id, event_time_ms=now_ms, sent_at_ms=now_ms, trace=True)
@@ -90,13 +91,13 @@ class _WhyPage:
             name = slate_id("request:" + request_id, user_id)
             trace = None if answer.stale else await self.desk.feed.traces.wait_for(name, timeout_s=_TRACE_WITHIN_S)
         except (Rejected, NotAcknowledged) as error:
-            tell(f"Refused: {error}", kind="negative")
+            tell(self.client, f"Refused: {error}", kind="negative")
             return
         finally:
             self.button.enable()
             self.spinner.set_visibility(False)
         if trace is None:
-            tell(f"No account of the slate came within {_TRACE_WITHIN_S:.0f} s. Does the job run? See Live.", kind="warning")
+            tell(self.client, f"No account of the slate came within {_TRACE_WITHIN_S:.0f} s. Does the job run? See Live.", kind="warning")
             return
         ui.navigate.history.replace(f"?user={quote(user_id)}")
         self.show(trace)
