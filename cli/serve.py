@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -69,7 +70,9 @@ def serve(
         f"http://{shown}:{listening.getsockname()[1]}, the console at /console/, the API documented at /docs. Ctrl-C ends it."
     )
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S))
-    server.run(sockets=[listening])
+    # uvicorn ends in good order first, and then raises what it was interrupted by
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:
