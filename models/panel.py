@@ -4,8 +4,8 @@ Comparing a user with all others does not scale. The panel is the `user_cf.panel
 sample on which all replicas agree without talking, since a fuller panel only ever lowers the threshold under which a user
 belongs to it. With fewer users than that, the panel is everybody.
 
-A member's profile is published to `model-updates` by RECOMMEND, every few events of that user (key ``panel:HASH``); a tombstone there
-makes every replica forget the user, who was erased.
+A member's profile is published to `model-updates` by RECOMMEND, every few events of that user (key ``panel:HASH``); an empty record
+or a tombstone there makes every replica forget the user, who was erased.
 
 Layout of a record (little endian): ``version u8 | kind u8 'p' | n u16 | user i64 | item i64[n] | weight f32[n] |
 value f32[n] (NaN: none)``, the latest item last, no item twice.

@@ -59,6 +59,10 @@ class Health(threading.Thread):
             _LOGGER.warning("the job %s: %s", self._flink.job_name, job)
         self.job, self.kafka_answers = job, kafka_answers
 
+    def may_answer(self) -> bool:
+        """Whether a question could be answered by the job; also where nothing is known of it."""
+        return self.job != "down" and (self.kafka_answers or not self.asked.is_set())
+
     def _ask(self, client: httpx.Client) -> JobState:
         try:
             jobs = client.get("/jobs/overview").raise_for_status().json()["jobs"]

@@ -97,15 +97,16 @@ class Model:
         if key is None:
             return
         if key.startswith(_ROW):
-            if value is not None:
+            if value:
                 with self._reading:
                     self._replica.apply_row(value)
         elif key.startswith(_CONTROL):
             name = key.removeprefix(_CONTROL).decode("utf-8", "replace")
-            if value is None:
-                self._accepted.pop(name, None)
-            else:
+            # Flink's sink writes an empty value where a tombstone is meant
+            if value:
                 self._accepted[name] = value
+            else:
+                self._accepted.pop(name, None)
             self._install()
             self._on_accepted(name)
 

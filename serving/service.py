@@ -42,7 +42,7 @@ from serving.answers import (
     answer_of,
     because,
 )
-from serving.brokers import NotAcknowledged, Record, Sender
+from serving.brokers import Record, Sender
 from serving.followers import Follower, Place
 from serving.health import Health
 from serving.model import Model, PopularItem, decode_popular, encode_popular
@@ -258,7 +258,7 @@ class Service:
         raw = _encode(request)
         clean = self._requests.clean(raw, key=None, now_ms=_now_ms(), watermark_ms=UNKNOWN_WATERMARK_MS)
         fresh = None
-        if self.health.job != "down":
+        if self.health.may_answer():
             deadline_ms = self.configuration.serving.deadline_ms if deadline_ms is None else deadline_ms
             record = Record(self._topic[REQUESTS], clean.user_id.encode(), raw, clean.event_time_ms)
             fresh = await self._answer_of_job(clean.request_id, record, deadline_ms / 1000)
@@ -551,5 +551,3 @@ def new_id() -> str:
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
-
-__all__ = ["NotAcknowledged", "Service"]

@@ -65,7 +65,7 @@ class Shop:
     """A running job with a server, fed through the server alone."""
 
     def __init__(self, stack: Stack, directory: Path) -> None:
-        self.config = running.configuration(stack, learner={"enabled": False})
+        self.config = running.configuration(stack, learner={"enabled": False}, scorer={"name": "none"})
         self.job_id = running.submitted(self.config)
         self.jobmanager = stack.jobmanager
         self.directory = directory
@@ -77,7 +77,7 @@ class Shop:
         self.tell_catalogue()
         self.server.await_ready()
         self.client.send(*(fields_of(event) for event in self.stream))
-        running.await_true(lambda: len(self.slates()) >= len(self.stream), "not every event is answered")
+        running.await_true(lambda: len(self.slates()) >= len(self.stream), "not every event is answered", timeout_s=180)
 
     @property
     def client(self) -> Client:

@@ -240,14 +240,21 @@ def test_an_erasure_clears_all_state_tombstones_the_panel_member_and_says_so(upd
     assert slate["seq"] == 1, "the user begins anew, also with an event that is known no more"
 
 
-def test_a_replica_that_bootstraps_past_the_tombstone_does_not_know_the_user():
+@pytest.mark.parametrize("tombstone", [None, b""], ids=["null", "empty, as the sink writes it"])
+def test_a_replica_that_bootstraps_past_the_tombstone_does_not_know_the_user(tombstone):
     recommend = Asked()
     for number in range(4):
         yielded = recommend.event(view(number))
     [(key, record)] = yielded.replicas
-    late = Asked([(key.decode(), record), (key.decode(), None)])
+    late = Asked([(key.decode(), record), (key.decode(), tombstone)])
     assert late.operator._recommender.replica.panel.member(hash64("u")) == -1
-    assert len(Asked([(key.decode(), None)]).operator._recommender.replica.panel) == 0, "what was compacted away"
+    assert len(Asked([(key.decode(), tombstone)]).operator._recommender.replica.panel) == 0, "what was compacted away"
+
+
+def test_a_control_that_was_taken_back_is_so_for_a_replica_that_bootstraps():
+    late = Asked([("control:epsilon", b'{"epsilon": 1}'), ("control:epsilon", b"")])
+    assert late.operator._recommender._controls == {}
+    assert late.backend.counts == {}
 
 
 def test_an_erasure_again_or_of_a_stranger_is_the_same_again():
