@@ -238,4 +238,5 @@ class Feed:
         self.histories.put(event)
 
     def _update(self, message: Message) -> None:
-        self.learned.put((message.key() or b"").decode("utf-8", "replace"), message.value())
+        # Flink's sink writes an empty value where a tombstone is meant
+        self.learned.put((message.key() or b"").decode("utf-8", "replace"), message.value() or None)
