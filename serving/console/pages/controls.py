@@ -12,6 +12,7 @@ from models.controls import SINGLE, decode_control
 from models.events import Rejected
 from models.requests import RequestRecord
 from serving.answers import Control, ShownItem
+from serving.brokers import NotAcknowledged
 from serving.console.access import ADMIN
 from serving.console.desk import Desk
 from serving.console.frame import button, html, panel, tell, text_field
@@ -19,7 +20,6 @@ from serving.console.markup import Column, Markup, chip, empty, facts, joined, t
 from serving.console.slates import moves
 from serving.console.templates import EXAMPLES, example, label_of, meaning, pretty_rule, rule_name
 from serving.console.words import SOURCES, significant
-from serving.service import NotAcknowledged
 
 _REFRESH_S = 2.0
 _ANSWER_WITHIN_MS = 5_000

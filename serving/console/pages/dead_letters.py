@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from nicegui import ui
 
 from models.topics import CONTROLS, EVENTS, ITEMS, REQUESTS, topic_name
+from serving.brokers import NotAcknowledged
 from serving.console.access import ADMIN, WRITE
 from serving.console.desk import Desk
 from serving.console.frame import button, html, panel, tell
 from serving.console.letters import Letter, pretty
 from serving.console.markup import Markup, chip, empty, facts
 from serving.console.words import UNKNOWN, ago, moment, number, size
-from serving.service import NotAcknowledged
 
 _REFRESH_S = 2.0
 _LISTED = 40

@@ -13,6 +13,7 @@ from models.events import Rejected
 from models.experiments import MISMATCH_USERS, mismatch
 from models.gate import Decision, GateRecord
 from models.policies.state import STATES
+from serving.brokers import NotAcknowledged
 from serving.console.access import ADMIN
 from serving.console.charts import heat_map
 from serving.console.desk import Desk
@@ -21,7 +22,6 @@ from serving.console.learned import ACTIVITY_RECENCY, DEPTH_OUTCOME, PolicyTable
 from serving.console.markup import Bar, Column, Markup, bars, chip, empty, facts, joined, table
 from serving.console.windows import Interval, WindowedMetrics
 from serving.console.words import UNKNOWN, number, share, significant
-from serving.service import NotAcknowledged
 
 _REFRESH_S = 3.0
 _DECISIONS = 12

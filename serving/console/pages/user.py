@@ -13,6 +13,7 @@ import msgspec
 from nicegui import ui
 
 from models.topics import Recommendation, RecommendedItem
+from serving.brokers import NotAcknowledged
 from serving.console.access import WRITE
 from serving.console.desk import Desk
 from serving.console.frame import button, html, panel, tell, text_field
@@ -20,7 +21,6 @@ from serving.console.histories import Act
 from serving.console.markup import Bar, Column, Markup, bars, chip, empty, joined, table, titled
 from serving.console.slates import Move, longest_contributions, moves, reason_bars
 from serving.console.words import UNKNOWN, ago, duration, number, significant
-from serving.service import NotAcknowledged
 
 _REFRESH_S = 0.5
 _ANSWER_WITHIN_S = 20.0

@@ -12,13 +12,13 @@ from models.events import Rejected
 from models.identity import slate_id
 from models.requests import RequestRecord
 from models.traces import Trace, TracedCandidate
+from serving.brokers import NotAcknowledged
 from serving.console.desk import Desk
 from serving.console.frame import button, html, panel, tell, text_field
 from serving.console.learned import state_in_words
 from serving.console.markup import Bar, Column, Markup, bars, chip, empty, facts, joined, table, titled
 from serving.console.slates import Titles, longest_contributions, reason_bars
 from serving.console.words import COLOURS, SOURCES, UNKNOWN, ago, number, share, significant
-from serving.service import NotAcknowledged
 
 _TRACE_WITHIN_S = 20.0
 _OFFERED = 8
