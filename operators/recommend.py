@@ -3,7 +3,7 @@
 Key
     the user's id: the key of the Kafka record, or the payload's where the record has none
 Input
-    Row(value bytes, partition, offset) of `events`; Row(topic, key, value) of the broadcast topics
+    Row(value bytes, partition, offset) of `events`; Row(topic, key, value, the broker's time in ms) of the broadcast topics
 State (all ValueState of packed bytes, layouts in `models.profile`, `models.examples`, `models.attribution`;
     TTL profile.ttl_days since the last write, except for ``slates``)
     ``user``     profile, counters, last slate, event ids seen; about 2 kB
@@ -23,16 +23,15 @@ Outputs
 Late, duplicate and malformed events
     A malformed event, a duplicate, and one too many become one dead letter each, and nothing else. A late event is
     learned like any other and counted. Nothing that arrives stops the job. A catalogue entry or a control that cannot be read
-    becomes a dead letter when it arrives; the bootstrap, which meets it again at every start, only counts it.
+    becomes a dead letter when it arrives; the bootstrap, which meets it again at every start, only counts and logs it.
 Flink metrics
-    one counter for each reason of a refusal, such as ``rejected_not_json``; ``outcomes_joined``, ``_repeated``, ``_late``, ``_orphan``,
+    `operators.recommend_metrics`; and ``outcomes_joined``, ``_repeated``, ``_late``, ``_orphan``,
     ``_superseded`` (`models.attribution.Tally`) and ``slates_closed_window``, ``_bound``, ``_heartbeat``; ``networks_passed_over``:
     published versions of a network of another shape, as `model-updates` holds them from before a change of the configuration
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -49,15 +48,18 @@ from models.controls import control_key
 from models.events import UNKNOWN_WATERMARK_MS, DeadLetter, Event, EventCleaner, Refusal, Rejected
 from models.facts import Fact, event_fact, outcome_fact, rejection_fact
 from models.identity import item_hash64
+from models.log_lines import Seldom
 from models.metrics.score_bins import ScoreBins
 from models.model_file import decode_model
 from models.pipeline import warm_up
 from models.policies.learner import learner_of
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.recommender import Observation, Recommender, User
-from models.topics import CONTROLS, EVENTS, ITEMS, MODEL_DELTAS, MODEL_UPDATES, Timings, topic_name
+from models.topics import CONTROLS, EVENTS, ITEMS, MODEL_DELTAS, MODEL_UPDATES, Recommendation, Timings, topic_name
 from models.treatments import Treatment
-from operators.bootstrap import read_to_end
+from operators.bootstrap import read_records
+from operators.logs import Log
+from operators.recommend_metrics import RecommendMetrics
 from operators.threads import use_one_thread
 from operators.timers import let_timers_yield_side_outputs
 
@@ -76,7 +78,11 @@ REPLICAS = OutputTag("replicas", RECORD)
 FACTS = OutputTag("facts", FACT)
 DEAD_LETTERS = OutputTag("dead-letters", RECORD)
 
-_LOGGER = logging.getLogger(__name__)
+# A slate that took so long is logged, and of a kind of refusal or of such slates one line in so many ms.
+_SLOW_US = 500_000
+_LOG_EVERY_MS = 10_000
+# Of the unreadable records that a bootstrap meets so many are logged.
+_LOGGED_UNREADABLE = 100
 _COUNTED = {
     "joined": "outcomes_joined",
     "repeated": "outcomes_repeated",
@@ -141,7 +147,10 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._defined: dict[str, bytes] = {}
         metrics = runtime_context.get_metrics_group()
         self._passed_over = metrics.counter("networks_passed_over")
-        self._refused = {reason: metrics.counter(reason.counter) for reason in Refusal}
+        self._metrics = RecommendMetrics(
+            metrics, types=self._config.events.types, recommender=self._recommender, started_ms=1_000 * self._submitted_s
+        )
+        self._log, self._seldom = Log("recommend"), Seldom(_LOG_EVERY_MS)
         if self._attribution is not None:
             self._slates = runtime_context.get_state(ValueStateDescriptor("slates", Types.PICKLED_BYTE_ARRAY()))
             self._settled = self._value_state(runtime_context, "settled")
@@ -149,11 +158,37 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             self._counted = {name: metrics.counter(counter) for name, counter in _COUNTED.items()}
             self._closed_by = {name: metrics.counter(f"slates_closed_{name}") for name in _CLOSED_BY}
         if self._bootstrap:
-            # `controls` last: what came there while no job ran is newer than what an earlier job accepted
-            topics = (self._items_topic, topic_name(prefix, MODEL_UPDATES), self._controls_topic)
-            kafka = self._config.kafka
-            for topic, key, value in read_to_end(topics, kafka.bootstrap_servers, kafka.client_properties):
-                self._apply(topic, None if key is None else key.decode("utf-8", "replace"), value)
+            self._fill_replica()
+
+    def _fill_replica(self) -> None:
+        prefix, kafka, started_ns = self._config.kafka.topic_prefix, self._config.kafka, time.monotonic_ns()
+        # `controls` last: what came there while no job ran is newer than what an earlier job accepted
+        topics = (self._items_topic, topic_name(prefix, MODEL_UPDATES), self._controls_topic)
+        records = unreadable = 0
+        for record in read_records(topics, kafka.bootstrap_servers, kafka.client_properties):
+            key = None if record.key is None else record.key.decode("utf-8", "replace")
+            rejected = self._apply(record.topic, key, record.value, record.timestamp)
+            records += 1
+            if rejected is not None:
+                unreadable += 1
+                if unreadable <= _LOGGED_UNREADABLE:
+                    self._log.warn(
+                        "unreadable record in a compacted topic",
+                        topic=record.topic,
+                        key=key,
+                        partition=record.partition,
+                        offset=record.offset,
+                        reason=rejected.reason.value,
+                        detail=rejected.detail,
+                    )
+        self._log.info(
+            "replica filled",
+            records=records,
+            unreadable=unreadable,
+            items=self._recommender.replica.known_items,
+            ranker=None if self._recommender.version is None else str(self._recommender.version),
+            took_ms=(time.monotonic_ns() - started_ns) // 1_000_000,
+        )
 
     def _value_state(self, context: RuntimeContext, name: str) -> ValueState:
         descriptor = ValueStateDescriptor(name, Types.PICKLED_BYTE_ARRAY())
@@ -179,7 +214,6 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             user = self._load()
             self._recommender.admit(user, event, now_ms=now_ms)
         except Rejected as rejected:
-            self._refused[rejected.reason].inc()
             letter = DeadLetter.of(
                 rejected,
                 raw,
@@ -188,6 +222,11 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
                 offset=value[2],
                 key=key,
                 rejected_at_ms=now_ms,
+            )
+            self._metrics.refusal(rejected.reason)
+            self._metrics.tell()
+            self._say_refused(
+                rejected, topic=self._events_topic, now_ms=now_ms, partition=value[1], offset=value[2], user_id=key
             )
             yield DEAD_LETTERS, Row(rejected.reason.value.encode(), letter.encode())
             yield FACTS, _row(rejection_fact(rejected.reason, time_ms=now_ms if watermark_ms == UNKNOWN_WATERMARK_MS else watermark_ms + 1))
@@ -216,6 +255,9 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
                 watermark_ms=watermark_ms,
             )
             yield Row(event.user_id.encode(), _encode(recommendation))
+            self._note(recommendation)
+        self._metrics.event(event.type)
+        self._metrics.tell()
         if self._attribution is not None:
             self._attribution.settle(user.slates, watermark_ms=watermark_ms, tally=user.tally)
             self._arm(user.slates, timers, now_ms=now_ms, watermark_ms=watermark_ms)
@@ -337,7 +379,12 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
                 counter.inc(n)
         for closed in tally.closed:
             self._closed_by[closed.closed_by].inc()
-            yield CLOSED, Row(user_id.encode(), _encode(self._attribution.outcome(closed, user_id)))
+            outcome = self._attribution.outcome(closed, user_id)
+            yield CLOSED, Row(user_id.encode(), _encode(outcome))
+            if self._log.debugs:
+                self._log.debug(
+                    "slate closed", slate_id=outcome.slate_id, user_id=user_id, closed_by=closed.closed_by, reward=outcome.reward
+                )
             taught = self._recommender.step_of(closed)
             if taught is not None:
                 yield from self._step(*taught)
@@ -345,34 +392,63 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     # ------------------------------------------------------------------------------------------------ model updates
 
     def process_broadcast_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator[Any]:
-        topic, key, raw = value
-        raw = None if raw is None else bytes(raw)
-        rejected = self._apply(topic, key, raw)
+        topic, key, raw, time_ms = value
+        raw, now_ms = None if raw is None else bytes(raw), time.time_ns() // 1_000_000
+        rejected = self._apply(topic, key, raw, time_ms)
         if rejected is not None:
             letter = DeadLetter.of(rejected, raw, topic=topic, key=key)
+            self._say_refused(rejected, topic=topic, now_ms=now_ms, key=key)
             yield DEAD_LETTERS, Row(rejected.reason.value.encode(), letter.encode())
         elif topic == self._controls_topic and key is not None:
+            self._log.info("control accepted" if raw is not None else "control taken back", key=key)
             yield REPLICAS, Row(control_key(key).encode(), raw)
+        elif topic == self._deltas_topic:
+            self._metrics.delta(time_ms, now_ms)
+        self._metrics.tell()
 
-    def _apply(self, topic: str, key: str | None, value: bytes | None) -> Rejected | None:
+    def _apply(self, topic: str, key: str | None, value: bytes | None, time_ms: int) -> Rejected | None:
         """Apply one record of a broadcast topic; the refusal when it cannot be read."""
         try:
             if topic == self._items_topic:
                 self._recommender.apply_catalogue(key, value)
             elif topic == self._controls_topic:
                 self._recommender.apply_control(key, value)
+                self._metrics.versions_changed(time_ms)
             elif topic == self._deltas_topic:
                 if value is not None:
                     self._recommender.replica.apply_deltas(value)
             elif key is not None:
                 passed_over = self._recommender.apply_update(key, value)
+                self._metrics.update(key, value, time_ms)
                 if passed_over is not None:
                     self._passed_over.inc()
-                    _LOGGER.warning(passed_over)
+                    self._log.warn("network passed over", key=key, detail=passed_over)
         except Rejected as rejected:
-            self._refused[rejected.reason].inc()
+            self._metrics.refusal(rejected.reason)
             return rejected
         return None
+
+    # ------------------------------------------------------------------------------------------------ logs
+
+    def _say_refused(self, rejected: Rejected, *, topic: str, now_ms: int, **place: Any) -> None:
+        left_out = 0 if self._log.debugs else self._seldom.admit(rejected.reason.value, now_ms)
+        if left_out is not None:
+            more = {"reason": rejected.reason.value, "detail": rejected.detail, "left_out": left_out or None}
+            self._log.warn("record refused", topic=topic, **place, **more)
+
+    def _note(self, recommendation: Recommendation) -> None:
+        """Count a slate, and log it where it is asked for or was slow."""
+        self._metrics.slate(recommendation)
+        compute_us = recommendation.timings.compute_us
+        slow = compute_us >= _SLOW_US
+        if not (slow or self._log.debugs):
+            return
+        said = {name: getattr(recommendation, name) for name in ("slate_id", "user_id", "event_id", "action", "arm", "versions")}
+        said |= {"items": len(recommendation.items), "compute_us": compute_us}
+        if not slow:
+            self._log.debug("slate", **said)
+        elif (left_out := self._seldom.admit("slow slate", recommendation.timings.emitted_at_ms)) is not None:
+            self._log.warn("slow slate", **said, left_out=left_out or None)
 
 
 def _row(fact: Fact) -> Row:

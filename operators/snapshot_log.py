@@ -8,7 +8,7 @@ learned again, hence published again: a snapshot must therefore never be written
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from pyflink.common import Types
@@ -59,6 +59,11 @@ class SnapshotLog:
         )
         self._models: dict[Any, SnapshotModel] = {}
         self._logged: dict[Any, int] = {}
+
+    @property
+    def models(self) -> Mapping[Any, SnapshotModel]:
+        """The models of the keys that were used since `open`."""
+        return self._models
 
     def model(self, key: Any) -> SnapshotModel:
         """The model of the current key, rebuilt from state on the first access after `open`."""
