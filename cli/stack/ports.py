@@ -75,10 +75,10 @@ def free_ports() -> Ports:
     try:
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
-        *found, metrics = (probe.getsockname()[1] for probe in probes)
-        while not all(is_free(metrics + number) for number in range(1, _TASKMANAGERS + 1)):
-            metrics += _TASKMANAGERS
-        return Ports(*found, metrics)
+        found = dict(zip(OPTIONS, (probe.getsockname()[1] for probe in probes), strict=True))
+        while not all(is_free(found["metrics"] + number) for number in range(1, _TASKMANAGERS + 1)):
+            found["metrics"] += _TASKMANAGERS
+        return Ports(**found)
     finally:
         for probe in probes:
             probe.close()
