@@ -24,27 +24,12 @@ from cli.errors import UserError
 from models.config import Kafka
 from models.events import Event
 from models.topics import EVENTS, ITEMS, CatalogueItem, topic_name
+from serving.brokers import librdkafka_options
 
 _POLL_RECORDS = 2_000
 _TIMEOUT_S = 10.0
-# kafka.client_properties names options as kafka-python does: librdkafka's are these, or the same with dots.
-_OPTION_NAMES = {
-    "sasl_plain_username": "sasl.username",
-    "sasl_plain_password": "sasl.password",
-    "ssl_cafile": "ssl.ca.location",
-    "ssl_certfile": "ssl.certificate.location",
-    "ssl_keyfile": "ssl.key.location",
-    "ssl_password": "ssl.key.password",
-}
 _OPTIONAL = ("value", "session_id", "slate_id", "position")
 _encode = msgspec.json.Encoder().encode
-
-
-def librdkafka_options(kafka: Kafka) -> dict[str, str | int | float | bool]:
-    """The brokers and `client_properties` of the configuration in librdkafka's names."""
-    return {"bootstrap.servers": kafka.bootstrap_servers} | {
-        _OPTION_NAMES.get(name, name.replace("_", ".")): value for name, value in kafka.client_properties.items()
-    }
 
 
 class EventSender:

@@ -11,6 +11,7 @@ from numba import njit
 from models.board import CF, CONTENT, USER_CF, Board
 from models.config import Configuration, Sources
 from models.features import candidate_features, columns_of
+from models.fields import Reason
 from models.profile import SeenItems, UserState
 from models.reasons import RULE, reasons_of_sources
 from models.replica import Replica, lookup
@@ -21,7 +22,6 @@ from models.sources.new_items import NewItems
 from models.sources.popularity import Popularity
 from models.sources.trending import Trending
 from models.sources.user_cf import UserCF
-from models.topics import Reason
 
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 # Sources that score their items, and where: such an item comes from all of them that do.

@@ -290,6 +290,10 @@ class Slate(Section, frozen=True, kw_only=True):
     reasons: Annotated[int, Meta(ge=0, le=20)] = 3
 
 
+class Requests(Section, frozen=True, kw_only=True):
+    wait_ms: Annotated[int, Meta(ge=0, le=60_000)] = 50
+
+
 # A year: sums of such times and an event time stay far within 64 bits.
 Wait = Annotated[int, Meta(ge=1, le=31_536_000_000)]
 
@@ -313,6 +317,35 @@ class Metrics(Section, frozen=True, kw_only=True):
     by_arm: bool | None = None
 
 
+Scope = Literal["read", "write", "admin"]
+
+
+class Token(Section, frozen=True, kw_only=True):
+    """Who may do what over HTTP: a token is given as it is or, better, by the name of an environment variable that holds it.
+
+    Attributes
+    ----------
+    name : of its owner, for logs and limits
+    scopes : read (slates, answers), write (events), admin (controls, erasure)
+    """
+
+    name: Name
+    token: Annotated[str, Meta(min_length=16, max_length=512, pattern=r"^[!-~]+$")] | None = None
+    token_env: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    scopes: Annotated[list[Scope], Meta(min_length=1)]
+
+
+class Serving(Section, frozen=True, kw_only=True):
+    host: Annotated[str, Meta(min_length=1, max_length=255)] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8080
+    store_ttl_days: PositiveFloat = 30.0
+    deadline_ms: Annotated[int, Meta(ge=1, le=60_000)] = 500
+    max_body_bytes: Annotated[int, Meta(ge=1_024, le=67_108_864)] = 1_048_576
+    max_batch: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
+    rate_per_s: Annotated[float, Meta(gt=0, le=1e6)] | None = 1_000.0
+    tokens: list[Token] = []
+
+
 class Configuration(Section, frozen=True, kw_only=True):
     """The whole configuration; every section has defaults, so that ``{}`` is a valid file."""
 
@@ -331,8 +364,10 @@ class Configuration(Section, frozen=True, kw_only=True):
     policy: Policy = Policy()
     experiment: Experiment = Experiment()
     slate: Slate = Slate()
+    requests: Requests = Requests()
     outcomes: Outcomes = Outcomes()
     metrics: Metrics = Metrics()
+    serving: Serving = Serving()
 
 
 _PATH = re.compile(r"^(?P<message>.*?)(?: - at (?P<in_key>`key` in )?`\$?(?P<path>[^`]*)`)?$", re.DOTALL)
@@ -430,6 +465,7 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
     require(
         len(set(lowered)) == len(lowered), "events.types", "names that differ in more than case", list(c.events.types)
     )
+    require("erase" not in lowered, "events.types", "no type named erase: that one is built in", list(c.events.types))
     require(
         any(kind.weight > 0 for kind in c.events.types.values()),
         "events.types",
@@ -481,6 +517,15 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
         treatment_settings(c.policy, c.sources, c.experiment)
     except InvalidArm as error:
         raise ConfigurationError(file=file, key=f"experiment.{error.key}", expected=error.expected, got=error.got) from None
+    for number, token in enumerate(c.serving.tokens):
+        require(
+            (token.token is None) != (token.token_env is None),
+            f"serving.tokens[{number}]",
+            "either token or token_env",
+            token.name,
+        )
+    names = [token.name for token in c.serving.tokens]
+    require(len(set(names)) == len(names), "serving.tokens", "a name of its own for each", names)
     require(
         c.kafka.transaction_timeout_ms > c.flink.checkpoint_interval_ms,
         "kafka.transaction_timeout_ms",

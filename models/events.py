@@ -15,15 +15,18 @@ from __future__ import annotations
 import base64
 import re
 from enum import StrEnum
-from typing import Annotated, NoReturn
+from typing import Annotated, Generic, NoReturn, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from models import config
 
 UNKNOWN_WATERMARK_MS = -(2**63)
 """Flink's watermark before there is one: nothing is too old against it."""
+
+ERASE = "erase"
+"""The event type that erases its user: everything that is kept of them goes. It is built in, and is none of events.types."""
 
 DEAD_LETTER_RAW_BYTES = 524_288
 """At most this much of a rejected record is kept: its base64 (700 kB) stays under Kafka's default limit of 1 MB."""
@@ -31,11 +34,13 @@ DEAD_LETTER_RAW_BYTES = 524_288
 DEAD_LETTER_TEXT_CHARACTERS = 1_024
 """At most this much of a key or a detail is kept in a dead letter."""
 
+Record = TypeVar("Record", bound=Struct)
+
 Context = dict[str, str | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | bool | None]
 """The circumstances of an event, one level deep: what nests without end cannot be written again safely."""
 
 # A whole number may be written 1.0, so a float is decoded too and looked at later; the schema says what is meant.
-_Milliseconds = Annotated[int | float, Meta(extra_json_schema={"type": "integer", "minimum": 0})]
+GivenMilliseconds = Annotated[int | float, Meta(extra_json_schema={"type": "integer", "minimum": 0})]
 _Position = Annotated[int | float, Meta(extra_json_schema={"type": "integer", "minimum": 1})]
 
 _MS_A_DAY = 86_400_000
@@ -98,8 +103,9 @@ class Event(Struct, frozen=True, gc=False):
 
     Attributes
     ----------
-    event_id, user_id, item_id : non-empty, without control characters, at most events.max_id_bytes of UTF-8
-    type : one of the names in events.types
+    event_id, user_id, item_id : non-empty, without control characters, at most events.max_id_bytes of UTF-8; the item_id of an
+        `ERASE` may be empty
+    type : one of the names in events.types, or `ERASE`
     event_time_ms : when it happened, milliseconds since 1970
     value : rating, price or dwell time, whatever the type means by it; between -1e15 and 1e15
     session_id, slate_id : the shop's session; the slate that the user acted on
@@ -136,9 +142,10 @@ class EventRecord(Struct, frozen=True, gc=False):
     ----------
     event_id : unique per user; an id that this user sent a moment ago is a duplicate
     user_id : who did it; also the key of the record
-    item_id : what it was done to
     event_time_ms : when, milliseconds since 1970; also the time stamp of the record
-    type : one of events.types of the configuration, events.default_type when missing
+    item_id : what it was done to; only an event of type erase needs none
+    type : one of events.types of the configuration, events.default_type when missing; or erase, which makes the recommender forget
+        the user
     value : rating, price or dwell time, whatever the type means by it
     session_id : the shop's own session
     slate_id : the slate that the user acted on
@@ -153,14 +160,14 @@ class EventRecord(Struct, frozen=True, gc=False):
 
     event_id: str | int
     user_id: str | int
-    item_id: str | int
-    event_time_ms: _Milliseconds
+    event_time_ms: GivenMilliseconds
+    item_id: str | int | UnsetType = UNSET
     type: str | None = None
     value: float | None = None
     session_id: str | int | None = None
     slate_id: str | int | None = None
     position: _Position | None = None
-    sent_at_ms: _Milliseconds | None = None
+    sent_at_ms: GivenMilliseconds | None = None
     source: str | None = None
     text: str | None = None
     trace: bool = False
@@ -168,82 +175,23 @@ class EventRecord(Struct, frozen=True, gc=False):
     revision: str | int | None = None
 
 
-class EventCleaner:
-    """Decodes and checks the records of the `events` topic.
+class RecordCleaner(Generic[Record]):
+    """What cleaning the records of a topic that is keyed by user has in common.
 
     Parameters
     ----------
-    events_config : section ``events`` of the configuration
-
-    Examples
-    --------
-    >>> cleaner = EventCleaner(config.Events())
-    >>> raw = b'{"event_id":"e1","user_id":7,"item_id":"i1","type":"View","event_time_ms":1000}'
-    >>> event = cleaner.clean(raw, key="7", now_ms=1000, watermark_ms=UNKNOWN_WATERMARK_MS)
-    >>> event.user_id, event.type
-    ('7', 'view')
+    record_type : of the topic's values
+    events_config : section ``events`` of the configuration, which says how long records and ids may be, and how old
     """
 
-    def __init__(self, events_config: config.Events) -> None:
-        self._decode = msgspec.json.Decoder(EventRecord).decode
-        # The configuration's own spelling goes on, so that events.types can be looked up with Event.type.
-        self._types = {name.lower(): name for name in events_config.types}
-        self._default_type = events_config.default_type
+    def __init__(self, record_type: type[Record], events_config: config.Events) -> None:
+        self._decode = msgspec.json.Decoder(record_type).decode
         self._max_record_bytes = events_config.max_record_bytes
         self._max_id_bytes = events_config.max_id_bytes
         self._max_age_ms = int(events_config.max_age_days * _MS_A_DAY)
         self._max_future_ms = events_config.max_future_ms
 
-    def clean(self, raw: bytes | None, *, key: str | None, now_ms: int, watermark_ms: int) -> Event:
-        """Turn one record into an event.
-
-        Parameters
-        ----------
-        raw : value of the record, None for a tombstone
-        key : key of the record, None when it has none; it must be the cleaned user_id, to the letter: it is what state
-            is partitioned by, and one user in two partitions would have two profiles and two `seq`
-        now_ms : the clock, against which the future is measured
-        watermark_ms : the watermark, against which age is measured; `UNKNOWN_WATERMARK_MS` when there is none yet
-
-        Raises
-        ------
-        Rejected
-            When the record cannot be used. Nothing else is raised, whatever the bytes are.
-        """
-        record = self._decoded(raw)
-        user_id = self._id("user_id", record.user_id)
-        if key is not None and key != user_id:
-            raise Rejected(Refusal.KEY_MISMATCH, f"the record's key is {_shown(key)}, but user_id is {_shown(user_id)}")
-        event_time_ms = _whole("event_time_ms", record.event_time_ms)
-        self._check_time(event_time_ms, now_ms, watermark_ms)
-        position, sent_at_ms = record.position, record.sent_at_ms
-        if position is not None:
-            position = _whole("position", position, least=1, most=_POSITION_MAX)
-        if sent_at_ms is not None:
-            sent_at_ms = _whole("sent_at_ms", sent_at_ms)
-        if record.value is not None and not -_VALUE_MAX <= record.value <= _VALUE_MAX:
-            raise Rejected(
-                Refusal.OUT_OF_BOUNDS, f"value: expected {-_VALUE_MAX:g} to {_VALUE_MAX:g}, got {record.value:g}"
-            )
-        return Event(
-            self._id("event_id", record.event_id),
-            user_id,
-            self._id("item_id", record.item_id),
-            self._type(record.type),
-            event_time_ms,
-            record.value,
-            self._optional_id("session_id", record.session_id),
-            self._optional_id("slate_id", record.slate_id),
-            position,
-            sent_at_ms,
-            self._optional_id("source", record.source),
-            record.text,
-            record.trace,
-            record.context,
-            self._optional_id("revision", record.revision),
-        )
-
-    def _decoded(self, raw: bytes | None) -> EventRecord:
+    def _decoded(self, raw: bytes | None) -> Record:
         if raw is None:
             raise Rejected(Refusal.EMPTY, "the record has no value")
         if len(raw) > self._max_record_bytes:
@@ -259,6 +207,12 @@ class EventCleaner:
             raise Rejected(Refusal.NOT_JSON, f"the record is not JSON in UTF-8: {error}") from None
         except RecursionError:
             raise Rejected(Refusal.NOT_JSON, "the record is nested too deeply") from None
+
+    def _user_id(self, given: str | int, *, key: str | None) -> str:
+        user_id = self._id("user_id", given)
+        if key is not None and key != user_id:
+            raise Rejected(Refusal.KEY_MISMATCH, f"the record's key is {_shown(key)}, but user_id is {_shown(user_id)}")
+        return user_id
 
     def _id(self, field: str, given: str | int) -> str:
         text = given if type(given) is str else str(given)
@@ -283,15 +237,8 @@ class EventCleaner:
             return None
         return self._id(field, given)
 
-    def _type(self, given: str | None) -> str:
-        if given is None:
-            return self._default_type
-        known = self._types.get(given) or self._types.get(given.strip().lower())
-        if known is None:
-            raise Rejected(Refusal.UNKNOWN_TYPE, f"type: expected one of {', '.join(self._types)}, got {_shown(given)}")
-        return known
-
-    def _check_time(self, event_time_ms: int, now_ms: int, watermark_ms: int) -> None:
+    def _event_time_ms(self, given: int | float, *, now_ms: int, watermark_ms: int) -> int:
+        event_time_ms = whole("event_time_ms", given)
         if event_time_ms > now_ms + self._max_future_ms:
             raise Rejected(
                 Refusal.IN_THE_FUTURE,
@@ -304,9 +251,97 @@ class EventCleaner:
                 f"event_time_ms: {event_time_ms} is {watermark_ms - event_time_ms} ms behind the watermark, "
                 f"at most {self._max_age_ms} are accepted",
             )
+        return event_time_ms
 
 
-def _whole(field: str, given: int | float, *, least: int = 0, most: int = _INT64_MAX) -> int:
+class EventCleaner(RecordCleaner[EventRecord]):
+    """Decodes and checks the records of the `events` topic.
+
+    Parameters
+    ----------
+    events_config : section ``events`` of the configuration
+
+    Examples
+    --------
+    >>> cleaner = EventCleaner(config.Events())
+    >>> raw = b'{"event_id":"e1","user_id":7,"item_id":"i1","type":"View","event_time_ms":1000}'
+    >>> event = cleaner.clean(raw, key="7", now_ms=1000, watermark_ms=UNKNOWN_WATERMARK_MS)
+    >>> event.user_id, event.type
+    ('7', 'view')
+    """
+
+    def __init__(self, events_config: config.Events) -> None:
+        super().__init__(EventRecord, events_config)
+        # The configuration's own spelling goes on, so that events.types can be looked up with Event.type.
+        self._types = {name.lower(): name for name in (*events_config.types, ERASE)}
+        self._default_type = events_config.default_type
+
+    def clean(self, raw: bytes | None, *, key: str | None, now_ms: int, watermark_ms: int) -> Event:
+        """Turn one record into an event.
+
+        Parameters
+        ----------
+        raw : value of the record, None for a tombstone
+        key : key of the record, None when it has none; it must be the cleaned user_id, to the letter: it is what state
+            is partitioned by, and one user in two partitions would have two profiles and two `seq`
+        now_ms : the clock, against which the future is measured
+        watermark_ms : the watermark, against which age is measured; `UNKNOWN_WATERMARK_MS` when there is none yet
+
+        Raises
+        ------
+        Rejected
+            When the record cannot be used. Nothing else is raised, whatever the bytes are.
+        """
+        record = self._decoded(raw)
+        user_id = self._user_id(record.user_id, key=key)
+        event_time_ms = self._event_time_ms(record.event_time_ms, now_ms=now_ms, watermark_ms=watermark_ms)
+        position, sent_at_ms = record.position, record.sent_at_ms
+        if position is not None:
+            position = whole("position", position, least=1, most=_POSITION_MAX)
+        if sent_at_ms is not None:
+            sent_at_ms = whole("sent_at_ms", sent_at_ms)
+        if record.value is not None and not -_VALUE_MAX <= record.value <= _VALUE_MAX:
+            raise Rejected(
+                Refusal.OUT_OF_BOUNDS, f"value: expected {-_VALUE_MAX:g} to {_VALUE_MAX:g}, got {record.value:g}"
+            )
+        event_id = self._id("event_id", record.event_id)
+        kind = self._type(record.type)
+        return Event(
+            event_id,
+            user_id,
+            self._item_id(record.item_id, kind),
+            kind,
+            event_time_ms,
+            record.value,
+            self._optional_id("session_id", record.session_id),
+            self._optional_id("slate_id", record.slate_id),
+            position,
+            sent_at_ms,
+            self._optional_id("source", record.source),
+            record.text,
+            record.trace,
+            record.context,
+            self._optional_id("revision", record.revision),
+        )
+
+    def _item_id(self, given: str | int | UnsetType, kind: str) -> str:
+        if given is not UNSET:
+            return self._id("item_id", given)
+        if kind != ERASE:
+            raise Rejected(Refusal.MISSING_FIELD, "item_id: expected it, but it is not there")
+        return ""
+
+    def _type(self, given: str | None) -> str:
+        if given is None:
+            return self._default_type
+        known = self._types.get(given) or self._types.get(given.strip().lower())
+        if known is None:
+            raise Rejected(Refusal.UNKNOWN_TYPE, f"type: expected one of {', '.join(self._types)}, got {_shown(given)}")
+        return known
+
+
+def whole(field: str, given: int | float, *, least: int = 0, most: int = _INT64_MAX) -> int:
+    """A whole number within its bounds, also where it is written 1.0; `Rejected` otherwise."""
     if type(given) is not int:
         if not float(given).is_integer():
             raise Rejected(Refusal.WRONG_TYPE, f"{field}: expected a whole number, got {given}")
@@ -323,7 +358,7 @@ def _raise_explained(message: str) -> NoReturn:
     said = match["message"].replace("`", "")
     if "missing required field" in said:
         raise Rejected(Refusal.MISSING_FIELD, f"{said.rsplit(' ', 1)[1]}: expected it, but it is not there")
-    if "out of range" in said or "int >=" in said or "int <=" in said:
+    if "out of range" in said or "int >=" in said or "int <=" in said or "length <=" in said:
         raise Rejected(Refusal.OUT_OF_BOUNDS, f"{field}: {said}")
     raise Rejected(Refusal.WRONG_TYPE, f"{field}: {said[0].lower()}{said[1:]}")
 

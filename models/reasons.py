@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from models.fields import Reason
 from models.sources.item_cf import largest_parts
-from models.topics import Reason
 
 ITEM_CF = "item_cf"
 USER_CF = "user_cf"

@@ -11,6 +11,9 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from models.events import DeadLetter, EventRecord
+from models.fields import Milliseconds, Probability, Reason
+from models.requests import RequestRecord
+from models.traces import Trace
 
 EVENTS = "events"
 REQUESTS = "requests"
@@ -72,8 +75,6 @@ def topic_name(prefix: str, name: str) -> str:
     return full
 
 
-Milliseconds = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Probability = Annotated[float, Meta(ge=0, le=1)]
 Labels = Annotated[list[str], Meta(max_length=64)]
 
 
@@ -102,21 +103,6 @@ class CatalogueItem(Struct, frozen=True, kw_only=True):
     available_from_ms: Milliseconds | None = None
     available_until_ms: Milliseconds | None = None
     vector: Annotated[list[float], Meta(min_length=1, max_length=4096)] | None = None
-
-
-class Reason(Struct, frozen=True, kw_only=True, gc=False):
-    """Why an item was recommended.
-
-    Attributes
-    ----------
-    kind : of reason, such as ``item_cf`` or ``popularity``
-    item_id : the user's own item that caused it
-    contribution : its part of the score of this kind; those of ``item_cf`` sum to the item's CF score
-    """
-
-    kind: str
-    item_id: str | None = None
-    contribution: float = 0.0
 
 
 class RecommendedItem(Struct, frozen=True, kw_only=True, gc=False):
@@ -165,15 +151,15 @@ class Timings(Struct, frozen=True, kw_only=True):
 
 
 class Recommendation(Struct, frozen=True, kw_only=True):
-    """The value of one record of `recommendations`: the slate that answers one event.
+    """The value of one record of `recommendations`: the slate that answers one event or request, or word that a user was erased.
 
     Attributes
     ----------
     slate_id : the same for the same cause, also when it is answered again after a restore
     revision : digest of items, propensities and versions; it differs when the second answer does
-    seq : rises per user; consumers keep the highest seq, never the highest offset
+    seq : rises per user; consumers keep the highest seq, never the highest offset. It begins anew when the user was erased
     user_id : for whom
-    event_id : the event that caused it
+    event_id : the event that caused it; empty where a request did
     event_time_ms : its time
     items : by position
     policy : name of the policy that acted
@@ -182,6 +168,8 @@ class Recommendation(Struct, frozen=True, kw_only=True):
     arm : of the experiment that the user is in
     versions : version of each model part that was used
     timings : for latency; not part of the revision
+    request_id : the request that it answers
+    erased : the user was erased: it shows nothing, and whoever keeps slates forgets those of the user
     """
 
     slate_id: str
@@ -197,6 +185,8 @@ class Recommendation(Struct, frozen=True, kw_only=True):
     arm: str = DEFAULT_ARM
     versions: dict[str, str]
     timings: Timings
+    request_id: str | None = None
+    erased: bool = False
 
 
 class UserContext(Struct, frozen=True, kw_only=True, gc=False):
@@ -323,10 +313,12 @@ class Metric(Struct, frozen=True, kw_only=True):
 
 JSON_VALUES: dict[str, type[Struct]] = {
     EVENTS: EventRecord,
+    REQUESTS: RequestRecord,
     ITEMS: CatalogueItem,
     RECOMMENDATIONS: Recommendation,
     OUTCOMES: Outcome,
     METRICS: Metric,
+    TRACES: Trace,
     DEAD_LETTER: DeadLetter,
 }
 """The type of a value, for each topic whose values are JSON and of one type; for `controls` see `models.controls.RULES`."""

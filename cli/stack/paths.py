@@ -77,6 +77,11 @@ class Home:
         return self.root / "deployment"
 
     @property
+    def serving(self) -> Path:
+        """Stores of `flinkrec serve`, one for each set of topics."""
+        return self.root / "serving"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from models import config
 from models.events import (
     DEAD_LETTER_RAW_BYTES,
+    ERASE,
     UNKNOWN_WATERMARK_MS,
     DeadLetter,
     Event,
@@ -285,3 +286,9 @@ def test_the_dead_letter_of_a_tombstone_has_no_bytes():
 
 def test_a_key_that_utf8_cannot_hold_does_not_stop_a_dead_letter():
     assert json.loads(DeadLetter.of(refusal(b""), b"", topic="events", key="a\ud800").encode())["key"] == "a?"
+
+
+def test_only_an_erasure_needs_no_item():
+    assert clean(record(type="ERASE", item_id="absent")) == Event("e1", "u1", "", ERASE, NOW_MS)
+    assert refusal(record(item_id="absent")).detail == "item_id: expected it, but it is not there"
+    assert refusal(record(type="erase", item_id="")).reason is Refusal.BAD_ID

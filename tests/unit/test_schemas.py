@@ -12,15 +12,17 @@ from cli.schemas import SCHEMA_DIRECTORY, generated_schemas, schemas, stale_sche
 from models import topics
 from models.controls import RULES, decode_control
 from models.events import DeadLetter, Refusal, Rejected
+from models.fields import Reason
+from models.requests import RequestRecord
 from models.topics import (
     CatalogueItem,
     Metric,
-    Reason,
     Recommendation,
     RecommendedItem,
     Timings,
     topic_name,
 )
+from models.traces import Trace, TracedCandidate, TracedProfileItem
 
 RECOMMENDATION = Recommendation(
     slate_id="1f3827a562ecf717",
@@ -83,12 +85,47 @@ OUTCOME = topics.Outcome(
     next=topics.NextChoice(state=7, features=[1.0, 0.5], action="other"),
     terminal=False,
 )
+TRACE = Trace(
+    slate_id="1f3827a562ecf717",
+    user_id="u1",
+    event_id="",
+    request_id="r1",
+    event_time_ms=1_000,
+    policy="ucb1",
+    action="mlp",
+    action_probability=0.9,
+    action_values={"mlp": 0.5, "blend": 0.25},
+    epsilon=0.05,
+    arm="default",
+    versions={"ranker": "7.1-00"},
+    state=5,
+    source_weights={"item_cf": 0.75},
+    rules=["boost:brand"],
+    feature_names=["cf"],
+    profile=[TracedProfileItem(item_id="i0", event_time_ms=900, value=4.0)],
+    candidates=[
+        TracedCandidate(
+            item_id="i1",
+            sources={"item_cf": 2.5},
+            base=0.75,
+            score=2.5,
+            cf_score=2.5,
+            features=[0.5],
+            position=1,
+            propensity=0.95,
+            reasons=[Reason(kind="item_cf", item_id="i0", contribution=2.5)],
+            rules=["boost:brand"],
+        )
+    ],
+)
 VALUES = {
     topics.EVENTS: topics.EventRecord(event_id="e1", user_id=7, item_id="i1", event_time_ms=1_000),
+    topics.REQUESTS: RequestRecord(request_id="r1", user_id=7, event_time_ms=1_000, k=5, restrict=["i1", 2]),
     topics.ITEMS: CatalogueItem(title="Toy Story", year=1995, categories=["Animation"], vector=[0.5, -1.0]),
     topics.RECOMMENDATIONS: RECOMMENDATION,
     topics.OUTCOMES: OUTCOME,
     topics.METRICS: Metric(window_start_ms=0, window_end_ms=60_000, metric="hr_at_k", value=None, n=0),
+    topics.TRACES: TRACE,
     topics.DEAD_LETTER: DeadLetter.of(Rejected(Refusal.BAD_ID, "why"), b"{}", topic="events"),
 }
 

@@ -1,0 +1,77 @@
+"""`flinkrec serve`: recommendations over HTTP."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cli.errors import UserError
+from cli.submit import BOOTSTRAP, CONFIG
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def serve(
+    *,
+    config: Annotated[Path | None, CONFIG] = None,
+    bootstrap_servers: Annotated[str | None, BOOTSTRAP] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on, instead of the configuration's.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on, likewise; 0: any that is free.")] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Directory of the store; by default one under FLINKREC_HOME for these topics.")
+    ] = None,
+) -> None:
+    """Serve recommendations over HTTP, and take events.
+
+    Without --config it serves the job that was submitted last. It starts without Kafka too, and answers from its store.
+    """
+    import os
+
+    from cli.configuration import load_configuration, submitted_configuration
+    from cli.stack import Home
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    home = Home.from_environment()
+    # kernels of the model are compiled once for all processes of this home
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(home.numba_cache))
+    configuration = load_configuration(
+        config or submitted_configuration(),
+        {"kafka": {"bootstrap_servers": bootstrap_servers}, "serving": {"host": host, "port": port}},
+    )
+    serving = configuration.serving
+    if not serving.tokens and serving.host not in LOOPBACK:
+        console.print(f"There are no tokens: everybody who reaches {serving.host} may read, write and erase (serving.tokens).")
+    import uvicorn
+
+    from models.config import ConfigurationError
+    from models.topics import RECOMMENDATIONS, topic_name
+    from serving.app import make_app
+    from serving.service import Service
+    from serving.store import StoreInUse
+
+    try:
+        service = Service(configuration, store or home.serving / topic_name(configuration.kafka.topic_prefix, RECOMMENDATIONS))
+        app = make_app(service, configuration)
+    except ConfigurationError as error:
+        raise UserError(str(error)) from None
+    except StoreInUse as error:
+        raise UserError(f"{error}: one `flinkrec serve` a store; name another with --store") from None
+    listening = _listen(serving.host, serving.port)
+    shown = f"[{serving.host}]" if ":" in serving.host else serving.host
+    console.print(
+        f"Serving {configuration.kafka.topic_prefix or 'the topics'} of Kafka at {configuration.kafka.bootstrap_servers} on "
+        f"http://{shown}:{listening.getsockname()[1]}, documented at /docs. Ctrl-C ends it."
+    )
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+    server.run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048)
+    except OSError as error:
+        raise UserError(f"{host}:{port} cannot be listened on: {error.strerror or error}") from None

@@ -1,0 +1,151 @@
+"""Followers: threads that read topics to their end and then on, whatever happens to the brokers.
+
+No consumer group: each process reads everything. A broker that does not answer, or a topic that is not made yet, is waited for.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from models.config import Kafka
+from serving.brokers import QUIET, librdkafka_options
+
+_LOGGER = logging.getLogger(__name__)
+_RECORDS_A_POLL = 500
+_POLL_S = 0.2
+_TIMEOUT_S = 5.0
+_AGAIN_S = 1.0
+
+Place = tuple[str, int]
+"""Topic and partition."""
+
+
+class Follower(threading.Thread):
+    """Follows topics from where they were left.
+
+    Parameters
+    ----------
+    kafka : section of the configuration
+    topics : full names
+    start : called with the id of the Kafka cluster when a broker answers, gives the offset of the next record of each partition; those
+        that it does not name are read from their beginning
+    take : called with records in their order, and with the offset of the next record of each of their partitions
+    tick : called a few times a second, with whether all is read that there was; also when nothing comes
+    at_once : fetch each record as it comes, where somebody waits for it; otherwise many at a time, which is cheaper
+
+    Attributes
+    ----------
+    caught_up : set once everything was read that there was
+    failure : why it has stopped, None while it follows
+    """
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        topics: Sequence[str],
+        *,
+        start: Callable[[str], Mapping[Place, int]],
+        take: Callable[[list[Message], dict[Place, int]], None],
+        at_once: bool,
+        tick: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        super().__init__(name=f"follower-{topics[0]}", daemon=True)
+        self._kafka, self._topics, self._start, self._take = kafka, tuple(topics), start, take
+        self._at_once, self._tick = at_once, tick
+        self._stopping = threading.Event()
+        self._ended: set[Place] = set()
+        self._places: list[TopicPartition] = []
+        self._consumer: Consumer | None = None
+        self.caught_up = threading.Event()
+        self.failure: str | None = None
+
+    def run(self) -> None:
+        try:
+            self._consumer = Consumer(
+                librdkafka_options(self._kafka)
+                | {
+                    "group.id": "flinkrec-serving",  # librdkafka asks for one; nothing is ever committed
+                    "enable.auto.commit": False,
+                    "enable.partition.eof": True,
+                    "auto.offset.reset": "earliest",
+                    "isolation.level": "read_committed",
+                    "fetch.min.bytes": 1 if self._at_once else 65_536,
+                    "fetch.wait.max.ms": 100,
+                    "log_level": QUIET,
+                    # a broker that comes back is noticed soon
+                    "reconnect.backoff.max.ms": 1_000,
+                },
+                logger=_LOGGER,
+            )
+            try:
+                if self._connect(self._consumer):
+                    self._follow(self._consumer)
+            finally:
+                self._consumer.close()
+        except Exception as error:
+            # said by /readyz: what was read so far is still served
+            self.failure = f"{', '.join(self._topics)} cannot be followed any more: {type(error).__name__}: {error}"
+            _LOGGER.exception(self.failure)
+
+    def _connect(self, consumer: Consumer) -> bool:
+        """Find the partitions, as soon as there are all topics; False when it is to stop before."""
+        while not self._stopping.is_set():
+            try:
+                known = consumer.list_topics(timeout=_TIMEOUT_S)
+            except KafkaException:
+                continue
+            if all(topic in known.topics for topic in self._topics):
+                begin = self._start(known.cluster_id or "")
+                self._places = [
+                    TopicPartition(topic, number, begin.get((topic, number), OFFSET_BEGINNING))
+                    for topic in self._topics
+                    for number in sorted(known.topics[topic].partitions)
+                ]
+                consumer.assign(self._places)
+                return True
+            self._stopping.wait(_AGAIN_S)
+        return False
+
+    def _follow(self, consumer: Consumer) -> None:
+        while not self._stopping.is_set():
+            records, offsets = [], {}
+            # `consume` waits until it has as many as it may bring: the first is waited for alone, and what is there comes with it
+            first = consumer.poll(_POLL_S)
+            for message in () if first is None else (first, *consumer.consume(_RECORDS_A_POLL, 0)):
+                error = message.error()
+                place = (message.topic() or "", message.partition() or 0)
+                if error is None:
+                    self._ended.discard(place)
+                    records.append(message)
+                    offsets[place] = (message.offset() or 0) + 1
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    self._ended.add(place)
+                elif error.fatal():
+                    raise KafkaException(error)
+            if records:
+                self._take(records, offsets)
+            at_end = len(self._ended) == len(self._places)
+            self._tick(at_end)
+            if at_end:
+                self.caught_up.set()
+
+    def lag(self) -> int:
+        """Records that are there and not read yet, as far as the broker has said."""
+        consumer = self._consumer
+        if consumer is None or not self._places:
+            return 0
+        lag = 0
+        for position in consumer.position(self._places):
+            _, end = consumer.get_watermark_offsets(TopicPartition(position.topic, position.partition), cached=True)
+            if position.offset >= 0 and end >= 0:
+                lag += max(0, end - position.offset)
+        return lag
+
+    def stop(self) -> None:
+        """End the thread, and wait for it."""
+        self._stopping.set()
+        self.join()
