@@ -25,6 +25,7 @@ from cli.stack import flink
 from cli.stack.paths import Home
 from cli.stack.ports import Ports
 from cli.stack.state import Child, Process, State, end, write_state
+from serving.logs import log_to_stderr
 
 POLL_S = 0.1
 # A child that lived this long died of something new: it is started again at once.
@@ -34,7 +35,7 @@ MAX_BACKOFF_S = 10.0
 ALREADY_RUNNING = 3
 SERVERS = ("kafka", "zookeeper")
 
-log = logging.getLogger("supervisor")
+log = logging.getLogger("flinkrec.supervisor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ class Supervisor:
 
 def main() -> int:
     """Supervise the stack whose home directory is the first argument, until a signal ends it."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    log_to_stderr()
     home = Home.at(Path(sys.argv[1]))
     with home.lock_file.open("w") as lock:
         try:
