@@ -180,6 +180,9 @@ def environment(home: Home) -> dict[str, str]:
         "FLINK_LOG_DIR": str(home.logs),
         "FLINK_PID_DIR": str(home.tmp),
         "FLINK_IDENT_STRING": "flinkrec",
+        # The Python inside a TaskManager takes its standard library from beside the first python3 on the PATH: another one's,
+        # such as a pyenv shim's, does not fit the library that is loaded.
+        "PATH": os.pathsep.join((str(Path(sys.base_prefix) / "bin"), inherited.get("PATH", os.defpath))),
         "PYTHONPATH": os.pathsep.join((str(home.deployment), sysconfig.get_path("purelib"))),
         "NUMBA_CACHE_DIR": str(home.numba_cache),
         "OMP_NUM_THREADS": "1",

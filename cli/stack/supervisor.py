@@ -25,7 +25,6 @@ from cli.stack import flink
 from cli.stack.paths import Home
 from cli.stack.ports import Ports
 from cli.stack.state import Child, Process, State, end, write_state
-from serving.logs import log_to_stderr
 
 POLL_S = 0.1
 # A child that lived this long died of something new: it is started again at once.
@@ -173,6 +172,8 @@ class Supervisor:
 
 def main() -> int:
     """Supervise the stack whose home directory is the first argument, until a signal ends it."""
+    from serving.logs import log_to_stderr
+
     log_to_stderr()
     home = Home.at(Path(sys.argv[1]))
     with home.lock_file.open("w") as lock:
