@@ -54,7 +54,7 @@ def up(
     """
     from cli.stack import Home, Memory, Stack
     from cli.stack.preflight import require_for_run
-    from cli.status import print_status
+    from cli.status import print_stack
 
     console = Console(highlight=False)
     home = Home.from_environment()
@@ -78,4 +78,4 @@ def up(
         stack = Stack.start(
             home, ports=ports, taskmanagers=taskmanagers, memory=memory, log_level=log_level.value, progress=progress
         )
-    print_status(console, stack)
+    print_stack(console, stack)

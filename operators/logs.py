@@ -33,9 +33,16 @@ class Log:
 
     def __init__(self, name: str) -> None:
         self._name = f"flinkrec.{name}"
-        self._java = _java_logger(self._name)
         self._python = logging.getLogger(self._name)
-        self.debugs = bool(self._java.isDebugEnabled()) if self._java is not None else self._python.isEnabledFor(logging.DEBUG)
+        self.debugs = self._python.isEnabledFor(logging.DEBUG)
+        self._java = None
+        try:
+            from pemja import findClass
+        except ImportError:  # there is no JVM around us: what it imports is a part of the JVM's own interpreter
+            return
+        self.debugs = bool(findClass("org.slf4j.LoggerFactory").getLogger(self._name).isDebugEnabled())
+        # slf4j's own methods have variants for any number of arguments, among which pemja takes the wrong one
+        self._java = findClass("pemja.core.log.PythonLogWriter")()
 
     def debug(self, message: str, **fields: Any) -> None:
         """One of many lines; ask `debugs` first."""
@@ -54,13 +61,4 @@ class Log:
         if self._java is None:
             self._python.log(_LEVELS[level], line)
         else:
-            getattr(self._java, level.lower())(line)
-
-
-def _java_logger(name: str) -> Any:
-    """Flink's logger of this name; None where Python does not run inside a JVM."""
-    try:
-        from pemja import findClass
-    except ImportError:  # what it imports is a part of the JVM's own interpreter
-        return None
-    return findClass("org.slf4j.LoggerFactory").getLogger(name)
+            self._java.log(self._name, level, line, None)
