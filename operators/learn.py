@@ -57,6 +57,7 @@ class Learn(KeyedProcessFunction):  # type: ignore[misc]
     publications : what is published, and how many milliseconds after the first message that it has not seen
     name : in the log
     watch : metrics of the models
+    require_own : see `operators.snapshot_log`
     warm : whether the model runs compiled kernels or networks, which are run once before the first message
     """
 
@@ -69,20 +70,23 @@ class Learn(KeyedProcessFunction):  # type: ignore[misc]
         publications: Sequence[tuple[Publication, int]],
         name: str,
         watch: Watch,
+        require_own: Callable[[Any, Any], None] | None = None,
         warm: bool = True,
     ) -> None:
         self._config = configuration
         self._make = make
         self._snapshot_every = snapshot_every
         self._publications = tuple(publications)
-        self._name, self._watch_with = name, watch
+        self._name, self._watch_with, self._require_own = name, watch, require_own
         self._warm = warm
 
     def open(self, runtime_context: RuntimeContext) -> None:
         use_one_thread()
         if self._warm:
             warm_up(self._config)
-        self._log = SnapshotLog(runtime_context, self._make, snapshot_every=self._snapshot_every)
+        self._log = SnapshotLog(
+            runtime_context, self._make, snapshot_every=self._snapshot_every, require_own=self._require_own
+        )
         self._due: dict[tuple[Any, Publication], int] = {}
         self._metrics = Metrics(runtime_context.get_metrics_group())
         self._learned = self._metrics.counter("learned")
@@ -152,8 +156,37 @@ def _deltas(shard: int, table: CooccurrenceTable) -> Iterator[tuple[OutputTag, R
         yield DELTAS, Row(str(shard).encode(), record)
 
 
-def learn_cooccurrence(configuration: Configuration) -> Learn:
-    """CO-OCCURRENCE: the rows of one item shard."""
+class OwnItems:
+    """Refuses the state of a shard that holds items of others: it was written with another number of shards.
+
+    Such a state must not be gone on from: rows under keys that no message has any more would be served as they are for ever, and
+    those under new keys begin anew and take the place of what was published.
+
+    Parameters
+    ----------
+    shard_keys : key of each shard
+    """
+
+    def __init__(self, shard_keys: Sequence[int]) -> None:
+        self._shard_keys = tuple(shard_keys)
+
+    def __call__(self, key: int, table: CooccurrenceTable) -> None:
+        shards = len(self._shard_keys)
+        for row in table:
+            if self._shard_keys[row.item % shards] != key:
+                raise ValueError(
+                    f"item_cf.shards is {shards}, and the state that this job was started from was written with another number: the "
+                    f"row of item {row.item_id!r} is not where it would be. Start with that number, or without the state"
+                )
+
+
+def learn_cooccurrence(configuration: Configuration, *, shard_keys: Sequence[int]) -> Learn:
+    """CO-OCCURRENCE: the rows of one item shard.
+
+    Parameters
+    ----------
+    shard_keys : key of each shard
+    """
     item_cf, popularity = configuration.item_cf, configuration.popularity
     return Learn(
         configuration,
@@ -162,6 +195,7 @@ def learn_cooccurrence(configuration: Configuration) -> Learn:
         publications=((_deltas, item_cf.publish_interval_ms), (_updates, item_cf.rows_interval_ms)),
         name="cooccurrence",
         watch=watch_tables,
+        require_own=OwnItems(shard_keys),
     )
 
 

@@ -48,10 +48,19 @@ class SnapshotLog:
     ----------
     make : creates an empty model
     snapshot_every : messages of one key between two snapshots
+    require_own : is handed each key and its model as it is rebuilt, and raises where that cannot be this key's
     """
 
-    def __init__(self, context: RuntimeContext, make: Callable[[], SnapshotModel], *, snapshot_every: int) -> None:
+    def __init__(
+        self,
+        context: RuntimeContext,
+        make: Callable[[], SnapshotModel],
+        *,
+        snapshot_every: int,
+        require_own: Callable[[Any, Any], None] | None = None,
+    ) -> None:
         self._make = make
+        self._require_own = require_own
         self._snapshot_every = snapshot_every
         self._log = context.get_list_state(ListStateDescriptor("log", Types.PICKLED_BYTE_ARRAY()))
         self._rows = context.get_map_state(
@@ -78,6 +87,8 @@ class SnapshotLog:
             for message in self._log:
                 found.learn_one(message)
                 logged += 1
+            if self._require_own is not None:
+                self._require_own(key, found)
             self._models[key] = found
             self._logged[key] = logged
         return found

@@ -278,7 +278,7 @@ def test_what_is_unreadable_before_the_first_event_is_logged_with_topic_and_key(
 
 
 def test_cooccurrence_tells_what_it_learned_and_published(clock):
-    recommending, learning = Recommending(), Running(learn_cooccurrence(CONFIG))
+    recommending, learning = Recommending(), Running(learn_cooccurrence(CONFIG, shard_keys=(1, 2)))
     pairs = [
         row
         for event in synthetic.events(40)
