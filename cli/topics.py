@@ -40,8 +40,8 @@ JOB_TOPICS = (
     DEAD_LETTER,
 )
 _COMPACTED = (ITEMS, CONTROLS, MODEL_UPDATES)
-# Broadcast topics drive a watermark and recommendations are timed: both by the broker's clock.
-_BROKER_TIME = (ITEMS, CONTROLS, MODEL_UPDATES, MODEL_DELTAS, RECOMMENDATIONS)
+# Broadcast topics and requests are read from a point of time on, recommendations are timed: both by the broker's clock.
+_BROKER_TIME = (REQUESTS, ITEMS, CONTROLS, MODEL_UPDATES, MODEL_DELTAS, RECOMMENDATIONS)
 # A delta is of use until its row has come whole (item_cf.rows_interval_ms), or to a job that goes on from a checkpoint.
 _DELTAS_RETENTION_MS = 86_400_000
 _SMALL_SEGMENT_BYTES = 64 * 1024 * 1024

@@ -30,13 +30,13 @@ def _arm_parts(window_s: int) -> str:
             SUM(POWER({_GAIN}, 2)) AS gain_squares,
             SUM({_REWARD}) AS reward,
             SUM(POWER({_REWARD}, 2)) AS reward_squares,
-            COUNT(*) AS events,
+            SUM(CASE WHEN kind = 'event' THEN 1 ELSE 0 END) AS events,
             {SUMS},
             SUM(first_of_day) AS users,
             MAX(arms) AS arms,
             MAX(share_ppm) AS share_ppm
         FROM {tumble(window_s)}
-        WHERE kind = 'event'
+        WHERE kind IN ('event', 'request')
         GROUP BY window_start, window_end, window_time, arm, judged_action, action"""
 
 

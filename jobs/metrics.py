@@ -18,9 +18,10 @@ def attach_metrics(t_env: StreamTableEnvironment, facts: DataStream, configurati
     """Attach the windows over the facts and their exactly-once sink to the job.
 
     Every window gives one record for each measure under the slice ``all``, and one for each event type and each reason of a
-    dead letter under ``type=...`` and ``reason=...``. Where slates with probabilities were judged, the precision-recall curve
-    has a ``pr_precision`` and a ``pr_recall`` under ``score>=x`` for each threshold of `models.metrics.score_bins` whose bin
-    is not empty, and ``pr_auc`` is the area under it. Of each judged slate, the item that came next is the positive.
+    dead letter under ``type=...`` and ``reason=...``; where there were any, the number of ``requests`` and of ``erasures``.
+    Where slates with probabilities were judged, the precision-recall curve has a ``pr_precision`` and a ``pr_recall`` under
+    ``score>=x`` for each threshold of `models.metrics.score_bins` whose bin is not empty, and ``pr_auc`` is the area under it. Of
+    each judged slate, the item that came next is the positive.
 
     Where `slices_by_arm` says so, there are the slices of `jobs.arm_metrics`.
     """
@@ -90,7 +91,7 @@ def _summaries(window_s: int) -> str:
     return f"""
         SELECT
             {WINDOW},
-            SUM(CASE WHEN kind <> 'outcome' THEN 1 ELSE 0 END) AS facts,
+            SUM(CASE WHEN kind IN ('event', 'rejected') THEN 1 ELSE 0 END) AS facts,
             SUM(CASE WHEN kind = 'event' THEN 1 ELSE 0 END) AS events,
             SUM(CASE WHEN kind = 'rejected' THEN 1 ELSE 0 END) AS dead_letters,
             SUM(CASE WHEN kind = 'rejected' AND `type` = 'duplicate' THEN 1 ELSE 0 END) AS duplicates,
@@ -227,7 +228,9 @@ _COVERAGE_METRIC = """
 
 _KIND_METRICS = """
     SELECT window_start_ms, window_end_ms,
-        CASE WHEN kind = 'event' THEN 'events' ELSE 'dead_letters' END AS metric,
-        CONCAT(CASE WHEN kind = 'event' THEN 'type=' ELSE 'reason=' END, `type`) AS `slice`,
+        CASE kind WHEN 'event' THEN 'events' WHEN 'rejected' THEN 'dead_letters' WHEN 'request' THEN 'requests'
+            ELSE 'erasures' END AS metric,
+        CASE kind WHEN 'event' THEN CONCAT('type=', `type`) WHEN 'rejected' THEN CONCAT('reason=', `type`)
+            ELSE 'all' END AS `slice`,
         CAST(n AS DOUBLE) AS `value`, n
     FROM kinds"""

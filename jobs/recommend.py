@@ -1,7 +1,7 @@
 """The main job: events in, recommendations, metrics, dead letters and model updates out.
 
     events ──► RECOMMEND ──┬──► recommendations
-                           ├──► outcomes
+    requests ─►            ├──► outcomes, traces
     items, controls,       ├──► dead-letter
     model-updates, ───────►├──► facts ──► SQL windows ──► metrics
     model-deltas           ├──► members, controls ────────┬──► model-updates
@@ -36,28 +36,40 @@ from jobs.streams import (
     kafka_sink,
     keyed_in_jvm,
     put_in_slot_group,
+    request_source,
     shard_keys,
     side_output,
     update_source,
 )
 from models.config import Configuration, parse_configuration
-from models.topics import DEAD_LETTER, EVENTS, MODEL_DELTAS, MODEL_UPDATES, OUTCOMES, RECOMMENDATIONS, topic_name
+from models.topics import (
+    DEAD_LETTER,
+    EVENTS,
+    MODEL_DELTAS,
+    MODEL_UPDATES,
+    OUTCOMES,
+    RECOMMENDATIONS,
+    TRACES,
+    topic_name,
+)
 from operators.learn import DELTAS, learn_cooccurrence, learn_policy, learn_ranker
-from operators.recommend import CLOSED, DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, RECORD, REPLICAS, STEPS, Recommend
+from operators.recommend import CLOSED, DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, RECORD, REPLICAS, STEPS, TRACED, Recommend
 
 MAX_PARALLELISM = 128
 SERVE = "serve"
 LEARN = "learn"
-# What is published between the bootstrap of the replica and the start of the source must be read by one of them.
+# What is published between the bootstrap of the replica and the start of the source must be read by one of them; and who asked for a
+# slate so long before may still be there.
 _OVERLAP_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What the job reads: keyed events (`jobs.streams.EVENT_ROW`), and the broadcast topics (`UPDATE_ROW`)."""
+    """What the job reads: keyed events and, where there are any, requests (`jobs.streams.EVENT_ROW`); broadcast topics (`UPDATE_ROW`)."""
 
     events: DataStream
     updates: DataStream
+    requests: DataStream | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +78,7 @@ class Outputs:
 
     recommendations: DataStream
     outcomes: DataStream | None
+    traces: DataStream
     model_updates: DataStream
     model_deltas: DataStream
     dead_letters: DataStream
@@ -94,9 +107,10 @@ def build(
     recommend = Recommend(
         configuration, shard_keys=keys, learner_key=0, bootstrap=bootstrap, model=model, submitted_s=submitted_s
     )
+    asking = inputs.events if inputs.requests is None else inputs.events.union(inputs.requests)
     replica_updates = inputs.updates.broadcast(MapStateDescriptor("unused", Types.STRING(), Types.STRING()))
     recommendations = (
-        keyed_in_jvm(inputs.events, Types.STRING(), EVENT)
+        keyed_in_jvm(asking, Types.STRING(), EVENT)
         .connect(replica_updates)
         .process(recommend, RECORD)
         .name("RECOMMEND")
@@ -104,7 +118,7 @@ def build(
         .slot_sharing_group(SERVE)
         .set_buffer_timeout(LEARN_PATH_DELAY_MS)
     )
-    put_in_slot_group(inputs.events, SERVE)
+    put_in_slot_group(asking, SERVE)
     put_in_slot_group(inputs.updates, SERVE)
     rows = _learn(
         side_output(recommendations, PAIRS), learn_cooccurrence(configuration, shard_keys=keys), "CO-OCCURRENCE", "cooccurrence"
@@ -120,6 +134,7 @@ def build(
     return Outputs(
         recommendations=recommendations,
         outcomes=side_output(recommendations, CLOSED) if configuration.outcomes.enabled else None,
+        traces=side_output(recommendations, TRACED),
         model_updates=rows.union(*updates),
         model_deltas=side_output(rows, DELTAS),
         dead_letters=side_output(recommendations, DEAD_LETTERS),
@@ -145,6 +160,7 @@ def attach_sinks(t_env: StreamTableEnvironment, outputs: Outputs, configuration:
     guarantee = DeliveryGuarantee.EXACTLY_ONCE if exactly_once else DeliveryGuarantee.AT_LEAST_ONCE
     for stream, topic, delivery, group, linger_ms in (
         (outputs.recommendations, RECOMMENDATIONS, guarantee, SERVE, SERVE_PATH_DELAY_MS),
+        (outputs.traces, TRACES, DeliveryGuarantee.AT_LEAST_ONCE, SERVE, SERVE_PATH_DELAY_MS),
         (outputs.outcomes, OUTCOMES, DeliveryGuarantee.EXACTLY_ONCE, SERVE, LEARN_PATH_DELAY_MS),
         (outputs.dead_letters, DEAD_LETTER, DeliveryGuarantee.EXACTLY_ONCE, SERVE, LEARN_PATH_DELAY_MS),
         (outputs.model_updates, MODEL_UPDATES, DeliveryGuarantee.AT_LEAST_ONCE, LEARN, LEARN_PATH_DELAY_MS),
@@ -163,9 +179,11 @@ def run(configuration: Configuration, model: bytes | None = None) -> None:
     env = environment(configuration)
     t_env = StreamTableEnvironment.create(env)
     kafka = configuration.kafka
+    from_ms = time.time_ns() // 1_000_000 - _OVERLAP_MS
     inputs = Inputs(
         events=event_source(t_env, configuration, topic_name(kafka.topic_prefix, EVENTS)),
-        updates=update_source(t_env, kafka, from_ms=time.time_ns() // 1_000_000 - _OVERLAP_MS),
+        updates=update_source(t_env, kafka, from_ms=from_ms),
+        requests=request_source(t_env, kafka, from_ms=from_ms),
     )
     outputs = build(inputs, configuration, model=model, submitted_s=int(time.time()))
     attach_sinks(t_env, outputs, configuration)

@@ -22,7 +22,7 @@ from pyflink.table import StreamTableEnvironment
 from models.config import Configuration, Kafka
 from models.controls import control_key
 from models.cooccurrence import ROW_PREFIX
-from models.topics import CONTROLS, ITEMS, MODEL_DELTAS, MODEL_UPDATES, topic_name
+from models.topics import CONTROLS, ITEMS, MODEL_DELTAS, MODEL_UPDATES, REQUESTS, topic_name
 
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 EVENT = Types.ROW([BYTES, Types.LONG(), Types.LONG()])
@@ -30,14 +30,21 @@ EVENT_ROW = Types.ROW([Types.STRING(), EVENT])
 UPDATE_ROW = Types.ROW([Types.STRING(), Types.STRING(), BYTES, Types.LONG()])
 # Partitions without events must not hold up the others.
 EVENTS_IDLE_MS = 10_000
-# Updates have no clock, and are out of the watermark from their first pause on (for good: nothing makes them active again).
-UPDATES_IDLE_MS = 1
+# Updates and requests have no clock, and are out of the watermark from their first pause on (for good: nothing makes them active again).
+TIMELESS_IDLE_MS = 1
 # What the serve path hands to the learn path may wait so long for more of its kind, and what comes back as well: a wake-up
 # costs as much as many records, and nobody waits for this one.
 LEARN_PATH_DELAY_MS = 50
 # What an answer may wait for others between RECOMMEND and Kafka.
 SERVE_PATH_DELAY_MS = 5
 _BATCH_BYTES = 262_144
+
+
+_KEYED_COLUMNS = """
+            k STRING,
+            v BYTES,
+            record_partition INT METADATA FROM 'partition' VIRTUAL,
+            record_offset BIGINT METADATA FROM 'offset' VIRTUAL"""
 
 
 def event_source(t_env: StreamTableEnvironment, configuration: Configuration, topic: str) -> DataStream:
@@ -50,23 +57,34 @@ def event_source(t_env: StreamTableEnvironment, configuration: Configuration, to
     options = _source_options(configuration.kafka, topic) | {"scan.watermark.idle-timeout": f"{EVENTS_IDLE_MS} ms"}
     t_env.execute_sql(
         f"""
-        CREATE TEMPORARY TABLE events_source (
-            k STRING,
-            v BYTES,
-            record_partition INT METADATA FROM 'partition' VIRTUAL,
-            record_offset BIGINT METADATA FROM 'offset' VIRTUAL,
+        CREATE TEMPORARY TABLE events_source ({_KEYED_COLUMNS},
             record_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
             event_time AS LEAST(record_time, TIMESTAMPADD(SECOND, {ahead_s}, CURRENT_ROW_TIMESTAMP())),
             WATERMARK FOR event_time AS event_time
         ) WITH ({_options(options)})
         """
     )
+    return _keyed_by_user(t_env, "events_source", partition="record_partition")
+
+
+def request_source(t_env: StreamTableEnvironment, kafka: Kafka, *, from_ms: int) -> DataStream:
+    """The requests from a point of time on, as `EVENT_ROW` with partitions that `operators.recommend.request_mark` tells from the events'.
+
+    Whoever asked long before the job began does not wait any more. Like the updates they have no clock.
+    """
+    options = _source_options(kafka, topic_name(kafka.topic_prefix, REQUESTS)) | _from(from_ms)
+    t_env.execute_sql(f"CREATE TEMPORARY TABLE requests_source ({_KEYED_COLUMNS}) WITH ({_options(options)})")
+    requests = _keyed_by_user(t_env, "requests_source", partition="-1 - record_partition")
+    return requests.assign_timestamps_and_watermarks(_timeless())
+
+
+def _keyed_by_user(t_env: StreamTableEnvironment, source: str, *, partition: str) -> DataStream:
     table = t_env.sql_query(
-        """
+        f"""
         SELECT
             COALESCE(k, TRIM(JSON_VALUE(CAST(v AS STRING), '$.user_id' NULL ON EMPTY NULL ON ERROR)), '') AS k,
-            CAST(ROW(v, CAST(record_partition AS BIGINT), record_offset) AS ROW<v BYTES, p BIGINT, o BIGINT>) AS record
-        FROM events_source
+            CAST(ROW(v, CAST({partition} AS BIGINT), record_offset) AS ROW<v BYTES, p BIGINT, o BIGINT>) AS record
+        FROM {source}
         """
     )
     return typed(t_env.to_data_stream(table), EVENT_ROW)
@@ -80,10 +98,7 @@ def update_source(t_env: StreamTableEnvironment, kafka: Kafka, *, from_ms: int) 
     """
     updates_topic = topic_name(kafka.topic_prefix, MODEL_UPDATES)
     topics = [topic_name(kafka.topic_prefix, topic) for topic in (ITEMS, CONTROLS, MODEL_UPDATES, MODEL_DELTAS)]
-    options = _source_options(kafka, ";".join(topics)) | {
-        "scan.startup.mode": "timestamp",
-        "scan.startup.timestamp-millis": str(from_ms),
-    }
+    options = _source_options(kafka, ";".join(topics)) | _from(from_ms)
     t_env.execute_sql(
         f"""
         CREATE TEMPORARY TABLE updates_source (
@@ -102,10 +117,17 @@ def update_source(t_env: StreamTableEnvironment, kafka: Kafka, *, from_ms: int) 
         WHERE NOT (record_topic = '{updates_topic}' AND k IS NOT NULL AND (k LIKE '{ROW_PREFIX}%' OR k LIKE '{control_key("%")}'))
         """
     )
-    # never a watermark, idle for ever: the clock of updates is the wall's, and would make the events of a replay late
-    timeless = WatermarkStrategy.no_watermarks().with_idleness(Duration.of_millis(UPDATES_IDLE_MS))
-    updates = typed(t_env.to_data_stream(table), UPDATE_ROW).assign_timestamps_and_watermarks(timeless)
+    updates = typed(t_env.to_data_stream(table), UPDATE_ROW).assign_timestamps_and_watermarks(_timeless())
     return updates.set_buffer_timeout(LEARN_PATH_DELAY_MS)
+
+
+def _timeless() -> WatermarkStrategy:
+    """Never a watermark, idle for ever: the clock of updates and requests is the wall's, and would make the events of a replay late."""
+    return WatermarkStrategy.no_watermarks().with_idleness(Duration.of_millis(TIMELESS_IDLE_MS))
+
+
+def _from(time_ms: int) -> dict[str, str]:
+    return {"scan.startup.mode": "timestamp", "scan.startup.timestamp-millis": str(time_ms)}
 
 
 def _source_options(kafka: Kafka, topic: str) -> dict[str, str]:

@@ -8,10 +8,10 @@ window is over (by a clock that is outcomes.window_ms + events.late_after_ms ahe
 or the session's end, is known. The clock is the watermark, or the user's own latest event where that is ahead: the user's own events
 come in order, so what closes by them does not depend on how far the watermark has come.
 
-Layout of the packed state, version 1: ``version u8 | MessagePack``, an array of
+Layout of the packed state, version 2: ``version u8 | MessagePack``, an array of
     ``slates``                arrays of (slate_id u64, revision u64, seq, time_ms, sitting serial, number of items, activated,
-                              superseded, number of events, reward, time_ms of the earliest event, ``came``, ``frozen``), in the
-                              order in which they were made
+                              superseded, number of events, reward, time_ms of the earliest event, ``came``, ``frozen``, whether
+                              the next event judges it), in the order in which they were made
     ``items``                 bin, i64 little endian: hashes of the items of all slates, slate by slate, by position
     ``waiting``               arrays of (slate_id u64, revision u64 or nil, item i64, reward, time_ms, is an impression), the oldest first
     ``closed``                ids u64 of the slates that left last, at most 16
@@ -21,7 +21,10 @@ Layout of the packed state, version 1: ``version u8 | MessagePack``, an array of
     ``heartbeat_watermark_ms``    the watermark when that was armed
 ``came`` is a bin of `CAME_DTYPE`, one an item, empty before the first event. ``frozen`` is a bin: the MessagePack array of
     event_id, policy, action, action_probability, arm, versions, state, context features (bin f64), item ids, propensities (bin f64),
-    probabilities (bin f32, empty where the scorer predicts none), explored (bin u8), feature rows (bin f16, empty where they are not kept)
+    probabilities (bin f32, empty where the scorer predicts none), explored (bin u8), feature rows (bin f16, empty where they are not
+    kept), request_id or nil
+
+Version 1, which is still read, says neither whether a slate is judged (each is) nor which request it answers (none does).
 
 Size bound: outcomes.max_open * (about 150 + slate.k * (41 + 2 * columns + length of an id)) bytes + 8 * 40; about 12 kB by default.
 """
@@ -43,7 +46,7 @@ from models.policies.state import Context
 from models.policies.steps import Choice, encode_step
 from models.topics import NextChoice, Outcome, OutcomeItem, Recommendation, UserContext
 
-VERSION = 1
+VERSION = 2
 CAME_DTYPE = np.dtype([("reward", "<f8"), ("first_ms", "<i8"), ("events", "<u4")])
 IMPRESSION = "impression"
 """The event type that reports that a slate was seen."""
@@ -71,6 +74,7 @@ class OpenSlate(Struct, array_like=True, gc=False):
     first_ms: int
     came: bytes
     frozen: bytes
+    is_judged: bool = True
 
 
 class _Frozen(Struct, array_like=True, gc=False):
@@ -89,6 +93,7 @@ class _Frozen(Struct, array_like=True, gc=False):
     probabilities: bytes
     explored: bytes
     rows: bytes
+    request_id: str | None = None
 
 
 class _Waiting(Struct, array_like=True, gc=False):
@@ -131,12 +136,13 @@ def decode_open_slates(raw: bytes | None) -> OpenSlates:
     Raises
     ------
     ValueError
-        When the bytes are of another version.
+        When the bytes are of a version that this release does not know.
     """
     if raw is None:
         return OpenSlates()
-    if raw[0] != VERSION:
-        raise ValueError(f"open slates of version {raw[0]}, this release reads {VERSION}")
+    if not 1 <= raw[0] <= VERSION:
+        raise ValueError(f"open slates of version {raw[0]}, this release reads 1 to {VERSION}")
+    # fields that version 1 does not have come last, and have defaults
     return _decode_slates(memoryview(raw)[1:])
 
 
@@ -348,8 +354,12 @@ class Attribution:
         sitting: int,
         watermark_ms: int,
         tally: Tally,
+        is_judged: bool = True,
     ) -> None:
         """Take up a slate, and credit it with the events that have waited for it.
+
+        A slate that answers a request was asked for, and counts as seen. One that is open, or closed a moment ago, is not taken up
+        again when its request is answered again: there is one outcome of it.
 
         Parameters
         ----------
@@ -358,7 +368,12 @@ class Attribution:
         context : in which the action was chosen
         sitting : serial of the user's sitting
         watermark_ms : as in `join`
+        is_judged : whether the user's next event judges it
         """
+        slate_id = int(recommendation.slate_id, 16)
+        is_requested = recommendation.request_id is not None
+        if is_requested and self._knows(open_slates, slate_id):
+            return
         shown = recommendation.items
         probabilities = [item.probability for item in shown]
         frozen = _Frozen(
@@ -375,8 +390,8 @@ class Attribution:
             b"" if None in probabilities else np.array(probabilities, np.float32).tobytes(),
             bytes([item.explored for item in shown]),
             rows.tobytes() if self._outcomes.features else b"",
+            recommendation.request_id,
         )
-        slate_id = int(recommendation.slate_id, 16)
         slate = OpenSlate(
             slate_id,
             int(recommendation.revision, 16),
@@ -384,13 +399,14 @@ class Attribution:
             recommendation.event_time_ms,
             sitting,
             len(shown),
-            self._outcomes.served_means_seen,
+            is_requested or self._outcomes.served_means_seen,
             False,
             0,
             0.0,
             0,
             b"",
             _encode(frozen),
+            is_judged,
         )
         open_slates.slates.append(slate)
         open_slates.items += items.tobytes()
@@ -401,6 +417,10 @@ class Attribution:
                 if event.slate_id == slate_id:
                     self._join_named(open_slates, len(open_slates.slates) - 1, event, clock_ms, tally)
             open_slates.waiting = [event for event in open_slates.waiting if event.slate_id != slate_id]
+
+    @staticmethod
+    def _knows(open_slates: OpenSlates, slate_id: int) -> bool:
+        return slate_id in open_slates.closed or any(slate.slate_id == slate_id for slate in open_slates.slates)
 
     def settle(self, open_slates: OpenSlates, *, watermark_ms: int, tally: Tally) -> None:
         """Close what is due, and what is too much."""
@@ -500,6 +520,7 @@ class Attribution:
             seq=slate.seq,
             user_id=user_id,
             event_id=frozen.event_id,
+            request_id=frozen.request_id,
             slate_time_ms=slate.time_ms,
             closed_time_ms=closed.closed_time_ms,
             closed_by=closed.closed_by,
@@ -547,15 +568,10 @@ class Attribution:
         frozen = _decode_frozen(slate.frozen)
         return Made(frozen.arm, frozen.policy, frozen.action)
 
-    def last_made(self, open_slates: OpenSlates, *, seq: int) -> Made | None:
-        """Who made the user's last slate; None where it has closed.
-
-        Parameters
-        ----------
-        seq : number of the last slate
-        """
-        newest = open_slates.slates[-1] if open_slates.slates else None
-        return self.made(newest) if newest is not None and newest.seq == seq else None
+    def last_made(self, open_slates: OpenSlates) -> Made | None:
+        """Who made the slate that the next event judges; None where it has closed."""
+        newest = next((slate for slate in reversed(open_slates.slates) if slate.is_judged), None)
+        return None if newest is None else self.made(newest)
 
     def step(self, closed: ClosedSlate, action_key: Callable[[str], int] = hash64) -> bytes | None:
         """What a closed slate teaches the policy (`models.policies.steps`); None where it was not seen, or another revision was.

@@ -13,7 +13,7 @@ from models.config import Configuration, Sources
 from models.features import candidate_features, columns_of
 from models.fields import Reason
 from models.profile import SeenItems, UserState
-from models.reasons import RULE, reasons_of_sources
+from models.reasons import REQUEST, RULE, reasons_of_sources
 from models.replica import Replica, lookup
 from models.sources import Source, Visit
 from models.sources.content import Content
@@ -26,6 +26,7 @@ from models.sources.user_cf import UserCF
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 # Sources that score their items, and where: such an item comes from all of them that do.
 _RULE_BIT = 64
+_REQUEST_BIT = 128
 _SCORES = {"item_cf": CF, "user_cf": USER_CF, "content": CONTENT}
 
 
@@ -128,7 +129,7 @@ class CandidateGenerator:
         )
         self._filler: Source = Popularity(replica, bit=32)
         everyone: tuple[Source, ...] = (*self._sources, self._filler)
-        self._names = {1 << place: source.name for place, source in enumerate(everyone)} | {_RULE_BIT: RULE}
+        self._names = {1 << place: source.name for place, source in enumerate(everyone)} | {_RULE_BIT: RULE, _REQUEST_BIT: REQUEST}
         self._by_origins: dict[int, tuple[list[str], list[Reason]]] = {}
         self._weighed: Sources | None = None
         self.weigh(configuration.sources)
@@ -167,15 +168,18 @@ class CandidateGenerator:
         restrict: np.ndarray | None = None,
         exclude: np.ndarray | None = None,
         include: np.ndarray | None = None,
+        now_ms: int = 0,
     ) -> Candidates:
         """The candidates of a user at the time of the latest event.
 
         Parameters
         ----------
         user : hash of the user's id, by which the panel knows it
-        restrict : int64[n], hashes of the only items that may be candidates; those of them that no source brings come last
+        restrict : int64[n], hashes of the only items that may be candidates; those of them that no source brings come last,
+            from the source `models.reasons.REQUEST`
         exclude : int64[n], hashes of items that are no candidates
         include : int64[n], hashes of items that are candidates before all others, if the user may be shown them
+        now_ms : event time of the slate, by which items are aged for a user without events
 
         Returns
         -------
@@ -196,7 +200,7 @@ class CandidateGenerator:
             source.choose(visit, board, size)
         self._filler.choose(visit, board, self._size)
         if restrict is not None:
-            board.take_first(replica.indices_of(restrict), self._size, available=replica.available, bit=0)
+            board.take_first(replica.indices_of(restrict), self._size, available=replica.available, bit=_REQUEST_BIT)
         items, origins = board.chosen, board.origins
         sums = _rows_with_origins(board.sums, items, origins, *self._scoring)
         features = candidate_features(
@@ -211,7 +215,7 @@ class CandidateGenerator:
             visit.profile,
             visit.steps,
             _user_columns(state.events, state.items["time_ms"], state.items["sitting"], mean_value),
-            float(state.last_event_ms),
+            float(state.last_event_ms if state.events else now_ms),
             replica.fast_half_life_ms,
             replica.slow_half_life_ms,
             self._item_cf.score_decay,
@@ -239,6 +243,22 @@ class CandidateGenerator:
             settings.disliked_weight,
         )
         return Visit(user, state, profile, places, steps, liked), mean_value
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of each source that is on, by its name."""
+        assert self._weighed is not None
+        given = msgspec.structs.asdict(self._weighed)
+        return {name: weight for name, weight in given.items() if weight > 0}
+
+    def given(self, candidates: Candidates) -> list[dict[str, float]]:
+        """What each source gave each candidate that it brought; 0 where it chooses without scoring."""
+        columns = [(bit, name, _SCORES.get(name)) for bit, name in self._names.items()]
+        rows = zip(candidates.origins.tolist(), candidates.sums.tolist(), strict=True)
+        return [
+            {name: 0.0 if column is None else sums[column] for bit, name, column in columns if origins & bit}
+            for origins, sums in rows
+        ]
 
     def blend(self, candidates: Candidates) -> np.ndarray:
         """The ranking without a scorer: each source's score, as a share of its largest, by the source's weight.

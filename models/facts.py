@@ -1,4 +1,4 @@
-"""Facts: one flat record an event, from which the windowed metrics are computed.
+"""Facts: one flat record an event or request, from which the windowed metrics are computed.
 
 Only integers and texts: they cross into SQL as they are, and sums of them do not depend on the order.
 """
@@ -13,7 +13,9 @@ from models.events import Event, Refusal
 from models.metrics.score_bins import ScoreBins
 from models.metrics.visits import Visit, is_first_of_day, visit_of
 from models.recommender import Observation
+from models.requests import Request
 from models.topics import DEFAULT_ARM, Recommendation
+from models.treatments import Treatment
 
 NO_LATENCY = -1
 NO_DWELL = -1
@@ -30,7 +32,7 @@ class Fact(Struct, frozen=True, gc=False):
     Attributes
     ----------
     time_ms : the event time under which it is counted
-    kind : ``event``, ``rejected``, or ``outcome`` for slates that closed without an event
+    kind : ``event``, ``rejected``, ``request``, ``erasure``, or ``outcome`` for slates that closed without an event
     type : of the event, or the reason of the rejection; empty otherwise
     late : 1 for an event behind the watermark by more than events.late_after_ms
     evaluated : 1 when the event judges the slate before it
@@ -38,7 +40,8 @@ class Fact(Struct, frozen=True, gc=False):
     shown : length of that slate
     score_marks : the bin of each of its items' probabilities (`models.metrics.score_bins`), by position; empty where the
         scorer predicted none
-    slates : 1 when the event was answered
+    slates : 1 when the event was answered. A request counts where its slate is judged by the user's next event; one that asked for
+        less adds neither to what is shown nor to what is hit
     recommended : length of the new slate
     items : ids of the new slate's items, separated by U+001F
     known_items : items that could be shown then
@@ -139,6 +142,55 @@ def event_fact(
         first_of_day=int(taught and is_first_of_day(event.event_time_ms, observation.previous_ms)),
         dwell_milli=_dwell_milli(event.value) if kind.dwell else NO_DWELL,
     )
+
+
+def request_fact(
+    request: Request,
+    recommendation: Recommendation,
+    tally: Tally,
+    *,
+    treatment: Treatment,
+    configuration: Configuration,
+    known_items: int,
+    arms: int,
+    time_ms: int,
+) -> Fact:
+    """The fact of a request that was answered."""
+    is_judged = request.is_plain(configuration.slate.k)
+    items = recommendation.items if is_judged else []
+    latency_ms = NO_LATENCY
+    if request.sent_at_ms is not None:
+        latency_ms = max(0, recommendation.timings.emitted_at_ms - request.sent_at_ms)
+    return Fact(
+        time_ms=time_ms,
+        kind="request",
+        type="",
+        late=0,
+        evaluated=0,
+        position=0,
+        shown=0,
+        score_marks="",
+        slates=int(is_judged),
+        recommended=len(items),
+        items="\x1f".join(item.item_id for item in items),
+        known_items=known_items,
+        latency_ms=latency_ms,
+        outcomes_joined=tally.joined,
+        outcomes_late=tally.late,
+        outcomes_orphan=tally.orphans,
+        slates_closed=len(tally.closed),
+        slates_judged=sum(closed.teaches for closed in tally.closed),
+        reward_micros=_reward_micros(tally),
+        arm=treatment.arm,
+        arms=arms,
+        share_ppm=round(1_000_000 * treatment.share),
+        action=recommendation.action if is_judged else "",
+    )
+
+
+def erasure_fact(*, time_ms: int) -> Fact:
+    """The fact of a user who was erased."""
+    return Fact(time_ms, "erasure", "", 0, 0, 0, 0, "", 0, 0, "", 0, NO_LATENCY)
 
 
 def outcome_fact(tally: Tally, *, time_ms: int) -> Fact:

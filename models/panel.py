@@ -4,7 +4,8 @@ Comparing a user with all others does not scale. The panel is the `user_cf.panel
 sample on which all replicas agree without talking, since a fuller panel only ever lowers the threshold under which a user
 belongs to it. With fewer users than that, the panel is everybody.
 
-A member's profile is published to `model-updates` by RECOMMEND, every few events of that user (key ``panel:HASH``).
+A member's profile is published to `model-updates` by RECOMMEND, every few events of that user (key ``panel:HASH``); a tombstone there
+makes every replica forget the user, who was erased.
 
 Layout of a record (little endian): ``version u8 | kind u8 'p' | n u16 | user i64 | item i64[n] | weight f32[n] |
 value f32[n] (NaN: none)``, the latest item last, no item twice.
@@ -25,6 +26,7 @@ from numba import njit
 
 from models.config import UserCF
 
+PANEL_PREFIX = "panel:"
 RECORD_VERSION = 1
 RECORD_KIND = ord("p")
 _HEAD = struct.Struct("<BBHq")
@@ -34,7 +36,12 @@ _NONE = -1
 
 def panel_key(user: int) -> str:
     """Key of a member's record in `model-updates`."""
-    return f"panel:{user & 0xFFFF_FFFF_FFFF_FFFF:016x}"
+    return f"{PANEL_PREFIX}{user & 0xFFFF_FFFF_FFFF_FFFF:016x}"
+
+
+def user_of_key(key: str) -> int:
+    """The hash of the user that a `panel_key` names."""
+    return int.from_bytes(bytes.fromhex(key.removeprefix(PANEL_PREFIX)), signed=True)
 
 
 def encode_member(user: int, items: np.ndarray) -> bytes:
@@ -121,6 +128,7 @@ class Panel:
         self.width = profile_items
         self._index_for = index_for
         self._members: dict[int, int] = {}
+        self._vacant: list[int] = []
         self._by_hash: list[int] = []  # a heap of negated hashes: the member to go is the largest
         self.heads = np.full(0, _NONE, np.int32)
         self._allocate(min(_FIRST_MEMBERS, config.panel_size))
@@ -196,15 +204,25 @@ class Panel:
         self.norms[slot] = np.sqrt(np.square(ratings).sum())
         self.means[slot] = ratings.mean() if len(ratings) else 0.0
 
+    def forget(self, user: int) -> None:
+        """Let a user be no member; of one that is none, nothing changes."""
+        slot = self._members.pop(user, None)
+        if slot is None:
+            return
+        _unlink(slot, self.width, self.lengths, self.item, self.following, self._before, self.heads)
+        self._vacant.append(slot)
+        self._by_hash.remove(-user)
+        heapq.heapify(self._by_hash)
+
     def _slot_for(self, user: int) -> int:
         slot = self._members.get(user)
         if slot is not None:
             return slot
-        slot = len(self._members)
-        if slot == self._config.panel_size:
+        if len(self._members) == self._config.panel_size:
             slot = self._members.pop(-heapq.heapreplace(self._by_hash, -user))
         else:
             heapq.heappush(self._by_hash, -user)
+            slot = self._vacant.pop() if self._vacant else len(self._members)
             if slot == self._capacity:
                 self._allocate(min(2 * slot, self._config.panel_size))
         self._members[user] = slot

@@ -11,11 +11,12 @@ from heapq import heappop, heappush
 from models.attribution import ClosedSlate
 from models.config import Configuration
 from models.cooccurrence import CooccurrenceTable
-from models.events import UNKNOWN_WATERMARK_MS, Event
+from models.events import ERASE, UNKNOWN_WATERMARK_MS, Event
 from models.learner import Learner
 from models.model_file import ModelFile
 from models.policies.learner import PolicyLearner
-from models.recommender import Observation, Recommender, User
+from models.recommender import NOTHING_LEARNED, Observation, Recommender, User
+from models.requests import Request
 from models.topics import Recommendation, Timings
 from models.treatments import Treatment
 
@@ -69,7 +70,7 @@ class LocalPipeline:
         self.policy = PolicyLearner(configuration.policy)
         self._policy_settings = configuration.policy
         self._other_policies: dict[str, tuple[PolicyLearner, bytes]] = {}
-        self._members: list[tuple[str, bytes]] = []
+        self._members: list[tuple[str, bytes | None]] = []
         self.users: dict[str, User] = {}
 
     def user(self, user_id: str) -> User:
@@ -86,6 +87,13 @@ class LocalPipeline:
         self._settle(event.user_id, user)
         return slate
 
+    def answer(self, request: Request) -> Recommendation:
+        """The slate that a user asks for, as things stand."""
+        user = self.user(request.user_id)
+        slate = self.recommender.answer(user, request, _no_timings, watermark_ms=self.watermark_ms)
+        self._settle(request.user_id, user)
+        return slate
+
     def _learner_of(self, treatment: Treatment) -> PolicyLearner:
         if treatment.definition is None:
             return self.policy
@@ -96,7 +104,7 @@ class LocalPipeline:
         return learner
 
     def learn(self, event: Event) -> Observation:
-        """Learn from an event, and publish what was learned when it is time.
+        """Learn from an event, and publish what was learned when it is time; forget the user whom it erases.
 
         Raises
         ------
@@ -104,6 +112,8 @@ class LocalPipeline:
             When the recommender does not admit the event.
         """
         self._fire_timers()
+        if event.type == ERASE:
+            return self._erase(event)
         user = self.user(event.user_id)
         self.recommender.admit(user, event, now_ms=event.event_time_ms)
         observation = self.recommender.observe(user, event, watermark_ms=self.watermark_ms)
@@ -115,11 +125,16 @@ class LocalPipeline:
             self._members.append(observation.member)
         if observation.example is not None:
             self.learner.learn_one(observation.example)
-        self._since_publication += 1
-        if self._since_publication >= self._publish_every:
-            self._since_publication = 0
-            self._publish()
+        self._publish_in_turn()
         return observation
+
+    def _erase(self, event: Event) -> Observation:
+        _, tombstone = self.recommender.erase(self.user(event.user_id), event, _no_timings)
+        del self.users[event.user_id]
+        self.watermark_ms = max(self.watermark_ms, event.event_time_ms)
+        self._members.append(tombstone)
+        self._publish_in_turn()
+        return NOTHING_LEARNED
 
     def close_all(self, *, now_ms: int) -> None:
         """Close all slates, as the job does when no more events come."""
@@ -133,7 +148,9 @@ class LocalPipeline:
     def _fire_timers(self) -> None:
         while self._timers and self._timers[0][0] <= self.watermark_ms:
             time_ms, user_id = heappop(self._timers)
-            user = self.users[user_id]
+            user = self.users.get(user_id)
+            if user is None:  # erased since
+                continue
             if user.slates.timer_ms == time_ms:
                 user.slates.timer_ms = 0
             self._settle(user_id, user)
@@ -160,6 +177,12 @@ class LocalPipeline:
                 self._learner_of(treatment).learn_one(step)
             self._on_closed(user_id, closed)
         user.tally.closed.clear()
+
+    def _publish_in_turn(self) -> None:
+        self._since_publication += 1
+        if self._since_publication >= self._publish_every:
+            self._since_publication = 0
+            self._publish()
 
     def _publish(self) -> None:
         for deltas in self.table.take_deltas():

@@ -1,4 +1,4 @@
-"""The recommender: everything that happens between an event of a user and the slate that answers it.
+"""The recommender: everything that happens between an event of a user, or a request, and the slate that answers it.
 
 A `Recommender` is handed the state of one user and one event; it never looks at a clock, draws no random number that is not
 a function of the slate's id, and keeps nothing of a user. In the job it runs inside RECOMMEND, in `flinkrec evaluate` inside
@@ -27,7 +27,7 @@ from models.examples import NO_ITEMS, encode_pending, label_pending, missed, pen
 from models.identity import hash64, item_hash64, slate_id, uniform
 from models.learner import weights_key
 from models.model_file import ModelFile
-from models.panel import encode_member, panel_key
+from models.panel import PANEL_PREFIX, encode_member, panel_key, user_of_key
 from models.policies.learner import POLICY_PREFIX
 from models.policies.slots import Slot, explore_slots
 from models.policies.state import Context, context_of
@@ -36,10 +36,13 @@ from models.profile import SeenItems, UserState
 from models.reasons import USER_CF as USER_CF_SOURCE
 from models.reasons import item_cf_reasons, user_cf_reason
 from models.replica import Replica
+from models.requests import Request
 from models.rules import Rules
 from models.scorers import make_scorer
 from models.served import ServedNetwork
 from models.topics import CatalogueItem, Recommendation, RecommendedItem, Timings
+from models.traces import Trace
+from models.tracing import Making, Tracer
 from models.treatments import Treatment, Treatments
 from models.versions import Version
 
@@ -60,6 +63,7 @@ class User:
     pending : candidates of the last slate (`models.examples`), waiting for the next event
     slates : those that wait for what comes of them
     tally : what was made of the events since the caller took it last
+    trace : of the slate that was made last, where it was asked for; the caller takes it
     """
 
     state: UserState = field(default_factory=UserState)
@@ -67,6 +71,7 @@ class User:
     pending: bytes | None = None
     slates: OpenSlates = field(default_factory=OpenSlates)
     tally: Tally = field(default_factory=Tally)
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,10 @@ class Observation:
     treatment: Treatment | None = None
     action: str = ""
     previous_ms: int = -1
+
+
+NOTHING_LEARNED = Observation(None, None, None, evaluated=False, position=0, shown=0)
+"""Of an event that teaches nothing."""
 
 
 class Recommender:
@@ -133,6 +142,7 @@ class Recommender:
         self.treatments = Treatments(configuration)
         self._sources = configuration.sources
         self._rules = Rules(self.replica, candidates=configuration.scorer.candidates)
+        self._tracer = Tracer(self.replica, self._generator, self._rules)
         self._controls: dict[str, msgspec.Struct] = {}
         if configuration.scorer.name != "none" and not self._logs:
             self._network = make_scorer(configuration.scorer, seed=configuration.learner.seed).eval()
@@ -172,11 +182,13 @@ class Recommender:
             return passed_over
         if key.startswith(_CONTROL):
             self.apply_control(key.removeprefix(_CONTROL), value)
+        elif key.startswith(PANEL_PREFIX) and value is None:
+            self.replica.panel.forget(user_of_key(key))
         elif value is None:
             return None
         elif key.startswith(ROW_PREFIX):
             self.replica.apply_row(value)
-        elif key.startswith("panel:"):
+        elif key.startswith(PANEL_PREFIX):
             self.replica.panel.apply(value)
         elif key.startswith(POLICY_PREFIX):
             self.treatments.apply_tables(key, value)
@@ -280,10 +292,17 @@ class Recommender:
         event_hash = hash64(event.event_id)
         if user.state.is_duplicate(event_hash):
             raise Rejected(Refusal.DUPLICATE, f"event_id {event.event_id!r} was seen before")
+        self._admit_one_more(user, event.user_id, now_ms)
+        user.state.remember_event(event_hash, capacity=self._config.profile.dedup_events)
+
+    def admit_request(self, user: User, request: Request, *, now_ms: int) -> None:
+        """Let a request through to `answer`; the parameter and the error are those of `admit`, but none is a duplicate."""
+        self._admit_one_more(user, request.user_id, now_ms)
+
+    def _admit_one_more(self, user: User, user_id: str, now_ms: int) -> None:
         limit = self._config.events.max_events_per_minute
         if user.state.count_in_minute(now_ms) > limit:
-            raise Rejected(Refusal.TOO_MANY, f"more than {limit} events of user {event.user_id!r} in one minute")
-        user.state.remember_event(event_hash, capacity=self._config.profile.dedup_events)
+            raise Rejected(Refusal.TOO_MANY, f"more than {limit} events and requests of user {user_id!r} in one minute")
 
     def observe(self, user: User, event: Event, *, watermark_ms: int = UNKNOWN_WATERMARK_MS) -> Observation:
         """Judge the last slate by an event, learn from it, and make it the latest of the user's profile."""
@@ -382,16 +401,65 @@ class Recommender:
             Ranked, explained, with the exact propensity of each item at its position. The same state, model and event
             give the same slate, to the last draw.
         """
+        return self._slate(user, event, slate_id(event.event_id, event.user_id), stamp, k=self._config.slate.k, watermark_ms=watermark_ms)
+
+    def answer(
+        self, user: User, request: Request, stamp: Callable[[], Timings], *, watermark_ms: int = UNKNOWN_WATERMARK_MS
+    ) -> Recommendation:
+        """Answer a request with a slate, and keep it in the user's state; nothing is learned from it.
+
+        A slate that is like one that answers an event (`Request.is_plain`) takes the place of the user's last one: the next event
+        judges it and is an example of its candidates. Another is only followed by its outcome.
+
+        Parameters
+        ----------
+        stamp, watermark_ms : as for `recommend`
+
+        Returns
+        -------
+        Recommendation
+            The same request gives a slate of the same id, of what is best by then.
+        """
+        return self._slate(
+            user,
+            request,
+            slate_id(f"request:{request.request_id}", request.user_id),
+            stamp,
+            k=request.k or self._config.slate.k,
+            restrict=None if request.restrict is None else _hashes(request.restrict),
+            exclude=_hashes(request.exclude) if request.exclude else None,
+            is_judged=request.is_plain(self._config.slate.k),
+            watermark_ms=watermark_ms,
+        )
+
+    def _slate(
+        self,
+        user: User,
+        cause: Event | Request,
+        name: str,
+        stamp: Callable[[], Timings],
+        *,
+        k: int,
+        restrict: np.ndarray | None = None,
+        exclude: np.ndarray | None = None,
+        is_judged: bool = True,
+        watermark_ms: int,
+    ) -> Recommendation:
         state, config = user.state, self._config
-        name = slate_id(event.event_id, event.user_id)
         key = int(name, 16)
-        treatment = self.treatments.of(event.user_id)
+        treatment = self.treatments.of(cause.user_id)
         action, action_probability, context = self._act(state, treatment, key=key)
         strategy = treatment.settings.strategies[action]
-        asked = self._rules.for_event(event) if self._rules.active else None
+        asked = self._rules.asked_of(cause) if self._rules.active else None
         self._generator.weigh(strategy.sources or treatment.sources or self._sources)
         candidates = self._generator.generate(
-            hash64(event.user_id), state, user.seen, include=None if asked is None else asked.joining
+            hash64(cause.user_id),
+            state,
+            user.seen,
+            restrict=restrict,
+            exclude=exclude,
+            include=None if asked is None else asked.joining,
+            now_ms=cause.event_time_ms,
         )
         hashes = self.replica.hashes[candidates.items]
         matrix, history = self._frozen(candidates, hashes, state)
@@ -399,36 +467,33 @@ class Recommender:
         if asked is not None:
             odds = self._network is not None and strategy.scorer_weight == 1
             scores = self._rules.boosted(scores, candidates.items, odds=odds)
-        ranked = order(strategy, scores, self.replica.categories[candidates.items], k=config.slate.k)
-        listed, pool, pinned = ranked[: config.slate.k], ranked[config.slate.k :], None
+        ranked = order(strategy, scores, self.replica.categories[candidates.items], k=k)
+        listed, pool, pinned = ranked[:k], ranked[k:], None
         if asked is not None:
-            listed, pool, pinned = self._rules.lay_out(asked, ranked, candidates.items, k=config.slate.k)
-        slots = explore_slots(
-            listed,
-            pool,
-            epsilon=self.treatments.epsilon(treatment, strategy, slates=state.seq) if self._explores else 0.0,
-            key=key,
-            seed=config.policy.seed,
-            pinned=pinned,
-        )
+            listed, pool, pinned = self._rules.lay_out(asked, ranked, candidates.items, k=k)
+        epsilon = self.treatments.epsilon(treatment, strategy, slates=state.seq) if self._explores else 0.0
+        slots = explore_slots(listed, pool, epsilon=epsilon, key=key, seed=config.policy.seed, pinned=pinned)
         rows = np.array([slot.item for slot in slots], np.int64)
         items = self._explained(candidates, rows, slots, scores, probabilities)
+        context_of_trace = (context or context_of(state)) if cause.trace else None
         state.seq += 1
-        state.last_slate = hashes[rows]
+        shown = hashes[rows]
         self.replica.impressions[candidates.items[rows]] += 1
-        state.last_probabilities = _NO_PROBABILITIES if probabilities is None else probabilities[rows]
-        if self._network is not None and config.learner.enabled and len(candidates.items) > 1:
-            weighs = config.learner.debias != "none"
-            propensities = np.array([slot.propensity for slot in slots], np.float32) if weighs else None
-            user.pending = encode_pending(matrix, hashes, history, propensities=propensities)
+        if is_judged:
+            state.last_slate = shown
+            state.last_probabilities = _NO_PROBABILITIES if probabilities is None else probabilities[rows]
+            if self._network is not None and config.learner.enabled and len(candidates.items) > 1:
+                weighs = config.learner.debias != "none"
+                propensities = np.array([slot.propensity for slot in slots], np.float32) if weighs else None
+                user.pending = encode_pending(matrix, hashes, history, propensities=propensities)
         versions = treatment.versions(self._versions)
         recommendation = Recommendation(
             slate_id=name,
-            revision=self._revision(state.last_slate, slots, versions),
+            revision=self._revision(shown, slots, versions),
             seq=state.seq,
-            user_id=event.user_id,
-            event_id=event.event_id,
-            event_time_ms=event.event_time_ms,
+            user_id=cause.user_id,
+            event_id=cause.event_id if isinstance(cause, Event) else "",
+            event_time_ms=cause.event_time_ms,
             items=items,
             policy=treatment.policy.name,
             action=action,
@@ -436,19 +501,69 @@ class Recommender:
             arm=treatment.arm,
             versions=versions,
             timings=stamp(),
+            request_id=None if isinstance(cause, Event) else cause.request_id,
         )
+        if context_of_trace is not None:
+            making = Making(
+                treatment=treatment,
+                strategy=strategy,
+                context=context_of_trace,
+                epsilon=epsilon,
+                candidates=candidates,
+                matrix=matrix,
+                scores=scores,
+                probabilities=probabilities,
+                ranked=ranked,
+                k=k,
+                listed=listed,
+                slots=slots,
+                pinned=pinned,
+                asked=asked,
+                recommendation=recommendation,
+            )
+            user.trace = self._tracer.trace(making, state, controls=sorted(self._controls))
         if self.attribution is not None and context is not None:
             self.attribution.open(
                 user.slates,
                 recommendation,
-                items=state.last_slate,
+                items=shown,
                 rows=matrix[rows],
                 context=context,
                 sitting=int(state.items["sitting"][-1]) if len(state.items) else 0,
                 watermark_ms=watermark_ms,
                 tally=user.tally,
+                is_judged=is_judged,
             )
         return recommendation
+
+    def erase(self, user: User, event: Event, stamp: Callable[[], Timings]) -> tuple[Recommendation, tuple[str, None]]:
+        """What says that a user is erased; it is up to the caller that nothing of `user` is kept.
+
+        The user's open slates close without an outcome: an outcome is a record of what the user did.
+
+        Returns
+        -------
+        The marker for `recommendations`, above all that the user was shown, and the tombstone for `model-updates`: it is sent for
+        everybody, as the panel may have been larger once.
+        """
+        treatment = self.treatments.of(event.user_id)
+        marker = Recommendation(
+            slate_id=slate_id(event.event_id, event.user_id),
+            revision=f"{0:016x}",
+            seq=user.state.seq + 1,
+            user_id=event.user_id,
+            event_id=event.event_id,
+            event_time_ms=event.event_time_ms,
+            items=[],
+            policy=treatment.policy.name,
+            action="",
+            action_probability=1.0,
+            arm=treatment.arm,
+            versions={},
+            timings=stamp(),
+            erased=True,
+        )
+        return marker, (panel_key(hash64(event.user_id)), None)
 
     def _act(self, state: UserState, treatment: Treatment, *, key: int) -> tuple[str, float, Context | None]:
         """Name of the strategy that makes this slate, the probability that it had, and what it was chosen by."""
@@ -461,7 +576,7 @@ class Recommender:
         """The strategy that made the user's last slate; empty where it is not known any more."""
         if len(treatment.policy.actions) == 1 and not self.treatments.choosing:
             return treatment.policy.actions[0]
-        made = None if self.attribution is None else self.attribution.last_made(user.slates, seq=user.state.seq)
+        made = None if self.attribution is None else self.attribution.last_made(user.slates)
         return "" if made is None else made.action
 
     def step_of(self, closed: ClosedSlate) -> tuple[Treatment, bytes] | None:
@@ -540,3 +655,7 @@ class Recommender:
         propensities = np.array([slot.propensity for slot in slots])
         said = "\x1f".join(versions.values()).encode()
         return blake2b(shown.tobytes() + propensities.tobytes() + said, digest_size=8).hexdigest()
+
+
+def _hashes(item_ids: tuple[str, ...]) -> np.ndarray:
+    return np.array([item_hash64(item_id) for item_id in item_ids], np.int64)

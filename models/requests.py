@@ -1,12 +1,18 @@
 """Requests: who asks for a slate without having done anything. The schema of the `requests` topic, and its cleaning.
 
 A request is answered with a slate on `recommendations`, as an event is, but teaches nothing: no profile, no pair, no example.
+
+Some wait for an event first. Layout of those of one user, version 1: ``version u8 | MessagePack``, an array of arrays of
+    (``due_ms`` processing time at which it is answered in any case, ``received_ms``, ``after`` i64 hash of the id of the event, the
+    request as a map of `Request`'s fields), in the order in which they came
+Size bound: `MAX_WAITING` * events.max_record_bytes, for requests.wait_ms.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta, Struct
 
 from models import config
@@ -15,6 +21,11 @@ from models.events import Context, GivenMilliseconds, RecordCleaner, whole
 MAX_K = 100
 MAX_LISTED_ITEMS = 1_000
 """At most so many items may be named in `restrict` or in `exclude`."""
+
+MAX_WAITING = 8
+"""Requests of one user that may wait for events."""
+
+WAITING_VERSION = 1
 
 _Places = Annotated[int | float, Meta(extra_json_schema={"type": "integer", "minimum": 1, "maximum": MAX_K})]
 _ItemIds = Annotated[list[str | int], Meta(max_length=MAX_LISTED_ITEMS)]
@@ -71,6 +82,43 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     after_event_id: str | None = None
     sent_at_ms: int | None = None
     trace: bool = False
+
+    def is_plain(self, k: int) -> bool:
+        """Whether it asks for what an event is answered with: `k` of all items."""
+        return self.restrict is None and not self.exclude and self.k in (None, k)
+
+
+class WaitingRequest(Struct, array_like=True, gc=False):
+    """A request that waits for an event (fields: module docstring)."""
+
+    due_ms: int
+    received_ms: int
+    after: int
+    request: Request
+
+
+_encode_waiting = msgspec.msgpack.Encoder().encode
+_decode_waiting = msgspec.msgpack.Decoder(list[WaitingRequest]).decode
+
+
+def encode_waiting(waiting: list[WaitingRequest]) -> bytes:
+    """The packed bytes (layout: module docstring)."""
+    return bytes((WAITING_VERSION,)) + _encode_waiting(waiting)
+
+
+def decode_waiting(raw: bytes | None) -> list[WaitingRequest]:
+    """The requests in `raw`, none where there is no state.
+
+    Raises
+    ------
+    ValueError
+        When the bytes are of another version.
+    """
+    if raw is None:
+        return []
+    if raw[0] != WAITING_VERSION:
+        raise ValueError(f"waiting requests of version {raw[0]}, this release reads {WAITING_VERSION}")
+    return _decode_waiting(memoryview(raw)[1:])
 
 
 class RequestCleaner(RecordCleaner[RequestRecord]):

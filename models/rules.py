@@ -30,6 +30,7 @@ from models.events import Event
 from models.identity import hash64, item_hash64
 from models.labels import Labels, LabelSet
 from models.replica import Replica
+from models.requests import Request
 
 _NO_CAP = 1 << 30
 _NO_ITEMS = np.zeros(0, np.int64)
@@ -173,6 +174,7 @@ class Rules:
         self._boosts: list[tuple[float, _Match]] = []
         self._caps: list[CategoryCaps] = []
         self._caps_of = np.zeros(0, np.int64)
+        self._named: dict[str, Struct] = {}
 
     def install(self, rules: Mapping[str, Struct]) -> None:
         """Let these rules be in force instead of those before.
@@ -181,7 +183,8 @@ class Rules:
         ----------
         rules : by name; those of kinds that are no business of a slate are passed over
         """
-        in_order = [rules[name] for name in sorted(rules)]
+        self._named = {name: rules[name] for name in sorted(rules)}
+        in_order = list(self._named.values())
         included = dict.fromkeys(hash64(item) for rule in in_order if isinstance(rule, Include) for item in rule.items)
         self._include = np.array(list(included)[: self._most_included], np.int64)
         self._pins = [rule for rule in in_order if isinstance(rule, Pin)]
@@ -207,25 +210,27 @@ class Rules:
         assert self._excluded is not None
         return int(self._replica.hashes[index]) in self._excluded.items or self._excluded.has(self._replica.labels.of(index))
 
-    def for_event(self, event: Event) -> SlateRules:
-        """What is asked of the slate that answers an event."""
+    def asked_of(self, cause: Event | Request) -> SlateRules:
+        """What is asked of the slate that answers an event or a request."""
         pins: dict[int, list[int]] = {}
         for pin in self._pins:
-            if self._applies(pin, event):
+            if self._applies(pin, cause):
                 pins.setdefault(pin.position - 1, []).append(item_hash64(pin.item))
         if not pins:
             return SlateRules(self._include, pins)
         pinned = [item for place in sorted(pins) for item in pins[place]]
         return SlateRules(np.concatenate((np.array(pinned, np.int64), self._include)), pins)
 
-    def _applies(self, pin: Pin, event: Event) -> bool:
+    def _applies(self, pin: Pin, cause: Event | Request) -> bool:
         if pin.context:
-            context = event.context or {}
+            context = cause.context or {}
             if any(name not in context or context[name] != value for name, value in pin.context.items()):
                 return False
         if pin.category is None:
             return True
-        index = self._replica.index_of(item_hash64(event.item_id))
+        if isinstance(cause, Request):
+            return False
+        index = self._replica.index_of(item_hash64(cause.item_id))
         return index >= 0 and pin.category in self._replica.labels.of(index).categories
 
     def boosted(self, scores: np.ndarray, items: np.ndarray, *, odds: bool) -> np.ndarray:
@@ -282,3 +287,51 @@ class Rules:
                 if number is not None:
                     caps[number] = min(caps[number], most)
         return caps
+
+    # ------------------------------------------------------------------------------------------------ traces
+
+    @property
+    def excluding(self) -> list[str]:
+        """Names of the rules that exclude items; they act on every slate, by what is not in it."""
+        return [name for name, rule in self._named.items() if isinstance(rule, Exclude)]
+
+    def acting(
+        self, asked: SlateRules, items: np.ndarray, *, pinned_at: Mapping[int, int], passed_over: list[int]
+    ) -> list[list[str]]:
+        """Names of the rules that acted on each candidate of a slate, for a trace of it.
+
+        Parameters
+        ----------
+        asked : of this slate
+        items : int32[n], dense indices of the candidates
+        pinned_at : position, from 0, of the rows that a pin placed
+        passed_over : rows that ranked above the end of the list and are not in it
+        """
+        names: list[list[str]] = [[] for _ in range(len(items))]
+        for name, rule in self._named.items():
+            for row in self._acted_on(rule, asked, items, pinned_at, passed_over):
+                names[row].append(name)
+        return names
+
+    def _acted_on(
+        self, rule: Struct, asked: SlateRules, items: np.ndarray, pinned_at: Mapping[int, int], passed_over: list[int]
+    ) -> list[int]:
+        labels, hashes = self._replica.labels, self._replica.hashes[items]
+        rows: list[int] = []
+        if isinstance(rule, Include):
+            included = [item for item in map(hash64, rule.items) if item in self._include]
+            rows = np.flatnonzero(np.isin(hashes, included)).tolist()
+        elif isinstance(rule, Boost):
+            rows = np.flatnonzero(_Match([rule]).mask(hashes, labels.of_item[items], labels)).tolist()
+        elif isinstance(rule, Pin):
+            item, place = item_hash64(rule.item), rule.position - 1
+            if item in asked.pins.get(place, ()):
+                rows = [row for row, at in pinned_at.items() if at == place and int(hashes[row]) == item]
+        elif isinstance(rule, CategoryCaps):
+            capped = [set(labels.of(int(items[row])).categories) for row in passed_over]
+            rows = [
+                row
+                for row, categories in zip(passed_over, capped, strict=True)
+                if (rule.most is not None and categories) or not categories.isdisjoint(rule.categories)
+            ]
+        return rows

@@ -265,6 +265,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     delay_ms : from the slate to the earliest of them
     next : the next activated slate of the session, null where there was none
     terminal : whether there was none
+    request_id : the request that it answered, with an empty event_id; null where an event caused it
     """
 
     slate_id: str
@@ -289,6 +290,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     delay_ms: Annotated[int, Meta(ge=0)] | None
     next: NextChoice | None
     terminal: bool
+    request_id: str | None = None
 
 
 class Metric(Struct, frozen=True, kw_only=True):

@@ -1,9 +1,10 @@
-"""RECOMMEND: cleans an event, learns from it, and answers it with a slate.
+"""RECOMMEND: cleans an event, learns from it, and answers it with a slate; answers requests for slates; erases users.
 
 Key
     the user's id: the key of the Kafka record, or the payload's where the record has none
 Input
-    Row(value bytes, partition, offset) of `events`; Row(topic, key, value, the broker's time in ms) of the broadcast topics
+    Row(value bytes, partition, offset) of `events`, and of `requests` with the partition as `request_mark` gives it;
+    Row(topic, key, value, the broker's time in ms) of the broadcast topics
 State (all ValueState of packed bytes, layouts in `models.profile`, `models.examples`, `models.attribution`;
     TTL profile.ttl_days since the last write, except for ``slates``)
     ``user``     profile, counters, last slate, event ids seen; about 2 kB
@@ -12,28 +13,34 @@ State (all ValueState of packed bytes, layouts in `models.profile`, `models.exam
     ``slates``   the open slates, where outcomes.enabled is on; about 12 kB. It has no TTL: a slate leaves by a timer, and by no
                  clock of Flink's after an outage. It is cleared when nothing is open, and what is left is
     ``settled``  which slates closed last; about 200 bytes
+    ``waiting``  requests that wait for an event (`models.requests`); cleared when they are answered
     The model itself is a replica in memory: filled in `open`, followed through the broadcast stream, never in a checkpoint.
 Timers
     one of event time a user, for the next slate that closes, and one of processing time, at which slates close if the watermark has
-    stood still since it was armed; both are armed only while a slate is open, and part of a checkpoint
+    stood still since it was armed; both are armed only while a slate is open. One of processing time for each request that waits: it
+    is answered then, as things are. All are part of a checkpoint; after a restore a request is answered at once
 Outputs
-    main: Row(user id, JSON) for `recommendations`; side: `outcomes`, pair messages, examples, steps (and what the learners of other
-    than the configured policy learn, before their first step), facts, dead letters, and for `model-updates` what the other replicas
-    must know: profiles of panel members, accepted controls
+    main: Row(user id, JSON) for `recommendations`; side: `outcomes`, `traces`, pair messages, examples, steps (and what the learners of
+    other than the configured policy learn, before their first step), facts, dead letters, and for `model-updates` what the other
+    replicas must know: profiles of panel members, tombstones of those who were erased, accepted controls
 Late, duplicate and malformed events
     A malformed event, a duplicate, and one too many become one dead letter each, and nothing else. A late event is
     learned like any other and counted. Nothing that arrives stops the job. A catalogue entry or a control that cannot be read
-    becomes a dead letter when it arrives; the bootstrap, which meets it again at every start, only counts and logs it.
+    becomes a dead letter when it arrives; the bootstrap, which meets it again at every start, only counts and logs it. A request that
+    comes twice is answered twice. An `erase` clears all state of its key: timers that are armed find nothing, open slates leave without
+    an outcome, requests that wait without an answer.
 Flink metrics
-    `operators.recommend_metrics`; and ``outcomes_joined``, ``_repeated``, ``_late``, ``_orphan``,
-    ``_superseded`` (`models.attribution.Tally`) and ``slates_closed_window``, ``_bound``, ``_heartbeat``; ``networks_passed_over``:
-    published versions of a network of another shape, as `model-updates` holds them from before a change of the configuration
+    `operators.recommend_metrics`; and ``outcomes_joined``, ``_repeated``, ``_late``, ``_orphan``, ``_superseded``
+    (`models.attribution.Tally`) and ``slates_closed_window``, ``_bound``, ``_heartbeat``, ``_erased``;
+    ``requests_answered``, and of them ``requests_waited`` for an event that came, and ``requests_waited_in_vain``; ``users_erased``;
+    ``networks_passed_over``: published versions of a network of another shape, as `model-updates` holds them from before a change of
+    the configuration
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -45,9 +52,9 @@ from pyflink.datastream.state import StateTtlConfig, ValueState, ValueStateDescr
 from models.attribution import OpenSlates, Tally, decode_open_slates, encode_open_slates
 from models.config import Configuration
 from models.controls import control_key
-from models.events import UNKNOWN_WATERMARK_MS, DeadLetter, Event, EventCleaner, Refusal, Rejected
-from models.facts import Fact, event_fact, outcome_fact, rejection_fact
-from models.identity import item_hash64
+from models.events import ERASE, UNKNOWN_WATERMARK_MS, DeadLetter, Event, EventCleaner, Refusal, Rejected
+from models.facts import Fact, erasure_fact, event_fact, outcome_fact, rejection_fact, request_fact
+from models.identity import hash64, item_hash64
 from models.log_lines import Seldom
 from models.metrics.score_bins import ScoreBins
 from models.model_file import decode_model
@@ -55,7 +62,8 @@ from models.pipeline import warm_up
 from models.policies.learner import learner_of
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.recommender import Observation, Recommender, User
-from models.topics import CONTROLS, EVENTS, ITEMS, MODEL_DELTAS, MODEL_UPDATES, Recommendation, Timings, topic_name
+from models.requests import MAX_WAITING, Request, RequestCleaner, WaitingRequest, decode_waiting, encode_waiting
+from models.topics import CONTROLS, EVENTS, ITEMS, MODEL_DELTAS, MODEL_UPDATES, REQUESTS, Recommendation, Timings, topic_name
 from models.treatments import Treatment
 from operators.bootstrap import read_records
 from operators.logs import Log
@@ -74,6 +82,7 @@ PAIRS = OutputTag("pairs", MESSAGE)
 EXAMPLES = OutputTag("examples", MESSAGE)
 STEPS = OutputTag("steps", MESSAGE)
 CLOSED = OutputTag("closed", RECORD)
+TRACED = OutputTag("traced", RECORD)
 REPLICAS = OutputTag("replicas", RECORD)
 FACTS = OutputTag("facts", FACT)
 DEAD_LETTERS = OutputTag("dead-letters", RECORD)
@@ -92,7 +101,7 @@ _COUNTED = {
 }
 LAST_WATERMARK_MS = 2**63 - 1
 """Flink's watermark when no event will ever come."""
-_CLOSED_BY = ("window", "bound", "heartbeat")
+_CLOSED_BY = ("window", "bound", "heartbeat", "erased")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -133,16 +142,22 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         warm_up(self._config)
         prefix = self._config.kafka.topic_prefix
         self._events_topic = topic_name(prefix, EVENTS)
+        self._requests_topic = topic_name(prefix, REQUESTS)
         self._items_topic = topic_name(prefix, ITEMS)
         self._controls_topic = topic_name(prefix, CONTROLS)
         self._deltas_topic = topic_name(prefix, MODEL_DELTAS)
         self._cleaner = EventCleaner(self._config.events)
+        self._request_cleaner = RequestCleaner(self._config.events)
         self._score_bins = ScoreBins(self._config.metrics.pr_bins)
         start = None if self._model is None else decode_model(self._model, "the model that was submitted")
         self._recommender = Recommender(self._config, start=start, epoch=self._submitted_s)
         self._user = self._value_state(runtime_context, "user")
         self._seen = self._value_state(runtime_context, "seen")
         self._pending = self._value_state(runtime_context, "pending")
+        self._waiting = self._value_state(runtime_context, "waiting")
+        # Until when a request of anybody may wait, so that events need not look: those of before a restore are answered at once.
+        self._opened_ms = time.time_ns() // 1_000_000
+        self._someone_waits_until_ms = self._opened_ms + self._config.requests.wait_ms
         self._attribution = self._recommender.attribution
         self._defined: dict[str, bytes] = {}
         metrics = runtime_context.get_metrics_group()
@@ -151,10 +166,13 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             metrics, types=self._config.events.types, recommender=self._recommender, started_ms=1_000 * self._submitted_s
         )
         self._log, self._seldom = Log("recommend"), Seldom(_LOG_EVERY_MS)
+        self._answered, self._waited, self._in_vain = (
+            metrics.counter(f"requests_{name}") for name in ("answered", "waited", "waited_in_vain")
+        )
+        self._erased = metrics.counter("users_erased")
         if self._attribution is not None:
             self._slates = runtime_context.get_state(ValueStateDescriptor("slates", Types.PICKLED_BYTE_ARRAY()))
             self._settled = self._value_state(runtime_context, "settled")
-            self._opened_ms = time.time_ns() // 1_000_000
             self._counted = {name: metrics.counter(counter) for name, counter in _COUNTED.items()}
             self._closed_by = {name: metrics.counter(f"slates_closed_{name}") for name in _CLOSED_BY}
         if self._bootstrap:
@@ -203,6 +221,9 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     # ------------------------------------------------------------------------------------------------ events
 
     def process_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator[Any]:
+        if value[1] < 0:
+            yield from self._process_request(value, ctx)
+            return
         raw = value[0]
         raw = None if raw is None else bytes(raw)
         started_ns = time.perf_counter_ns()
@@ -212,30 +233,37 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         try:
             event = self._cleaner.clean(raw, key=key or None, now_ms=now_ms, watermark_ms=watermark_ms)
             user = self._load()
+            if event.type == ERASE:
+                yield from self._erase(user, event, now_ms=now_ms, started_ns=started_ns, watermark_ms=watermark_ms)
+                return
             self._recommender.admit(user, event, now_ms=now_ms)
         except Rejected as rejected:
-            letter = DeadLetter.of(
-                rejected,
-                raw,
-                topic=self._events_topic,
-                partition=value[1],
-                offset=value[2],
-                key=key,
-                rejected_at_ms=now_ms,
-            )
-            self._metrics.refusal(rejected.reason)
-            self._metrics.tell()
-            self._say_refused(
-                rejected, topic=self._events_topic, now_ms=now_ms, partition=value[1], offset=value[2], user_id=key
-            )
-            yield DEAD_LETTERS, Row(rejected.reason.value.encode(), letter.encode())
-            yield FACTS, _row(rejection_fact(rejected.reason, time_ms=now_ms if watermark_ms == UNKNOWN_WATERMARK_MS else watermark_ms + 1))
+            yield from self._refuse(rejected, value, self._events_topic, key=key, now_ms=now_ms, watermark_ms=watermark_ms)
             if rejected.reason is Refusal.TOO_MANY:
                 self._user.update(encode_user_state(user.state))
             return
         yield from self._answer(
             user, event, ctx.timer_service(), now_ms=now_ms, started_ns=started_ns, watermark_ms=watermark_ms
         )
+        if now_ms <= self._someone_waits_until_ms:
+            after = hash64(event.event_id)
+            yield from self._answer_waiting(
+                lambda waiting: waiting.after == after, ctx.timer_service(), self._waited, watermark_ms=watermark_ms
+            )
+
+    def _refuse(
+        self, rejected: Rejected, record: Row, topic: str, *, key: str, now_ms: int, watermark_ms: int
+    ) -> Iterator[Any]:
+        self._metrics.refusal(rejected.reason)
+        self._metrics.tell()
+        raw, partition, offset = record
+        place = {"partition": partition if partition >= 0 else request_mark(partition), "offset": offset}
+        self._say_refused(rejected, topic=topic, now_ms=now_ms, **place, user_id=key)
+        letter = DeadLetter.of(
+            rejected, None if raw is None else bytes(raw), topic=topic, **place, key=key, rejected_at_ms=now_ms
+        )
+        yield DEAD_LETTERS, Row(rejected.reason.value.encode(), letter.encode())
+        yield FACTS, _row(rejection_fact(rejected.reason, time_ms=_fact_time_ms(now_ms, watermark_ms)))
 
     def _answer(
         self, user: User, event: Event, timers: TimerService, *, now_ms: int, started_ns: int, watermark_ms: int
@@ -246,22 +274,13 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             recommendation = self._recommender.recommend(
                 user,
                 event,
-                lambda: Timings(
-                    sent_at_ms=event.sent_at_ms,
-                    received_at_ms=now_ms,
-                    emitted_at_ms=time.time_ns() // 1_000_000,
-                    compute_us=(time.perf_counter_ns() - started_ns) // 1_000,
-                ),
+                lambda: _timings(event.sent_at_ms, now_ms, started_ns),
                 watermark_ms=watermark_ms,
             )
-            yield Row(event.user_id.encode(), _encode(recommendation))
-            self._note(recommendation)
+            yield from self._emit(user, recommendation)
         self._metrics.event(event.type)
         self._metrics.tell()
-        if self._attribution is not None:
-            self._attribution.settle(user.slates, watermark_ms=watermark_ms, tally=user.tally)
-            self._arm(user.slates, timers, now_ms=now_ms, watermark_ms=watermark_ms)
-        self._save(user)
+        self._settle(user, timers, now_ms=now_ms, watermark_ms=watermark_ms)
         yield from self._teach(event, observation)
         yield from self._report(event.user_id, user.tally)
         late = event.event_time_ms < watermark_ms - self._config.events.late_after_ms
@@ -279,6 +298,20 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             time_ms=max(event.event_time_ms, watermark_ms + 1),
         )
         yield FACTS, _row(fact)
+
+    def _emit(self, user: User, recommendation: Recommendation) -> Iterator[Any]:
+        key = recommendation.user_id.encode()
+        yield Row(key, _encode(recommendation))
+        if not recommendation.erased:
+            self._note(recommendation)
+        if user.trace is not None:
+            yield TRACED, Row(key, _encode(user.trace))
+
+    def _settle(self, user: User, timers: TimerService, *, now_ms: int, watermark_ms: int) -> None:
+        if self._attribution is not None:
+            self._attribution.settle(user.slates, watermark_ms=watermark_ms, tally=user.tally)
+            self._arm(user.slates, timers, now_ms=now_ms, watermark_ms=watermark_ms)
+        self._save(user)
 
     def _teach(self, event: Event, observation: Observation) -> Iterator[Any]:
         if observation.pair is not None:
@@ -322,14 +355,123 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         if self._attribution is not None:
             self._save_slates(user.slates)
 
+    # ------------------------------------------------------------------------------------------------ requests
+
+    def _process_request(self, record: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator[Any]:
+        raw = record[0]
+        now_ms = time.time_ns() // 1_000_000
+        timers, key = ctx.timer_service(), ctx.get_current_key()
+        watermark_ms = timers.current_watermark()
+        try:
+            request = self._request_cleaner.clean(
+                None if raw is None else bytes(raw), key=key or None, now_ms=now_ms, watermark_ms=watermark_ms
+            )
+            user = self._load()
+            self._recommender.admit_request(user, request, now_ms=now_ms)
+        except Rejected as rejected:
+            yield from self._refuse(rejected, record, self._requests_topic, key=key, now_ms=now_ms, watermark_ms=watermark_ms)
+            if rejected.reason is Refusal.TOO_MANY:
+                self._user.update(encode_user_state(user.state))
+            return
+        wait_ms = self._config.requests.wait_ms
+        if request.after_event_id is not None and wait_ms > 0:
+            after = hash64(request.after_event_id)
+            if not user.state.is_duplicate(after):
+                self._user.update(encode_user_state(user.state))
+                yield from self._let_wait(WaitingRequest(now_ms + wait_ms, now_ms, after, request), timers, watermark_ms)
+                return
+        yield from self._respond(user, request, timers, received_ms=now_ms, watermark_ms=watermark_ms)
+
+    def _let_wait(self, request: WaitingRequest, timers: TimerService, watermark_ms: int) -> Iterator[Any]:
+        waiting = decode_waiting(self._waiting.value())
+        if len(waiting) == MAX_WAITING:
+            oldest = waiting[0]
+            yield from self._answer_waiting(lambda other: other == oldest, timers, self._in_vain, watermark_ms=watermark_ms)
+            waiting = waiting[1:]
+        self._waiting.update(encode_waiting([*waiting, request]))
+        self._someone_waits_until_ms = max(self._someone_waits_until_ms, request.due_ms)
+        timers.register_processing_time_timer(request.due_ms)
+
+    def _answer_waiting(
+        self, is_ready: Callable[[WaitingRequest], bool], timers: TimerService, counter: Any, *, watermark_ms: int
+    ) -> Iterator[Any]:
+        """Answer those of the user's waiting requests that are ready, and keep the others."""
+        waiting = decode_waiting(self._waiting.value())
+        ready = [request for request in waiting if is_ready(request)]
+        if not ready:
+            return
+        left = [request for request in waiting if request not in ready]
+        if left:
+            self._waiting.update(encode_waiting(left))
+        else:
+            self._waiting.clear()
+        for request in ready:
+            counter.inc()
+            user = self._load()
+            yield from self._respond(
+                user, request.request, timers, received_ms=request.received_ms, watermark_ms=watermark_ms
+            )
+
+    def _respond(
+        self, user: User, request: Request, timers: TimerService, *, received_ms: int, watermark_ms: int
+    ) -> Iterator[Any]:
+        started_ns, now_ms = time.perf_counter_ns(), time.time_ns() // 1_000_000
+        recommendation = self._recommender.answer(
+            user,
+            request,
+            lambda: _timings(request.sent_at_ms, received_ms, started_ns),
+            watermark_ms=watermark_ms,
+        )
+        self._answered.inc()
+        self._metrics.tell()
+        yield from self._emit(user, recommendation)
+        self._settle(user, timers, now_ms=now_ms, watermark_ms=watermark_ms)
+        yield from self._report(request.user_id, user.tally)
+        fact = request_fact(
+            request,
+            recommendation,
+            user.tally,
+            treatment=self._recommender.treatments.of(request.user_id),
+            configuration=self._config,
+            known_items=self._recommender.replica.known_items,
+            arms=self._recommender.treatments.arms,
+            time_ms=_fact_time_ms(now_ms, watermark_ms),
+        )
+        yield FACTS, _row(fact)
+
+    # ------------------------------------------------------------------------------------------------ erasure
+
+    def _erase(self, user: User, event: Event, *, now_ms: int, started_ns: int, watermark_ms: int) -> Iterator[Any]:
+        marker, (key, tombstone) = self._recommender.erase(
+            user, event, lambda: _timings(event.sent_at_ms, now_ms, started_ns)
+        )
+        for state in (self._user, self._seen, self._pending, self._waiting):
+            state.clear()
+        if self._attribution is not None:
+            self._slates.clear()
+            self._settled.clear()
+            self._closed_by["erased"].inc(len(user.slates.slates))
+        self._erased.inc()
+        self._log.info("user erased", user_id=event.user_id, event_id=event.event_id)
+        yield from self._emit(user, marker)
+        yield REPLICAS, Row(key.encode(), tombstone)
+        yield FACTS, _row(erasure_fact(time_ms=max(event.event_time_ms, watermark_ms + 1)))
+
     # ------------------------------------------------------------------------------------------------ outcomes
 
     def on_timer(self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext) -> Iterator[Any]:
+        timers = ctx.timer_service()
+        watermark_ms, now_ms = timers.current_watermark(), timers.current_processing_time()
         raw = None if self._attribution is None else self._slates.value()
+        slates, tally = decode_open_slates(raw), Tally()
+        if timestamp != slates.timer_ms or timestamp > watermark_ms:
+            yield from self._answer_waiting(
+                lambda waiting: waiting.due_ms <= timestamp, timers, self._in_vain, watermark_ms=watermark_ms
+            )
+            raw = None if self._attribution is None else self._slates.value()
+            slates = decode_open_slates(raw)
         if self._attribution is None or raw is None:
             return
-        slates, tally, timers = decode_open_slates(raw), Tally(), ctx.timer_service()
-        watermark_ms, now_ms = timers.current_watermark(), timers.current_processing_time()
         # which of the two it is: PyFlink's own ctx.time_domain() fails in thread mode
         if timestamp == slates.heartbeat_ms and timestamp <= now_ms:
             slates.heartbeat_ms = 0
@@ -344,8 +486,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._save_slates(slates)
         yield from self._report(ctx.get_current_key(), tally)
         if tally != Tally():
-            time_ms = now_ms if watermark_ms == UNKNOWN_WATERMARK_MS else min(watermark_ms, LAST_WATERMARK_MS - 1) + 1
-            yield FACTS, _row(outcome_fact(tally, time_ms=time_ms))
+            yield FACTS, _row(outcome_fact(tally, time_ms=_fact_time_ms(now_ms, watermark_ms)))
 
     def _arm(self, slates: OpenSlates, timers: TimerService, *, now_ms: int, watermark_ms: int) -> None:
         """See to it that there is a timer of each kind while there is something to close."""
@@ -443,12 +584,31 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         slow = compute_us >= _SLOW_US
         if not (slow or self._log.debugs):
             return
-        said = {name: getattr(recommendation, name) for name in ("slate_id", "user_id", "event_id", "action", "arm", "versions")}
+        said = {name: getattr(recommendation, name) for name in ("slate_id", "user_id", "event_id", "request_id", "action", "arm", "versions")}
         said |= {"items": len(recommendation.items), "compute_us": compute_us}
         if not slow:
             self._log.debug("slate", **said)
         elif (left_out := self._seldom.admit("slow slate", recommendation.timings.emitted_at_ms)) is not None:
             self._log.warn("slow slate", **said, left_out=left_out or None)
+
+
+def request_mark(partition: int) -> int:
+    """What stands in the place of the partition in a record of `requests`: such a number tells it from an event. It is its own inverse."""
+    return -1 - partition
+
+
+def _timings(sent_at_ms: int | None, received_at_ms: int, started_ns: int) -> Timings:
+    return Timings(
+        sent_at_ms=sent_at_ms,
+        received_at_ms=received_at_ms,
+        emitted_at_ms=time.time_ns() // 1_000_000,
+        compute_us=(time.perf_counter_ns() - started_ns) // 1_000,
+    )
+
+
+def _fact_time_ms(now_ms: int, watermark_ms: int) -> int:
+    """The event time of what has none: in the oldest window that is open."""
+    return now_ms if watermark_ms == UNKNOWN_WATERMARK_MS else min(watermark_ms, LAST_WATERMARK_MS - 1) + 1
 
 
 def _row(fact: Fact) -> Row:

@@ -22,6 +22,10 @@ class ArmPolicy(Policy):
     def _own_tables(self) -> dict[str, np.ndarray]:
         return {"sums": self._sums}
 
+    def action_values(self, context: Context) -> np.ndarray:
+        """Mean reward of each action."""
+        return means(*self._arms(context))
+
     def _learn(self, step: Step, reward: float) -> None:
         self._sums[step.action, self._row(step.context)] += fixed(reward)
 

@@ -110,6 +110,10 @@ class Policy(ABC):
     def _learn(self, step: Step, reward: float) -> None:
         """Update the tables by a step whose reward was brought into [-1, 1]."""
 
+    def action_values(self, context: Context) -> np.ndarray | None:
+        """float64[actions], what is expected of each action in this context, in units of reward_max; None where nothing is held."""
+        return None
+
     def _own_tables(self) -> dict[str, np.ndarray]:
         """The tables beside the counts, by name, as they are; the first axis of each is that of the actions."""
         return {}

@@ -52,11 +52,20 @@ class LinUCB(Policy):
         self._gram[step.action] += np.outer(x, x)
         self._moment[step.action] += round(reward * _ROOT) * x
 
-    def _preferred(self, context: Context) -> np.ndarray:
+    def action_values(self, context: Context) -> np.ndarray:
+        """Estimated reward of each action, without the width."""
+        values: np.ndarray = self._models()[1] @ (_rounded(context) / _ROOT)
+        return values
+
+    def _models(self) -> tuple[np.ndarray, np.ndarray]:
+        """float64[actions, features, features] and [actions, features], each A^-1 and theta."""
         if self._solved is None:
             inverse = np.linalg.inv(self._settings.ridge * np.eye(self._features) + self._gram / FIXED)
             self._solved = inverse, np.einsum("aij,aj->ai", inverse, self._moment / FIXED)
-        inverse, theta = self._solved
+        return self._solved
+
+    def _preferred(self, context: Context) -> np.ndarray:
+        inverse, theta = self._models()
         x = _rounded(context) / _ROOT
         width = np.sqrt(np.maximum(0.0, (inverse @ x) @ x))
         return greedy(theta @ x + self._settings.ucb_width * width)

@@ -46,6 +46,10 @@ class TemporalDifference(Policy):
     def _own_tables(self) -> dict[str, np.ndarray]:
         return {"weights" if self._linear else "values": self._weights}
 
+    def action_values(self, context: Context) -> np.ndarray:
+        """The same as `values`."""
+        return self.values(context)
+
     def values(self, context: Context) -> np.ndarray:
         """float64[actions], what is expected of each action from this context on, in units of reward_max."""
         return self._weights @ context.features if self._linear else self._weights[:, context.state]

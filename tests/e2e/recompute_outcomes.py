@@ -55,9 +55,13 @@ class Recomputation:
 
     def event(self, e: Record) -> None:
         """One record of `events`, in the order of the topic."""
-        kind = self.types[e.get("type") or "view"]
         person = self.people.setdefault(e["user_id"], Person())
         self.close_due(e["user_id"], person, self.watermark)
+        if e.get("type") == "erase":
+            del self.people[e["user_id"]]
+            self.watermark = max(self.watermark, e["event_time_ms"])
+            return
+        kind = self.types[e.get("type") or "view"]
         if e["event_id"] in person.ids:
             self.watermark = max(self.watermark, e["event_time_ms"])
             return
@@ -230,7 +234,7 @@ class Recomputation:
         times = {"window": slate["time"] + self.rules["window_ms"], "bound": bound_time, "heartbeat": None}
         self.outcomes.append(
             {name: made[name] for name in ("slate_id", "revision", "seq", "user_id", "event_id", "policy", "action")}
-            | {name: made[name] for name in ("action_probability", "arm", "versions")}
+            | {name: made[name] for name in ("action_probability", "arm", "versions", "request_id")}
             | {
                 "slate_time_ms": slate["time"],
                 "closed_time_ms": times[closed_by],

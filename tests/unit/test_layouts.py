@@ -24,6 +24,7 @@ from models.policies.state import FEATURES, Context
 from models.policies.steps import Choice, encode_step
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.replica import Replica
+from models.requests import decode_waiting, encode_waiting
 from models.versions import Version, decode_tensors, decode_version
 from tests.fixtures.make_layouts import RELEASED
 
@@ -206,6 +207,34 @@ def test_open_slates_of_version_1_are_read():
     assert (first.features + second.features).hex() == "003800bc0040ff7b"
 
 
+def test_a_slate_of_version_1_is_judged_and_answers_an_event():
+    taken, empty = decode_open_slates(released("open-slates-v1.bin")).slates
+    assert (taken.is_judged, empty.is_judged) == (True, True)
+    outcome = Attribution(Configuration()).outcome(ClosedSlate(taken, 3.5, 1_700_001_800_000, "window", empty), "u")
+    assert outcome.request_id is None
+
+
+def test_open_slates_of_version_2_say_what_was_asked_for():
+    slates = decode_open_slates(released("open-slates-v2.bin"))
+    asked, empty = slates.slates
+    assert (asked.seq, asked.is_judged, empty.seq, empty.is_judged) == (17, False, 18, True)
+    attribution = Attribution(Configuration())
+    outcome = attribution.outcome(ClosedSlate(asked, 0.0, 1_700_001_800_000, "window", None), "u")
+    assert (outcome.event_id, outcome.request_id, outcome.items[1].item_id) == ("", "r1", ITEM_ID)
+    assert attribution.last_made(slates) == ("default", "sarsa", "other")
+
+
+def test_waiting_requests_of_version_1_are_read():
+    [waiting] = decode_waiting(released("waiting-requests-v1.bin"))
+    assert (waiting.due_ms, waiting.received_ms, waiting.after) == (1_700_000_000_060, 1_700_000_000_010, -(2**63))
+    asked = waiting.request
+    assert (asked.request_id, asked.user_id, asked.k, asked.restrict, asked.exclude, asked.after_event_id, asked.trace) == (
+        "r1", "u", 3, ("i1", "i2"), None, "e1", True
+    )
+    with pytest.raises(ValueError, match="waiting requests of version 2, this release reads 1"):
+        decode_waiting(b"\x02")
+
+
 @pytest.mark.parametrize(
     ("name", "rewritten"),
     [
@@ -213,7 +242,8 @@ def test_open_slates_of_version_1_are_read():
         ("pair-message-v1.bin", lambda raw: encode_pair_message(decode_pair_message(raw))),
         ("user-state-v2.bin", lambda raw: encode_user_state(decode_user_state(raw))),
         ("seen-items-v1.bin", lambda raw: SeenItems.decode(raw).encode()),
-        ("open-slates-v1.bin", lambda raw: encode_open_slates(decode_open_slates(raw))),
+        ("open-slates-v2.bin", lambda raw: encode_open_slates(decode_open_slates(raw))),
+        ("waiting-requests-v1.bin", lambda raw: encode_waiting(decode_waiting(raw))),
     ],
 )
 def test_this_release_writes_the_newest_version_to_the_byte(name, rewritten):

@@ -258,7 +258,7 @@ def test_included_items_are_half_of_the_candidates_at_most(pipeline):
     for slate in slates(pipeline, asked, n=20):
         assert len(slate.items) == 6
     rules = pipeline.recommender._rules
-    assert len(rules.for_event(Event("e", "u", "i", "view", 1)).joining) == 15
+    assert len(rules.asked_of(Event("e", "u", "i", "view", 1)).joining) == 15
 
 
 def test_a_factor_moves_items_up_or_down_and_several_count_together(pipeline):
