@@ -92,6 +92,7 @@ _SLOW_US = 500_000
 _LOG_EVERY_MS = 10_000
 # Of the unreadable records that a bootstrap meets so many are logged.
 _LOGGED_UNREADABLE = 100
+_LOGGED_OF_A_SLATE = ("slate_id", "user_id", "event_id", "request_id", "action", "arm", "versions")
 _COUNTED = {
     "joined": "outcomes_joined",
     "repeated": "outcomes_repeated",
@@ -452,7 +453,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             self._settled.clear()
             self._closed_by["erased"].inc(len(user.slates.slates))
         self._erased.inc()
-        self._log.info("user erased", user_id=event.user_id, event_id=event.event_id)
+        self._log.info("user erased", event_id=event.event_id)
         yield from self._emit(user, marker)
         yield REPLICAS, Row(key.encode(), tombstone)
         yield FACTS, _row(erasure_fact(time_ms=max(event.event_time_ms, watermark_ms + 1)))
@@ -584,7 +585,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         slow = compute_us >= _SLOW_US
         if not (slow or self._log.debugs):
             return
-        said = {name: getattr(recommendation, name) for name in ("slate_id", "user_id", "event_id", "request_id", "action", "arm", "versions")}
+        said = {name: getattr(recommendation, name) for name in _LOGGED_OF_A_SLATE}
         said |= {"items": len(recommendation.items), "compute_us": compute_us}
         if not slow:
             self._log.debug("slate", **said)
