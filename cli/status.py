@@ -155,10 +155,9 @@ def _answers(answers: Answers | None) -> list[tuple[str, str]]:
 
 def _model(found: Overview) -> list[tuple[str, str]]:
     versions = {} if found.answers is None else found.answers.versions
-    if not versions:
-        return [("model", "no version of a network yet")]
-    age = "" if found.job is None or found.job.model_age_s is None else f", the network's published {_ago(found.job.model_age_s)}"
-    return [("model", ", ".join(f"{part} {version}" for part, version in versions.items()) + age)]
+    named = ", ".join(f"{part} {version}" for part, version in versions.items()) or "none that the last answer names"
+    age = "" if found.job is None or found.job.model_age_s is None else f"; the network was published {_ago(found.job.model_age_s)}"
+    return [("model", named + age)]
 
 
 def _many(count: int, what: str) -> str:
@@ -189,7 +188,13 @@ def print_stack(console: Console, stack: Stack) -> None:
 
 def _print_stack(console: Console, stack: Stack) -> None:
     console.print(_processes(stack))
-    console.print(f"Each writes its log to {stack.home.logs}/PROCESS.log, the job's own lines to PROCESS.jsonl", soft_wrap=True)
+    console.print(f"Each writes its log to {stack.home.logs}/PROCESS.log, the job's own lines to PROCESS.jsonl.", soft_wrap=True)
+    ports = stack.ports
+    if ports.metrics:
+        last = ports.metrics_of(stack.state.taskmanagers)
+        console.print(
+            f"For Prometheus: http://localhost:{ports.metrics}/metrics, the TaskManagers on the ports to {last}.", soft_wrap=True
+        )
 
 
 def _print_split(console: Console, stack: Stack) -> None:
@@ -211,21 +216,17 @@ def _print_split(console: Console, stack: Stack) -> None:
 
 
 def _processes(stack: Stack) -> Table:
-    state, ports = stack.state, stack.ports
+    state = stack.state
     table = Table(title=f"local stack in {stack.home.root}", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading, justify in (("process", "left"), ("pid", "right"), ("address", "left"), ("up for", "right"), ("restarts", "right")):
         table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     addresses = {"kafka": stack.bootstrap_servers, "jobmanager": f"http://{stack.jobmanager}"}
-    pages = {"jobmanager": ports.metrics} | {
-        f"taskmanager-{number}": ports.metrics_of(number) for number in range(1, state.taskmanagers + 1)
-    }
     table.add_row("supervisor", str(state.supervisor.pid), "", "", "")
     for name, child in state.children.items():
-        page = f"http://localhost:{pages[name]}/metrics" if pages.get(name) else ""
         table.add_row(
             name,
             str(child.process.pid) if child.process.is_alive() else "[red]dead[/]",
-            "  ".join(filter(None, (addresses.get(name, ""), page))),
+            addresses.get(name, ""),
             _span(time.time() - child.since),
             str(child.restarts),
         )

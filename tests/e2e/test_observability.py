@@ -45,6 +45,11 @@ def expressions() -> list[str]:
     return [text.replace("$__rate_interval", "30s").replace("$job", ".*") for text in found]
 
 
+def selectors() -> set[str]:
+    """What dashboard and rules pick by labels, such as one operator's figures."""
+    return {found for text in expressions() for found in re.findall(NAME.pattern + r"\{[^{}]*\}", text)}
+
+
 def names() -> set[str]:
     """Names of the metrics that dashboard and rules ask for."""
     return {name for text in expressions() for name in NAME.findall(text)}
@@ -162,6 +167,15 @@ def test_every_expression_is_one_that_prometheus_can_evaluate(prometheus: Promet
     for expression in expressions():
         if not expression.startswith("label_values("):
             prometheus.query(expression)
+
+
+def test_whatever_dashboard_and_rules_pick_by_labels_is_there(prometheus: Prometheus) -> None:
+    assert any("events_source" in selector for selector in selectors())
+
+    def missing() -> list[str]:
+        return [one for one in selectors() if not NOT_OF_THIS_JOB.match(one) and not prometheus.query(one)]
+
+    running.await_true(lambda: not missing(), f"nothing is picked by {missing()}")
 
 
 T = "flink_taskmanager_job_task_operator_flinkrec_"

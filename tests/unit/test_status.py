@@ -108,7 +108,7 @@ def test_how_things_stand_is_said_on_one_screen():
         "12 wait, 412.0 a second are read",
         "3 duplicate, beside 10,000",
         "the last 1 s ago; latency of the last 200: p50 8 ms, p99 23 ms",
-        "ranker 17.3-00ff, the network's published 12 s ago",
+        "ranker 17.3-00ff; the network was published 12 s ago",
         "http://127.0.0.1:8080 is up",
     ):
         assert words in said
