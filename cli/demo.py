@@ -7,6 +7,8 @@ of an earlier run its events would be duplicates. They stay until the next run, 
 from __future__ import annotations
 
 import re
+import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,6 +36,10 @@ USER_SHOWN_S = 6.0
 PANEL_EVERY_S = 0.4
 LINE_EVERY_S = 5.0
 INTERRUPTED = 130
+SERVER = "serve"
+# where the configuration leaves it open
+DEFAULT_PORT = 8080
+CONSOLE_WITHIN_S = 60.0
 
 Say = Callable[[str], None]
 
@@ -66,6 +72,7 @@ class Run:
     file, titles : what is replayed, and titles by item id
     configuration : with the run's own topics, on the local stack
     job_id : of the submitted job
+    console : address of the console
     began_s, first_s : monotonic time of the start of the command and of the first recommendation
     """
 
@@ -73,6 +80,7 @@ class Run:
     titles: Mapping[str, str]
     configuration: Configuration
     job_id: str
+    console: str
     began_s: float
     first_s: float | None = None
 
@@ -92,8 +100,8 @@ def demo(
 ) -> None:
     """Start everything, replay events through it, and show what it recommends.
 
-    Starts Kafka and Flink unless they are up, submits the job in place of one that runs there, and replays 100,000 film
-    ratings in time order, each answered with recommendations. The stack is left running unless --stop is given.
+    Starts Kafka and Flink unless they are up, submits the job in place of one that runs there, opens the console, and replays
+    100,000 film ratings in time order, each answered with recommendations. All is left running unless --stop is given.
     """
     from cli.stack import Home
 
@@ -114,6 +122,7 @@ def demo(
                 loop.close()
             _print_summary(console, loop, run)
             if not stop:
+                _await_console(console, run, home)
                 _print_whereabouts(console, loop, run, home)
         finally:
             if stop:
@@ -174,9 +183,24 @@ def _start(console: Console, home: Home, inputs: Inputs) -> Run:
         sender.send_items(inputs.catalogue)
         sender.close()
         job_id = submit_job(configuration, progress=say, model=inputs.model)
+        address = _serve(stack, configuration)
     file, began_s = inputs.file, inputs.began_s
     console.print(f"Job {job_id} runs after {time.monotonic() - began_s:.0f} s; replaying {len(file):,} events.")
-    return Run(file, _titles(inputs.catalogue), configuration, job_id, began_s)
+    console.print(f"Watch it, and act as a user, on {address} (it opens in some seconds).")
+    return Run(file, _titles(inputs.catalogue), configuration, job_id, address, began_s)
+
+
+def _serve(stack: Stack, configuration: Configuration) -> str:
+    """Start `flinkrec serve` beside the job, on the configured port or the next free one; returns the console's address."""
+    from cli.stack.ports import next_free_port
+
+    wanted = configuration.serving.port or DEFAULT_PORT
+    port = next_free_port(wanted)
+    if port is None:
+        raise UserError(f"ports {wanted} and after are in use: choose another as serving.port in a file for --config")
+    command = [sys.executable, "-m", "cli.main", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    stack.run_beside(SERVER, command)
+    return f"http://127.0.0.1:{port}/console/"
 
 
 def _demo_yaml() -> Path:
@@ -208,6 +232,10 @@ def _own_topics(configuration: Configuration, stack: Stack, say: Say) -> Configu
             admin.delete_topics(old)
     finally:
         admin.close()
+    stack.end_beside(SERVER)
+    for store in stack.home.serving.glob("demo-*"):
+        if ours.fullmatch(store.name):
+            shutil.rmtree(store)
     return on_own_topics(configuration, stack, prefix=f"demo-{time.time_ns() // 1_000_000_000}-")
 
 
@@ -343,6 +371,21 @@ def _own_figures(metrics: list[Metric], run: Run) -> str:
     return f"{said}."
 
 
+def _await_console(console: Console, run: Run, home: Home) -> None:
+    """Nobody is sent to an address where nothing answers yet; beside a replay on few cores the server takes a while."""
+    import httpx
+
+    with console.status("waiting for the console"), httpx.Client(trust_env=False, timeout=2.0) as client:
+        deadline = time.monotonic() + CONSOLE_WITHIN_S
+        while time.monotonic() < deadline:
+            try:
+                if client.get(run.console).is_success:
+                    return
+            except httpx.HTTPError:
+                time.sleep(0.2)
+    console.print(f"The console has not answered yet: its output is in {home.logs / SERVER}.out.")
+
+
 def _print_whereabouts(console: Console, loop: Loop, run: Run, home: Home) -> None:
     from cli.topics import JOB_TOPICS
 
@@ -351,6 +394,7 @@ def _print_whereabouts(console: Console, loop: Loop, run: Run, home: Home) -> No
     names = ", ".join(JOB_TOPICS)
     console.print(
         f"\nStill running:\n"
+        f"  console        {run.console}\n"
         f"  Flink          http://{run.configuration.flink.jobmanager}, job {run.job_id}\n"
         f"  Kafka          {kafka.bootstrap_servers}\n"
         f"  topics         {kafka.topic_prefix}NAME, which the next demo deletes; NAME is one of\n"
@@ -359,6 +403,7 @@ def _print_whereabouts(console: Console, loop: Loop, run: Run, home: Home) -> No
         f"  checkpoints    {home.checkpoints}\n"
         f"  logs           {home.logs}\n"
         f"Next:\n"
+        f"  {run.console + 'user':<33} act as a user, and see the slate change\n"
         f"  flinkrec {f'watch --user {user}':<24} the slates of a user, as they change\n"
         f"  flinkrec replay --events FILE     send events of your own to this job\n"
         f"  flinkrec status                   what runs\n"

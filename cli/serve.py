@@ -12,6 +12,8 @@ from rich.console import Console
 from cli.errors import UserError
 from cli.submit import BOOTSTRAP, CONFIG
 
+# an open console never ends by itself
+GRACE_S = 3
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -56,7 +58,7 @@ def serve(
 
     try:
         service = Service(configuration, store or home.serving / topic_name(configuration.kafka.topic_prefix, RECOMMENDATIONS))
-        app = make_app(service, configuration)
+        app = make_app(service, configuration, console=True)
     except ConfigurationError as error:
         raise UserError(str(error)) from None
     except StoreInUse as error:
@@ -66,9 +68,10 @@ def serve(
     shown = f"[{serving.host}]" if ":" in serving.host else serving.host
     console.print(
         f"Serving {configuration.kafka.topic_prefix or 'the topics'} of Kafka at {configuration.kafka.bootstrap_servers} on "
-        f"http://{shown}:{listening.getsockname()[1]}, documented at /docs. Ctrl-C ends it."
+        f"http://{shown}:{listening.getsockname()[1]}, the console at /console/, the API documented at /docs. Ctrl-C ends it."
     )
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="warning", access_log=False))
+    settings = uvicorn.Config(app, log_config=None, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S)
+    server = uvicorn.Server(settings)
     server.run(sockets=[listening])
 
 

@@ -136,12 +136,13 @@ class _Slate(msgspec.Struct):
     versions: dict[str, str] = {}
 
 
-def overview(configuration: Configuration, *, problems: list[str]) -> Overview:
+def overview(configuration: Configuration, *, problems: list[str], serving_port: int | None = None) -> Overview:
     """Ask everybody.
 
     Parameters
     ----------
     problems : that are known already, such as those of the local stack
+    serving_port : where `flinkrec serve` listens, if not where the configuration says
     """
     problems = list(problems)
     flink, job = FlinkCluster(address=f"http://{configuration.flink.jobmanager}"), None
@@ -166,7 +167,7 @@ def overview(configuration: Configuration, *, problems: list[str]) -> Overview:
         flink=flink,
         job=job,
         answers=answers,
-        serving=_serving(configuration),
+        serving=_serving(configuration.serving.host, serving_port or configuration.serving.port),
     )
 
 
@@ -319,13 +320,12 @@ def _problems_of(job: Job, configuration: Configuration, answers: Answers | None
     return found
 
 
-def _serving(configuration: Configuration) -> str | None:
+def _serving(host: str, port: int) -> str | None:
     """Address of `flinkrec serve`, if it answers."""
     import httpx
 
-    serving = configuration.serving
-    host = "localhost" if serving.host in ("0.0.0.0", "::") else serving.host
-    address = f"http://{f'[{host}]' if ':' in host else host}:{serving.port}"
+    host = "localhost" if host in ("0.0.0.0", "::") else host
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     try:
         # no proxy from the environment may come between us and it
         return address if httpx.get(f"{address}/healthz", timeout=1.0, trust_env=False).is_success else None

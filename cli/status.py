@@ -48,17 +48,21 @@ def status(
     configuration = running_configuration(
         config, bootstrap_servers=bootstrap_servers, topic_prefix=topic_prefix, jobmanager=jobmanager
     )
-    own = stack is not None and configuration.flink.jobmanager == stack.jobmanager
-    found = overview(configuration, problems=stack.problems() if own and stack is not None else [])
+    own = stack if stack is not None and configuration.flink.jobmanager == stack.jobmanager else None
+    found = overview(
+        configuration,
+        problems=[] if own is None else own.problems(),
+        serving_port=None if own is None else _serving_port(own),
+    )
     if json:
         import msgspec
 
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
     else:
         _print(console, found)
-        if own and stack is not None:
-            _print_stack(console, stack)
-            _print_split(console, stack)
+        if own is not None:
+            _print_stack(console, own)
+            _print_split(console, own)
     raise typer.Exit(_EXIT_CODES[found.standing])
 
 
@@ -101,7 +105,8 @@ def _print(console: Console, found: Overview) -> None:
         *_job(found.job),
         *_answers(found.answers),
         *_model(found),
-        ("serving", f"{found.serving} is up, documented at {found.serving}/docs" if found.serving else "flinkrec serve is not up"),
+        ("console", f"{found.serving}/console/" if found.serving else "not up: flinkrec serve"),
+        ("API", f"{found.serving}/docs" if found.serving else "likewise"),
     ):
         lines.add_row(name, _plain(said))
     console.print(lines)
@@ -195,6 +200,14 @@ def _print_stack(console: Console, stack: Stack) -> None:
         console.print(
             f"For Prometheus: http://localhost:{ports.metrics}/metrics, the TaskManagers on the ports to {last}.", soft_wrap=True
         )
+
+
+def _serving_port(stack: Stack) -> int | None:
+    """The port of the server that the stack keeps beside the job (`flinkrec demo`)."""
+    from cli.stack.supervisor import Plan
+
+    command = Plan.read(stack.home).commands.get("serve", [])
+    return int(command[command.index("--port") + 1]) if "--port" in command else None
 
 
 def _print_split(console: Console, stack: Stack) -> None:

@@ -221,6 +221,28 @@ class Readiness(Struct, frozen=True, kw_only=True):
     problems: list[str]
 
 
+class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What went wrong.
+
+    Attributes
+    ----------
+    title, status : of HTTP
+    detail : one sentence for a person
+    type : always about:blank, the status says what kind it is
+    reason : a word for programs, such as that of a dead letter
+    results : what became of each event of a request
+    errors : which parameters are wrong
+    """
+
+    title: str
+    status: int
+    detail: str
+    type: str = "about:blank"
+    reason: str | None = None
+    results: list[Any] | None = None
+    errors: list[Any] | None = None
+
+
 def _plain(item: RecommendedItem) -> ShownItem:
     return ShownItem(item_id=item.item_id, position=item.position, score=item.score, title=item.title)
 

@@ -25,13 +25,14 @@ from serving.answers import (
     Control,
     Controls,
     Erasure,
+    Problem,
     Readiness,
     SentEvents,
     SimilarItems,
 )
 from serving.guard import scopes_of
 from serving.measure import Measures
-from serving.problems import MEDIA_TYPE, Problem, problem
+from serving.problems import MEDIA_TYPE, problem
 from serving.service import Service, new_id
 
 _JSON = "application/json"

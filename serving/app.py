@@ -22,7 +22,9 @@ Send what users do to `POST /v1/events`; show them `GET /v1/users/{id}/recommend
 """
 
 
-def make_app(service: Service, configuration: Configuration, *, environment: Mapping[str, str] = os.environ) -> FastAPI:
+def make_app(
+    service: Service, configuration: Configuration, *, environment: Mapping[str, str] = os.environ, console: bool = False
+) -> FastAPI:
     """The application around a service, which lives as long as the application does.
 
     Parameters
@@ -30,6 +32,7 @@ def make_app(service: Service, configuration: Configuration, *, environment: Map
     service : not started yet
     configuration : the whole configuration
     environment : where tokens are looked up
+    console : with the console under /console, which a process can have once
 
     Raises
     ------
@@ -62,4 +65,13 @@ def make_app(service: Service, configuration: Configuration, *, environment: Map
     app.add_middleware(BodyLimit, most_bytes=serving.max_body_bytes)
     app.add_middleware(Guard, access=access, rate_per_s=serving.rate_per_s)
     app.add_middleware(Measured, measures=measures)
+    if console:
+        from serving.console import mount  # NiceGUI takes a second to load
+
+        mount(app, service, configuration, scopes_of=None if access.is_open else lambda token: _scopes(access, token))
     return app
+
+
+def _scopes(access: Access, token: str) -> frozenset[str] | None:
+    caller = access.caller(token)
+    return None if caller is None else frozenset(caller.scopes)

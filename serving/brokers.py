@@ -54,7 +54,7 @@ class Record:
     """
 
     topic: str
-    key: bytes
+    key: bytes | None
     value: bytes | None
     timestamp_ms: int = 0
 

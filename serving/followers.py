@@ -17,7 +17,7 @@ from serving.brokers import QUIET, librdkafka_options
 _LOGGER = logging.getLogger(__name__)
 _RECORDS_A_POLL = 500
 _POLL_S = 0.2
-_TIMEOUT_S = 5.0
+_TIMEOUT_S = 2.0
 _AGAIN_S = 1.0
 
 Place = tuple[str, int]

@@ -12,31 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from models.events import Rejected
+from serving.answers import Problem
 from serving.brokers import NotAcknowledged
 
 MEDIA_TYPE = "application/problem+json"
-
-
-class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What went wrong.
-
-    Attributes
-    ----------
-    title, status : of HTTP
-    detail : one sentence for a person
-    type : always about:blank, the status says what kind it is
-    reason : a word for programs, such as that of a dead letter
-    results : what became of each event of a request
-    errors : which parameters are wrong
-    """
-
-    title: str
-    status: int
-    detail: str
-    type: str = "about:blank"
-    reason: str | None = None
-    results: list[Any] | None = None
-    errors: list[Any] | None = None
 
 
 def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:

@@ -60,6 +60,7 @@ class _Head(msgspec.Struct, gc=False):
 
     user_id: str
     seq: int
+    event_id: str = ""
     request_id: str | None = None
     erased: bool = False
 
@@ -111,6 +112,7 @@ class Service:
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asking: dict[str, list[asyncio.Future[Recommendation]]] = {}
+        self._acting: dict[str, asyncio.Future[Recommendation]] = {}
         self._accepting: dict[str, list[asyncio.Future[None]]] = {}
         self._unpublished, self._published_s = False, 0.0
         kept = self.store.popular
@@ -329,6 +331,51 @@ class Service:
         await self._sender.send(records)
         return results
 
+    async def act(self, event: bytes, *, event_id: str, timeout_s: float) -> tuple[EventResult, Recommendation | None]:
+        """Send one event, and wait for the slate that answers it.
+
+        Parameters
+        ----------
+        event : JSON of the event
+        event_id : that stands in it
+        timeout_s : how long to wait for the slate
+
+        Returns
+        -------
+        What became of the event, and the slate; None where it was refused, or none came in time.
+
+        Raises
+        ------
+        NotAcknowledged
+            When Kafka did not acknowledge the event.
+        """
+        waiting: asyncio.Future[Recommendation] = asyncio.get_running_loop().create_future()
+        self._acting[event_id] = waiting
+        try:
+            [result] = await self.send([event])
+            if not result.accepted:
+                return result, None
+            async with asyncio.timeout(timeout_s):
+                return result, await waiting
+        except TimeoutError:
+            return result, None
+        finally:
+            del self._acting[event_id]
+
+    async def send_as_it_is(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+        """Send a record without a look at it, such as one that was refused and may be good now.
+
+        Parameters
+        ----------
+        topic : its full name
+
+        Raises
+        ------
+        NotAcknowledged
+            When Kafka did not acknowledge it.
+        """
+        await self._sender.send([Record(topic, key, value)])
+
     def _record(self, event: Event, raw: bytes) -> Record:
         return Record(self._topic[EVENTS], event.user_id.encode(), raw, event.event_time_ms)
 
@@ -435,6 +482,8 @@ class Service:
                 if head.request_id in self._asking and self._loop is not None:
                     self._loop.call_soon_threadsafe(self._answered, head.request_id, raw)
                 continue
+            if head.event_id in self._acting and self._loop is not None:
+                self._loop.call_soon_threadsafe(self._acted, head.event_id, raw)
             records.append(SlateRecord(head.user_id, head.seq, head.erased, message.timestamp()[1], raw))
         self.store.apply(records, {partition: offset for (_, partition), offset in offsets.items()})
 
@@ -445,6 +494,11 @@ class Service:
             for waiting in waiters:
                 if not waiting.done():
                     waiting.set_result(answer)
+
+    def _acted(self, event_id: str, raw: bytes) -> None:
+        waiting = self._acting.get(event_id)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(decode_recommendation(raw))
 
     def _take_parts(self, messages: list[Message], _offsets: dict[Place, int]) -> None:
         items, updates = self._topic[ITEMS], self._topic[MODEL_UPDATES]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cli
@@ -133,6 +133,34 @@ class Stack:
                 raise UserError(f"the TaskManagers were not started again: see {self.home.logs / 'supervisor.log'}")
             time.sleep(0.05)
         self.wait_ready(progress=progress)
+
+    def run_beside(self, name: str, command: list[str]) -> None:
+        """Let the supervisor keep one more process alive, which ends with the stack; one of this name is ended first.
+
+        Parameters
+        ----------
+        command : its command line; it runs the code of this repository, and its output goes to NAME.out among the logs
+        """
+        self.end_beside(name)
+        plan = Plan.read(self.home)
+        ours = ["env", f"PYTHONPATH={_repository()}", *command]
+        log = str(self.home.logs / f"{name}.out")
+        replace(plan, commands=plan.commands | {name: ours}, logs=plan.logs | {name: log}).write(self.home)
+        self._await_children(lambda names: name in names)
+
+    def end_beside(self, name: str) -> None:
+        """End a process that `run_beside` has started, where there is one."""
+        plan = Plan.read(self.home)
+        if name in plan.commands:
+            replace(plan, commands={other: command for other, command in plan.commands.items() if other != name}).write(self.home)
+        self._await_children(lambda names: name not in names)
+
+    def _await_children(self, settled: Callable[[set[str]], bool]) -> None:
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while not settled(set(self.state.children)):
+            if time.monotonic() > deadline:
+                raise UserError(f"the supervisor does not do what it is told: see {self.home.logs / 'supervisor.log'}")
+            time.sleep(0.05)
 
     def wait_ready(self, *, progress: Progress = _silent, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait until `problems` finds none; raise a UserError that names the first one when time is up."""
@@ -264,10 +292,13 @@ def _write_plan(home: Home, ports: Ports, taskmanagers: int, memory: Memory, log
     Plan(ports, taskmanagers, commands, {name: str(path) for name, path in logs.items()}).write(home)
 
 
+def _repository() -> str:
+    return str(Path(next(iter(cli.__path__))).parent)
+
+
 def _launch_supervisor(home: Home) -> subprocess.Popen[bytes]:
     """Start the supervisor in a session of its own: it outlives this process and the terminal's Ctrl-C."""
-    repository = str(Path(next(iter(cli.__path__))).parent)
-    path = os.pathsep.join(filter(None, [repository, os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [_repository(), os.environ.get("PYTHONPATH")]))
     with (home.logs / "supervisor.log").open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "cli.stack", str(home.root)],

@@ -82,3 +82,8 @@ def free_ports() -> Ports:
     finally:
         for probe in probes:
             probe.close()
+
+
+def next_free_port(wanted: int, *, tries: int = 50) -> int | None:
+    """The first port from `wanted` on that is free; None where none of the next ones is."""
+    return next((port for port in range(wanted, min(wanted + tries, 65_536)) if is_free(port)), None)

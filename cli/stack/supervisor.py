@@ -1,7 +1,8 @@
 """The process that keeps the local stack alive: `python -m cli.stack HOME`.
 
 It starts what the plan in its home directory lists, looks ten times a second whether a child has died, and starts it
-again: at once the first time, later and later when it keeps dying young. After each change it rewrites the state file,
+again: at once the first time, later and later when it keeps dying young. A plan that is written anew meanwhile may have more
+children, or fewer (`Stack.run_beside`). After each change it rewrites the state file,
 by which the other commands find the processes. SIGTERM ends everything in order, the broker last, so that Flink can
 still commit.
 """
@@ -47,7 +48,10 @@ class Plan:
     logs: dict[str, str]
 
     def write(self, home: Home) -> None:
-        _plan_file(home).write_text(json.dumps(asdict(self)))
+        # at once: the supervisor never reads half of it
+        unfinished = _plan_file(home).with_suffix(".tmp")
+        unfinished.write_text(json.dumps(asdict(self)))
+        unfinished.replace(_plan_file(home))
 
     @classmethod
     def read(cls, home: Home) -> Plan:
@@ -100,12 +104,14 @@ class Supervisor:
         self.children = [Kept(name, command) for name, command in plan.commands.items()]
         self.stopping = threading.Event()
         self.environment = flink.environment(home)
+        self._plan_read_ns = _plan_file(home).stat().st_mtime_ns
 
     def run(self) -> None:
         """Start everything, revive what dies, and end everything when asked to."""
         self._write_state()
         try:
             while not self.stopping.is_set():
+                self._follow_plan()
                 self._revive(time.monotonic())
                 self.stopping.wait(POLL_S)
         finally:
@@ -114,6 +120,23 @@ class Supervisor:
     def stop(self, number: int, _frame: FrameType | None) -> None:
         log.info("asked to stop by signal %d", number)
         self.stopping.set()
+
+    def _follow_plan(self) -> None:
+        """End what has left the plan since, and take up what has come to it."""
+        written_ns = _plan_file(self.home).stat().st_mtime_ns
+        if written_ns == self._plan_read_ns:
+            return
+        self._plan_read_ns = written_ns
+        self.plan = Plan.read(self.home)
+        gone = [child for child in self.children if self.plan.commands.get(child.name) != child.command]
+        end([Process.of(child.running.pid) for child in gone if child.running is not None], 10.0)
+        for child in gone:
+            if child.running is not None:
+                child.running.wait()
+        self.children = [child for child in self.children if child not in gone]
+        there = {child.name for child in self.children}
+        self.children += [Kept(name, command) for name, command in self.plan.commands.items() if name not in there]
+        self._write_state()
 
     def _revive(self, now: float) -> None:
         changed = False

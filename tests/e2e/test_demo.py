@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ def shown(stack: Stack, files: tuple[Path, Path], tmp_path_factory: pytest.TempP
     done = flinkrec("demo", "--events", str(events), "--items", str(items), "--config", str(configuration))
     assert done.returncode == 0, done.stdout + done.stderr
     yield done.stdout
+    stack.end_beside("serve")
     cluster = Cluster(stack.jobmanager)
     for job_id in cluster.running_jobs():
         cluster.cancel(job_id)
@@ -136,6 +138,14 @@ def test_the_summary_says_how_good_and_fast_it_was_and_where_everything_is(stack
     assert re.search(r"First recommendation: \d+ s after the start", shown)
     for place in (f"http://{stack.jobmanager}", stack.bootstrap_servers, str(stack.home.logs), "flinkrec down"):
         assert place in shown
+
+
+def test_the_console_runs_beside_the_job_and_the_demo_says_where(shown: str, stack: Stack) -> None:
+    [address] = set(re.findall(r"http://127\.0\.0\.1:\d+/console/", shown))
+    with urllib.request.urlopen(address, timeout=30) as page:
+        assert page.status == 200
+        assert "<title>Live · flinkrec</title>" in page.read().decode()
+    assert "serve" in stack.processes()
 
 
 def test_the_jobs_own_windows_hold_what_was_replayed(shown: str, stack: Stack) -> None:

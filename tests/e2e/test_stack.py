@@ -128,6 +128,23 @@ def test_up_of_a_running_stack_starts_nothing(stack: Stack) -> None:
     assert stack.processes() == before
 
 
+def test_a_process_beside_the_stack_is_kept_alive_and_replaced_and_ended(stack: Stack) -> None:
+    before = stack.processes()
+    waiting = [sys.executable, "-c", "import time; time.sleep(600)"]
+    stack.run_beside("beside", waiting)
+    first = stack.state.children["beside"].process
+    os.kill(first.pid, signal.SIGKILL)
+    wait_until(lambda: stack.processes().get("beside") not in (None, first.pid), "it has a new process")
+    second = stack.state.children["beside"].process
+    stack.run_beside("beside", waiting)
+    assert not second.is_alive()
+    third = stack.state.children["beside"].process
+    assert third.is_alive()
+    stack.end_beside("beside")
+    assert not third.is_alive()
+    assert stack.processes() == before
+
+
 def test_a_killed_taskmanager_comes_back_and_registers(stack: Stack) -> None:
     kill_and_await_return(stack, "taskmanager-2")
     restarted = stack.state.children["taskmanager-2"]

@@ -109,7 +109,8 @@ def test_how_things_stand_is_said_on_one_screen():
         "3 duplicate, beside 10,000",
         "the last 1 s ago; latency of the last 200: p50 8 ms, p99 23 ms",
         "ranker 17.3-00ff; the network was published 12 s ago",
-        "http://127.0.0.1:8080 is up",
+        "http://127.0.0.1:8080/console/",
+        "http://127.0.0.1:8080/docs",
     ):
         assert words in said
     assert len(said.splitlines()) <= 12

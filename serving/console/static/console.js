@@ -1,0 +1,23 @@
+// The theme: what the system says, unless the person at the screen has chosen; the choice stays in this browser.
+(() => {
+  const KEY = "flinkrec-theme";
+  const NEXT = { system: "light", light: "dark", dark: "system" };
+  const chosen = () => (localStorage.getItem(KEY) in NEXT ? localStorage.getItem(KEY) : "system");
+  const apply = () => {
+    document.documentElement.dataset.theme = chosen(); // console.css writes it on the button
+    setDark(chosen() === "system" ? null : chosen() === "dark");
+  };
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest("#theme")) return;
+    localStorage.setItem(KEY, NEXT[chosen()]);
+    apply();
+  });
+  // scripts put the page together: what takes the theme is there once the button is
+  const waiting = new MutationObserver(() => {
+    if (document.getElementById("theme")) {
+      waiting.disconnect();
+      apply();
+    }
+  });
+  document.addEventListener("DOMContentLoaded", () => waiting.observe(document.body, { childList: true, subtree: true }));
+})();
