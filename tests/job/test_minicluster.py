@@ -226,9 +226,9 @@ def finished() -> Running:
     rows = [event_row(event.user_id, record(event), number) for number, event in enumerate(EVENTS)]
     rows.insert(70, event_row("user-1", BAD_EVENT, 1_000))
     catalogue = [
-        Row("items", "item-1", BAD_ITEM),
-        Row("items", "of the catalogue only", b'{"title": "Two"}'),
-        Row("items", "of the catalogue only", None),
+        Row("items", "item-1", BAD_ITEM, 0),
+        Row("items", "of the catalogue only", b'{"title": "Two"}', 0),
+        Row("items", "of the catalogue only", None, 0),
     ]
     updates = env.from_collection(catalogue, UPDATE_ROW).union(idle_updates(t_env))
     with pytest.MonkeyPatch.context() as patch:
