@@ -121,7 +121,7 @@ def prometheus(stack: Stack, job: running.Configuration, tmp_path_factory: pytes
         pytest.fail("prometheus is missing, which this test runs: install it (Debian: apt install prometheus)", pytrace=False)
     folder = tmp_path_factory.mktemp("prometheus")
     config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
-    config["global"] |= {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["global"]["evaluation_interval"] = "1s"
     config["rule_files"] = [str(DEPLOY / "prometheus" / file) for file in config["rule_files"]]
     [flink] = [scrape for scrape in config["scrape_configs"] if scrape["job_name"] == "flink"]
     assert len(flink["static_configs"][0]["targets"]) == 1 + stack.state.taskmanagers, "a page for each process of the default stack"
@@ -182,35 +182,47 @@ T = "flink_taskmanager_job_task_operator_flinkrec_"
 
 
 def test_what_was_counted_is_what_happened(prometheus: Prometheus, job: running.Configuration) -> None:
-    running.await_true(
-        lambda: prometheus.value(f'sum({T}refused_reason_total{{reason="not_json"}})') == NOT_JSON, "refusals are not counted"
-    )
-    assert prometheus.value(f"sum({T}events_type_total)") == len(STREAM)
-    assert prometheus.value(f"sum({T}slates_total)") == len(running.values(job, RECOMMENDATIONS))
-    assert prometheus.value(f'sum({T}latency_ms_le_bucket{{le="+Inf"}})') == prometheus.value(f"sum({T}latency_ms_count)") == len(STREAM)
-    assert prometheus.value(f'sum({T}learned_total{{operator_name=~"CO.OCCURRENCE"}})') == len(STREAM)
+    happened = {
+        f'sum({T}refused_reason_total{{reason="not_json"}})': NOT_JSON,
+        f"sum({T}events_type_total)": len(STREAM),
+        f"sum({T}slates_total)": len(running.values(job, RECOMMENDATIONS)),
+        f'sum({T}latency_ms_le_bucket{{le="+Inf"}})': len(STREAM),
+        f"sum({T}latency_ms_count)": len(STREAM),
+        f'sum({T}learned_total{{operator_name="CO-OCCURRENCE"}})': len(STREAM),
+    }
+    counted: dict[str, float | None] = {}
+
+    def agrees() -> bool:
+        counted.update({expression: prometheus.value(expression) for expression in happened})
+        return counted == happened
+
+    running.await_true(agrees, f"expected {happened}, the last that was counted is {counted}")
 
 
 def test_quantiles_of_latency_and_lag_and_ages_are_numbers_that_can_be(prometheus: Prometheus) -> None:
-    for name in ("latency_ms", "replica_lag_ms"):
-        # of all since the start: the stream may be over before Prometheus looks the first time
-        p99 = prometheus.value(f"histogram_quantile(0.99, sum by (le) ({T}{name}_le_bucket))")
-        assert p99 is not None
-        assert 0 < p99 < 60_000
-    age_s = prometheus.value(f'time() - max({T}model_published_ms_part_value{{part="ranker"}}) / 1000')
-    assert age_s is not None
-    assert 0 <= age_s < 600
-    assert (prometheus.value(f'sum({T}gate_decisions_verdict_total)') or 0) > 0
+    # of all since the start: the stream may be over before Prometheus looks the first time
+    latency_ms, lag_ms = (f"histogram_quantile(0.99, sum by (le) ({T}{name}_le_bucket))" for name in ("latency_ms", "replica_lag_ms"))
+    age_s = f'time() - max({T}model_published_ms_part_value{{part="ranker"}}) / 1000'
+    decisions = f"sum({T}gate_decisions_verdict_total)"
+    found: dict[str, float | None] = {}
+
+    def known() -> bool:
+        found.update({expression: prometheus.value(expression) for expression in (latency_ms, lag_ms, age_s, decisions)})
+        return None not in found.values()
+
+    running.await_true(known, f"not all are known: {found}")
+    assert 0 < (found[latency_ms] or 0) < 60_000
+    assert 0 < (found[lag_ms] or 0) < 60_000
+    assert 0 <= (found[age_s] or 0) < 3_600
+    assert (found[decisions] or 0) > 0
 
 
 def test_a_healthy_job_raises_no_alert(prometheus: Prometheus, job: running.Configuration) -> None:
-    loaded = {rule["name"]: rule["health"] for group in prometheus.get("/api/v1/rules")["groups"] for rule in group["rules"]}
-    running.await_true(
-        lambda: all(
-            rule["health"] == "ok" for group in prometheus.get("/api/v1/rules")["groups"] for rule in group["rules"]
-        ),
-        f"rules were not evaluated: {loaded}",
-    )
+    def evaluated() -> bool:
+        groups = prometheus.get("/api/v1/rules")["groups"]
+        return all(rule["health"] == "ok" for group in groups for rule in group["rules"])
+
+    running.await_true(evaluated, "not all rules were evaluated")
     firing = [alert["labels"]["alertname"] for alert in prometheus.get("/api/v1/alerts")["alerts"] if alert["state"] == "firing"]
     assert firing == []
 
