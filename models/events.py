@@ -325,11 +325,11 @@ class EventCleaner(RecordCleaner[EventRecord]):
         )
 
     def _item_id(self, given: str | int | UnsetType, kind: str) -> str:
-        if given is not UNSET:
-            return self._id("item_id", given)
-        if kind != ERASE:
+        if kind == ERASE:
+            return "" if given is UNSET else self._optional_id("item_id", given) or ""
+        if given is UNSET:
             raise Rejected(Refusal.MISSING_FIELD, "item_id: expected it, but it is not there")
-        return ""
+        return self._id("item_id", given)
 
     def _type(self, given: str | None) -> str:
         if given is None:

@@ -76,7 +76,7 @@ class Trace(Struct, frozen=True, kw_only=True):
     state : number of the user's state, by which policies know the user (docs/policies.md)
     source_weights : weight of each source in this slate
     rules : names of the rules of `controls` that acted on this slate
-    feature_names : of each candidate's features, see docs/features.md
+    feature_names : of each candidate's features, see docs/features.md; what the scorer adds is scorer_1 and so on
     profile : the user's last items, the newest first; at most 50
     candidates : all of them, the best first
     """

@@ -132,6 +132,14 @@ FACTS += [
     for arm, count in users.items()
     for number in range(count)
 ]
+# the tenth: requests, of which one asked for less, and an erasure
+TENTH = T0 + 9 * WINDOW_MS
+FACTS += [
+    fact(540_000, action="x", known_items=8, **answered("a", "b"), **judged(1, 0.5, 0.4), judged_action="x"),
+    fact(541_000, kind="request", type="", action="y", known_items=8, latency_ms=40, **answered("c", "d", "e", "f")),
+    fact(542_000, kind="request", type="", latency_ms=60, slates_closed=1, slates_judged=1, reward_micros=500_000),
+    fact(543_000, kind="erasure", type="", arm=""),
+]
 
 
 class Captured:
@@ -189,7 +197,7 @@ def test_each_measure_of_a_window_is_one_record_whose_key_names_it(rows):
     for key, start, end, metric, part, _, _ in rows:
         assert key == f"{start}/{metric}/{part}"
         assert (start % WINDOW_MS, end - start) == (0, WINDOW_MS)
-    assert {row[1] for row in rows} == {FIRST, SECOND, SECOND + WINDOW_MS, FOURTH, FIFTH, SIXTH, SEVENTH, *USERS, *RANDOM}
+    assert {row[1] for row in rows} == {FIRST, SECOND, SECOND + WINDOW_MS, FOURTH, FIFTH, SIXTH, SEVENTH, TENTH, *USERS, *RANDOM}
 
 
 def test_nothing_in_the_plan_keeps_state_beyond_its_window(planned_and_run):
@@ -424,6 +432,16 @@ def test_without_an_experiment_there_are_strategies_and_no_arms(measured):
     parts = {part for start, _, part in measured if start == SEVENTH}
     assert {part for part in parts if not part.startswith(("score", "type"))} == {"all", "action=x", "action=y"}
     assert (SEVENTH, "srm_p", "all") not in measured
+
+
+def test_requests_and_erasures_are_counted_and_what_requests_showed_is_shown(measured):
+    found = {metric: measured[TENTH, metric, "all"] for start, metric, part in measured if (start, part) == (TENTH, "all")}
+    assert (found["requests"], found["erasures"], found["events"], found["dead_letters"]) == ((2, 2), (1, 1), (1, 1), (0, 1))
+    assert (found["avg_recommendations"], found["ctr"], found["coverage"]) == ((3, 2), (0.5, 2), (6 / 8, 8))
+    assert (found["hr_at_k"], found["latency_p50_ms"], found["reward_mean"]) == ((1, 1), (50, 2), (0.5, 1))
+    assert {part for start, metric, part in measured if start == TENTH and metric == "events"} == {"all", "type=view"}
+    assert sliced(measured, TENTH, "action=y")["avg_recommendations"] == (4, 1)
+    assert ("requests", "all") not in {(metric, part) for start, metric, part in measured if start == FIRST}
 
 
 @pytest.mark.parametrize("window", USERS)

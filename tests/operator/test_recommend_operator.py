@@ -27,7 +27,7 @@ from models.panel import decode_member, panel_key
 from models.pipeline import LocalPipeline
 from models.policies.learner import PolicyLearner, learner_of
 from models.versions import encode_version
-from operators.recommend import CLOSED, DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, REPLICAS, STEPS, Recommend
+from operators.recommend import CLOSED, DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, REPLICAS, STEPS, TRACED, Recommend
 from tests import synthetic
 from tests.operator.fakes import FakeBackend, Running
 
@@ -47,6 +47,7 @@ TAGS = {
     EXAMPLES: "examples",
     STEPS: "steps",
     CLOSED: "outcomes",
+    TRACED: "traces",
     FACTS: "facts",
     DEAD_LETTERS: "letters",
 }
@@ -62,6 +63,7 @@ class Yielded:
                 outputs[TAGS[each[0]]].append(each[1])
             else:
                 outputs["slates"].append(each)
+        self.traces = outputs["traces"]
         self.pairs, self.examples, self.replicas = outputs["pairs"], outputs["examples"], outputs["replicas"]
         self.keyed_slates = [(row[0], json.loads(row[1])) for row in outputs["slates"]]
         self.slates = [slate for _, slate in self.keyed_slates]

@@ -291,4 +291,6 @@ def test_a_key_that_utf8_cannot_hold_does_not_stop_a_dead_letter():
 def test_only_an_erasure_needs_no_item():
     assert clean(record(type="ERASE", item_id="absent")) == Event("e1", "u1", "", ERASE, NOW_MS)
     assert refusal(record(item_id="absent")).detail == "item_id: expected it, but it is not there"
-    assert refusal(record(type="erase", item_id="")).reason is Refusal.BAD_ID
+    assert clean(record(type="erase", item_id="")) == Event("e1", "u1", "", ERASE, NOW_MS)
+    assert refusal(record(type="erase", item_id=None)).reason is Refusal.WRONG_TYPE
+    assert refusal(record(item_id="")).reason is Refusal.BAD_ID

@@ -11,10 +11,11 @@ import pytest
 from models.attribution import ClosedSlate, OpenSlate, Tally
 from models.config import Configuration, Events, EventType, Metrics, Profile, parse_configuration
 from models.events import Event, Refusal
-from models.facts import NO_DWELL, NO_LATENCY, Fact, event_fact, outcome_fact, rejection_fact
+from models.facts import NO_DWELL, NO_LATENCY, Fact, erasure_fact, event_fact, outcome_fact, rejection_fact, request_fact
 from models.metrics.score_bins import ScoreBins
 from models.metrics.visits import Visit
 from models.recommender import Observation
+from models.requests import Request
 from models.topics import Recommendation, RecommendedItem, Timings
 from models.treatments import Treatments
 
@@ -176,9 +177,32 @@ def test_a_refused_record_tells_its_reason_and_counts_nowhere_else(reason):
     assert (sum(counted), fact.items, fact.score_marks) == (0, "", "")
 
 
+def fact_of_request(**asked) -> Fact:
+    request = Request(request_id="r", user_id="u", event_time_ms=5_000, **asked)
+    return request_fact(
+        request,
+        answer("a", "b"),
+        Tally(),
+        treatment=Treatments(CONFIG).of("u"),
+        configuration=CONFIG,
+        known_items=40,
+        arms=0,
+        time_ms=6_000,
+    )
+
+
+def test_a_request_tells_what_it_showed_where_the_next_event_judges_it_and_else_how_long_it_took_alone():
+    plain, less = fact_of_request(sent_at_ms=1_000), fact_of_request(sent_at_ms=1_000, k=2)
+    assert (plain.kind, plain.slates, plain.recommended, plain.items, plain.action) == ("request", 1, 2, "a\x1fb", "a")
+    assert (less.kind, less.slates, less.recommended, less.items, less.action) == ("request", 0, 0, "", "")
+    assert (plain.latency_ms, less.latency_ms, fact_of_request().latency_ms) == (30, 30, NO_LATENCY)
+    assert (plain.evaluated, plain.visit, plain.first_of_day, plain.dwell_milli) == (0, 0, 0, NO_DWELL)
+    assert fact_of_request(k=10).slates == 1, "as many as events are answered with"
+
+
 def test_facts_are_made_of_integers_and_texts_alone():
     # they cross into SQL as they are: anything else would be a ClassCastException at run time
-    for fact in (fact_of(slate=answer("a")), rejection_fact(Refusal.EMPTY, time_ms=0)):
+    for fact in (fact_of(slate=answer("a")), rejection_fact(Refusal.EMPTY, time_ms=0), fact_of_request(), erasure_fact(time_ms=0)):
         for field, value in zip(msgspec.structs.fields(Fact), msgspec.structs.astuple(fact), strict=True):
             assert type(value) is field.type in (int, str), field.name
 

@@ -8,7 +8,7 @@ import pytest
 from models.board import USER_CF, USER_CF_NEAR, Board
 from models.config import parse_configuration
 from models.identity import hash64
-from models.panel import decode_member, encode_member, panel_key
+from models.panel import decode_member, encode_member, panel_key, user_of_key
 from models.profile import ITEM_DTYPE, UserState
 from models.replica import Replica
 from models.sources import Visit
@@ -213,3 +213,38 @@ def test_the_panel_says_which_share_of_all_users_it_is_a_sample_of():
     assert len(replica.panel) == 100
     assert replica.panel.share == pytest.approx(100 / 2_000, rel=0.25)
     assert new_replica(panel_size=0).panel.share == 0.0
+
+
+def test_a_forgotten_member_brings_nothing_and_its_place_is_taken_by_another():
+    replica, never = new_replica(), new_replica()
+    fill(replica, USERS)
+    fill(never, {name: items for name, items in USERS.items() if name != "bob"})
+    own = [("a", 4.0), ("b", 3.0)]
+    assert "d" in predicted(replica, "dan", own)
+    replica.panel.forget(hash64("bob"))
+    replica.panel.forget(hash64("bob"))
+    replica.panel.forget(hash64("a stranger"))
+    assert (len(replica.panel), replica.panel.member(hash64("bob"))) == (2, -1)
+    assert predicted(replica, "dan", own) == predicted(never, "dan", own)
+    for panel in (replica, never):
+        fill(panel, {"eve": [("a", 4.0), ("b", 2.0), ("f", 5.0)], "fay": [("b", 1.0), ("g", 1.0)]})
+    assert len({replica.panel.member(hash64(name)) for name in ("ann", "cid", "eve", "fay")}) == 4
+    assert predicted(replica, "dan", own) == predicted(never, "dan", own)
+
+
+def test_a_full_panel_that_forgets_somebody_takes_in_another_and_stays_as_large():
+    names = sorted((f"user {n}" for n in range(200)), key=hash64)
+    replica = new_replica(panel_size=100)
+    fill(replica, {name: [("a", 1.0)] for name in names})
+    for name in names[:30]:
+        replica.panel.forget(hash64(name))
+    assert replica.panel.wants(hash64(names[150]))
+    fill(replica, {name: [("a", 1.0)] for name in names[30:]})
+    assert len(replica.panel) == 100
+    assert {name for name in names if replica.panel.member(hash64(name)) >= 0} == set(names[30:130])
+    assert not replica.panel.wants(hash64(names[150]))
+
+
+@pytest.mark.parametrize("user", [1, -1, 2**63 - 1, -(2**63)])
+def test_a_key_names_its_user(user):
+    assert user_of_key(panel_key(user)) == user

@@ -1,0 +1,170 @@
+"""Requests, traces and erasures on a running job: real records in, the records that answer them out."""
+
+from __future__ import annotations
+
+import ast
+import json
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaProducer
+
+from cli.stack import Stack
+from models.identity import hash64
+from models.panel import panel_key
+from models.topics import (
+    DEAD_LETTER,
+    EVENTS,
+    METRICS,
+    MODEL_UPDATES,
+    RECOMMENDATIONS,
+    REQUESTS,
+    TRACES,
+    topic_name,
+)
+from tests import synthetic
+from tests.e2e import running
+
+USER = "user-3"
+EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "serving.md"
+
+
+class Job:
+    """A running job that has learned something, and is asked."""
+
+    def __init__(self, stack: Stack) -> None:
+        # a wait that is longer than the machine is slow, so that it ends by the event and by nothing else
+        self.config = running.configuration(
+            stack, learner={"enabled": False}, requests={"wait_ms": 20_000}, metrics={"window_s": 1}, events={"late_after_ms": 0}
+        )
+        self.job_id = running.submitted(self.config)
+        self._producer = KafkaProducer(
+            bootstrap_servers=self.config.kafka.bootstrap_servers,
+            key_serializer=str.encode,
+            value_serializer=lambda value: json.dumps(value).encode(),
+        )
+        self.stream = synthetic.events(400, users=20)
+        self.now_ms = self.stream[-1].event_time_ms
+        loop = running.loop(self.config)
+        for _ in loop.run(self.stream):
+            pass
+        loop.close()
+
+    def send(self, topic: str, user: str, **fields: Any) -> None:
+        self.now_ms += 1_000
+        value = {"user_id": user, "event_time_ms": self.now_ms, **fields}
+        self._producer.send(topic_name(self.config.kafka.topic_prefix, topic), key=user, value=value).get(timeout=10)
+
+    def values(self, topic: str) -> list[dict[str, Any]]:
+        return running.values(self.config, topic)
+
+    def answer(self, name: str, user: str = USER, **asked: Any) -> dict[str, Any]:
+        """The answer to a request."""
+        self.send(REQUESTS, user, request_id=name, sent_at_ms=time.time_ns() // 1_000_000, **asked)
+        return self.awaited(RECOMMENDATIONS, "request_id", name)
+
+    def awaited(self, topic: str, field: str, value: str) -> dict[str, Any]:
+        found: list[dict[str, Any]] = []
+
+        def is_there() -> bool:
+            found[:] = [record for record in self.values(topic) if record.get(field) == value]
+            return bool(found)
+
+        running.await_true(is_there, f"no record with {field} {value} on {topic}")
+        [record] = found
+        return record
+
+    def members(self) -> dict[bytes, bytes | None]:
+        """The last record of each member of the panel."""
+        records = running.records(self.config, MODEL_UPDATES, committed=False)
+        return {key: value for key, value in records if key is not None and key.startswith(b"panel:")}
+
+
+@pytest.fixture(scope="module")
+def job(stack: Stack) -> Job:
+    return Job(stack)
+
+
+def ids(slate: dict[str, Any]) -> list[str]:
+    return [item["item_id"] for item in slate["items"]]
+
+
+def test_a_request_is_answered_within_its_bounds(job: Job) -> None:
+    plain = job.answer("plain")
+    assert (plain["user_id"], plain["event_id"], len(plain["items"])) == (USER, "", 10)
+    assert not {event.item_id for event in job.stream if event.user_id == USER} & set(ids(plain))
+    first, second, *_ = ids(plain)
+    assert not {first, second} & set(ids(job.answer("exclude", exclude=[first, second], k=5)))
+    some = [first, second, ids(plain)[7]]
+    assert set(ids(job.answer("restrict", restrict=some))) == set(some)
+    stranger = job.answer("stranger", user="nobody knows them")
+    assert len(stranger["items"]) == 10
+    assert all(item["sources"] and item["sources"][0] != "item_cf" for item in stranger["items"])
+    assert stranger["timings"]["sent_at_ms"] <= stranger["timings"]["emitted_at_ms"]
+
+
+def test_a_request_waits_for_the_event_that_it_names(job: Job) -> None:
+    item = "item-1"
+    job.send(REQUESTS, USER, request_id="behind", after_event_id="not yet", k=3)
+    # what is asked later is answered before
+    assert job.answer("meanwhile", k=1)["request_id"] == "meanwhile"
+    assert "behind" not in {slate["request_id"] for slate in job.values(RECOMMENDATIONS)}
+    job.send(EVENTS, USER, event_id="not yet", item_id=item, type="view")
+    answer, of_event = job.awaited(RECOMMENDATIONS, "request_id", "behind"), job.awaited(RECOMMENDATIONS, "event_id", "not yet")
+    assert answer["seq"] == of_event["seq"] + 1
+    assert item in {reason["item_id"] for shown in answer["items"] for reason in shown["reasons"]}
+    # and where no such event comes, it is answered all the same
+    job.send(REQUESTS, "user-4", request_id="in vain", after_event_id="never")
+    answer = job.awaited(RECOMMENDATIONS, "request_id", "in vain")
+    waited_ms = answer["timings"]["emitted_at_ms"] - answer["timings"]["received_at_ms"]
+    assert waited_ms >= job.config.requests.wait_ms
+
+
+def test_a_slate_that_asks_for_it_is_taken_apart(job: Job) -> None:
+    slate = job.answer("traced", trace=True)
+    trace = job.awaited(TRACES, "request_id", "traced")
+    assert trace["slate_id"] == slate["slate_id"]
+    shown = sorted((c for c in trace["candidates"] if c["position"]), key=lambda c: c["position"])
+    for name in ("item_id", "position", "propensity", "explored", "score", "cf_score", "reasons"):
+        assert [candidate[name] for candidate in shown] == [item[name] for item in slate["items"]]
+    job.send(EVENTS, USER, event_id="traced too", item_id="item-2", type="view", trace=True)
+    trace = job.awaited(TRACES, "event_id", "traced too")
+    assert trace["profile"][0]["item_id"] == "item-2"
+    assert {trace["request_id"] for trace in job.values(TRACES)} == {"traced", None}
+
+
+def test_the_example_of_the_documentation_asks_and_reads_the_answer(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    _, _, example = EXAMPLE.read_text().partition("In ten lines:")
+    code = textwrap.dedent(example.split("\n|")[0]).replace("localhost:19092", job.config.kafka.bootstrap_servers)
+    for topic in (REQUESTS, RECOMMENDATIONS):
+        code = code.replace(f'"{topic}"', repr(topic_name(job.config.kafka.topic_prefix, topic)))
+    exec(compile(code, EXAMPLE.name, "exec"), {})
+    printed = ast.literal_eval(capsys.readouterr().out)
+    assert len(printed) == 5
+
+
+def test_a_bad_request_is_a_dead_letter_and_good_ones_are_counted(job: Job) -> None:
+    job.send(REQUESTS, USER, request_id="bad", k=0)
+    letter = job.awaited(DEAD_LETTER, "topic", topic_name(job.config.kafka.topic_prefix, REQUESTS))
+    assert (letter["reason"], letter["partition"]) == ("out_of_bounds", 0)
+    job.send(EVENTS, "user-5", event_id="moves the clock", item_id="item-3", type="view")
+    running.await_true(lambda: any(m["metric"] == "requests" for m in job.values(METRICS)), "requests are not counted")
+
+
+def test_an_erased_user_is_forgotten_by_state_and_panel(job: Job) -> None:
+    key = panel_key(hash64(USER)).encode()
+    running.await_true(lambda: job.members().get(key) is not None, "the user is in the panel")
+    before = job.answer("before", k=2)
+    assert before["seq"] > 1
+    job.send(EVENTS, USER, event_id="erasure", type="erase")
+    marker = job.awaited(RECOMMENDATIONS, "event_id", "erasure")
+    assert (marker["erased"], marker["items"], marker["user_id"], marker["seq"]) == (True, [], USER, before["seq"] + 1)
+    running.await_true(lambda: job.members()[key] is None, "no tombstone")
+    after = job.answer("after", trace=True)
+    assert after["seq"] == 1
+    assert job.awaited(TRACES, "request_id", "after")["profile"] == []
+    assert not any("item_cf" in item["sources"] for item in after["items"])
+    assert running.restarts(job.config, job.job_id) == 0
