@@ -25,7 +25,8 @@ class FakeBackend:
     timers, event_timers : (time, key) of the registered timers of processing time, and of event time
     registrations : all calls that registered a timer, also repeated ones
     descriptors : by state name
-    counts, gauges : of the operator's Flink metrics
+    counts : of the Flink counters that the operator raises itself
+    told, gauges : counters and gauges of `operators.metrics`, as far as Flink was told
     key, now_ms, watermark_ms : what the operator sees while it processes one element
     """
 
@@ -36,6 +37,7 @@ class FakeBackend:
         self.registrations: list[tuple[int, Any]] = []
         self.descriptors: dict[str, Any] = {}
         self.counts: Counter[str] = Counter()
+        self.told: Counter[str] = Counter()
         self.gauges: dict[str, int] = {}
         self.key: Any = None
         self.now_ms = 0
@@ -132,7 +134,7 @@ class FakeMetricGroup:
         return FakeMetricGroup(self._backend, f"{self._prefix}{name}." if value is None else f"{self._prefix}{name}={value}.")
 
     def counter(self, name: str) -> FakeCounter:
-        return FakeCounter(self._backend.counts, self._prefix + name)
+        return FakeCounter(self._backend.told if self._prefix else self._backend.counts, self._prefix + name)
 
     def distribution(self, name: str) -> FakeGauge:
         return FakeGauge(self._backend.gauges, self._prefix + name)

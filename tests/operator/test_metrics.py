@@ -93,14 +93,14 @@ def test_flink_is_told_together_and_only_what_has_changed(backend, metrics):
     counter, gauge = metrics.counter("slates"), metrics.gauge("items")
     counter.n += 3
     gauge.value = 5
-    assert (backend.counts, backend.gauges) == ({}, {})
+    assert (backend.told, backend.gauges) == ({}, {})
     metrics.tell()
-    assert backend.counts == {"flinkrec.slates_total": 3}
+    assert backend.told == {"flinkrec.slates_total": 3}
     assert backend.gauges == {"flinkrec.items": 5}
     backend.gauges.clear()
     counter.n += 1
     metrics.tell()
-    assert backend.counts == {"flinkrec.slates_total": 4}
+    assert backend.told == {"flinkrec.slates_total": 4}
     assert backend.gauges == {}
 
 
@@ -112,7 +112,7 @@ def test_buckets_of_a_histogram_hold_what_is_at_or_below_their_bound(backend, me
     histogram.observe(7)
     metrics.tell()
     metrics.tell()
-    assert backend.counts == {
+    assert backend.told == {
         "flinkrec.latency_ms.le=10.bucket": 3,
         "flinkrec.latency_ms.le=100.bucket": 5,
         "flinkrec.latency_ms.le=+Inf.bucket": 7,
@@ -137,14 +137,14 @@ def test_it_is_time_to_tell_again_after_a_while(clock, metrics):
 def test_events_are_counted_by_type_and_slates_with_their_times_but_not_told_at_once(clock):
     running = Recommending()
     running.event(view(0))
-    told = dict(running.backend.counts)
+    told = dict(running.backend.told)
     for number, kind in enumerate(("view", "click", "impression"), 1):
         running.event(view(number, type=kind, sent_at_ms=1))
-    assert running.backend.counts == told
+    assert running.backend.told == told
     clock.pass_ms(TELL_EVERY_MS)
     running.event(view(4, type="click", sent_at_ms=1))
 
-    counts = running.backend.counts
+    counts = running.backend.told
     assert {name: n for name, n in counts.items() if ".events." in name} == {
         "flinkrec.events.type=view.total": 2,
         "flinkrec.events.type=click.total": 2,
@@ -168,7 +168,7 @@ def test_a_replica_tells_its_size_and_how_long_a_delta_took_to_reach_it(clock, m
     clock.pass_ms(TELL_EVERY_MS)
     running.update("model-deltas", "0", deltas[0], T0 + 300)
 
-    gauges, counts = running.backend.gauges, running.backend.counts
+    gauges, counts = running.backend.gauges, running.backend.told
     assert gauges["flinkrec.replica_items"] == len(pipeline.table)
     assert gauges["flinkrec.replica_rows"] == 2 * len(pipeline.table)
     assert gauges["flinkrec.replica_bytes"] > 100_000
@@ -217,7 +217,7 @@ def test_refusals_are_counted_one_by_one_and_logged_now_and_then(clock, caplog, 
     clock.pass_ms(TELL_EVERY_MS)
     running.send("u", Row(b"{", 3, 50))
 
-    assert running.backend.counts == {"flinkrec.refused.reason=not_json.total": 51}
+    assert running.backend.told == {"flinkrec.refused.reason=not_json.total": 51}
     first, later = lines(caplog, "record refused")
     assert (first["reason"], first["topic"], first["partition"], first["offset"], first["user_id"]) == (
         "not_json",
@@ -290,7 +290,7 @@ def test_cooccurrence_tells_what_it_learned_and_published(clock):
     clock.pass_ms(TELL_EVERY_MS)
     published += learning.send(*pairs[0])
 
-    counts = learning.backend.counts
+    counts = learning.backend.told
     assert counts["flinkrec.learned_total"] == len(pairs) + 1 == 41
     assert counts["flinkrec.published.record=row.total"] + counts["flinkrec.published.record=delta.total"] == len(published)
     assert counts["flinkrec.published.record=row.total"] == learning.backend.gauges["flinkrec.rows"]
@@ -318,7 +318,7 @@ def test_the_learner_tells_examples_steps_and_what_the_gate_decides(clock, caplo
         running.send(0, example)
     learner = running.operator._log.model(0)
 
-    gauges, counts = running.backend.gauges, running.backend.counts
+    gauges, counts = running.backend.gauges, running.backend.told
     assert gauges["flinkrec.examples"] == counts["flinkrec.learned_total"] == 200
     assert gauges["flinkrec.steps"] == learner.steps
     assert gauges["flinkrec.sample_rate_ppm"] == 500_000
@@ -338,4 +338,4 @@ def test_the_learner_tells_examples_steps_and_what_the_gate_decides(clock, caplo
     restored = Running(learn_ranker(config), running.backend.checkpoint())
     clock.pass_ms(TELL_EVERY_MS)
     restored.send(0, examples(1)[0])
-    assert not any("gate_decisions" in name for name in restored.backend.counts), "those of an earlier life were counted by it"
+    assert not any("gate_decisions" in name for name in restored.backend.told), "those of an earlier life were counted by it"
