@@ -581,15 +581,15 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     def _note(self, recommendation: Recommendation) -> None:
         """Count a slate, and log it where it is asked for or was slow."""
         self._metrics.slate(recommendation)
-        compute_us = recommendation.timings.compute_us
-        slow = compute_us >= _SLOW_US
-        if not (slow or self._log.debugs):
+        timings = recommendation.timings
+        left_out = None if timings.compute_us < _SLOW_US else self._seldom.admit("slow slate", timings.emitted_at_ms)
+        if left_out is None and not self._log.debugs:
             return
         said = {name: getattr(recommendation, name) for name in _LOGGED_OF_A_SLATE}
-        said |= {"items": len(recommendation.items), "compute_us": compute_us}
-        if not slow:
+        said |= {"items": len(recommendation.items), "compute_us": timings.compute_us}
+        if left_out is None:
             self._log.debug("slate", **said)
-        elif (left_out := self._seldom.admit("slow slate", recommendation.timings.emitted_at_ms)) is not None:
+        else:
             self._log.warn("slow slate", **said, left_out=left_out or None)
 
 
