@@ -257,7 +257,7 @@ def test_status_says_in_words_and_in_json_how_the_job_does(stack: Stack, job: ru
     assert found["job"]["refused"] == {"not_json": NOT_JSON}
     assert found["job"]["waiting"] == 0
     assert found["job"]["checkpoint"]["age_s"] < 60
-    assert found["job"]["model_age_s"] < 600
+    assert found["job"]["model_age_s"] < 3_600
     assert found["answers"]["latency_p50_ms"] <= found["answers"]["latency_p99_ms"]
     assert found["answers"]["versions"]["ranker"]
     shown = flinkrec(stack.home, "status", "--config", str(config))
