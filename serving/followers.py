@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -19,6 +20,7 @@ _RECORDS_A_POLL = 500
 _POLL_S = 0.2
 _TIMEOUT_S = 2.0
 _AGAIN_S = 1.0
+_LAG_EVERY_S = 0.5
 
 Place = tuple[str, int]
 """Topic and partition."""
@@ -40,6 +42,7 @@ class Follower(threading.Thread):
     Attributes
     ----------
     caught_up : set once everything was read that there was
+    lag : records that were there and not read a moment ago, as far as the broker has said
     failure : why it has stopped, None while it follows
     """
 
@@ -59,13 +62,15 @@ class Follower(threading.Thread):
         self._stopping = threading.Event()
         self._ended: set[Place] = set()
         self._places: list[TopicPartition] = []
-        self._consumer: Consumer | None = None
         self.caught_up = threading.Event()
+        self.lag = 0
         self.failure: str | None = None
+        self._next: dict[Place, int] = {}
+        self._counted_s = 0.0
 
     def run(self) -> None:
         try:
-            self._consumer = Consumer(
+            consumer = Consumer(
                 librdkafka_options(self._kafka)
                 | {
                     "group.id": "flinkrec-serving",  # librdkafka asks for one; nothing is ever committed
@@ -82,10 +87,10 @@ class Follower(threading.Thread):
                 logger=_LOGGER,
             )
             try:
-                if self._connect(self._consumer):
-                    self._follow(self._consumer)
+                if self._connect(consumer):
+                    self._follow(consumer)
             finally:
-                self._consumer.close()
+                consumer.close()
         except Exception as error:
             # said by /readyz: what was read so far is still served
             self.failure = f"{', '.join(self._topics)} cannot be followed any more: {type(error).__name__}: {error}"
@@ -100,6 +105,7 @@ class Follower(threading.Thread):
                 continue
             if all(topic in known.topics for topic in self._topics):
                 begin = self._start(known.cluster_id or "")
+                self._next = dict(begin)
                 self._places = [
                     TopicPartition(topic, number, begin.get((topic, number), OFFSET_BEGINNING))
                     for topic in self._topics
@@ -128,22 +134,26 @@ class Follower(threading.Thread):
                     raise KafkaException(error)
             if records:
                 self._take(records, offsets)
+                self._next |= offsets
+            self._count_lag(consumer)
             at_end = len(self._ended) == len(self._places)
             self._tick(at_end)
             if at_end:
                 self.caught_up.set()
 
-    def lag(self) -> int:
-        """Records that are there and not read yet, as far as the broker has said."""
-        consumer = self._consumer
-        if consumer is None or not self._places:
-            return 0
-        lag = 0
-        for position in consumer.position(self._places):
-            _, end = consumer.get_watermark_offsets(TopicPartition(position.topic, position.partition), cached=True)
-            if position.offset >= 0 and end >= 0:
-                lag += max(0, end - position.offset)
-        return lag
+    def _count_lag(self, consumer: Consumer) -> None:
+        """Here and not where it is asked for: a consumer answers no other thread while it polls."""
+        now_s = time.monotonic()
+        if now_s - self._counted_s < _LAG_EVERY_S:
+            return
+        self._counted_s, lag = now_s, 0
+        for place in self._places:
+            at = (place.topic, place.partition)
+            # marks of transactions are no records, and stand behind the last one
+            if at not in self._ended:
+                begin, end = consumer.get_watermark_offsets(place, cached=True)
+                lag += max(0, end - self._next.get(at, begin))
+        self.lag = lag
 
     def stop(self) -> None:
         """End the thread, and wait for it."""

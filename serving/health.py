@@ -62,10 +62,10 @@ class Health(threading.Thread):
     def _ask(self, client: httpx.Client) -> JobState:
         try:
             jobs = client.get("/jobs/overview").raise_for_status().json()["jobs"]
-        except (httpx.HTTPError, ValueError, KeyError) as error:
+            running = any(job["name"] == self._flink.job_name and job["state"] == "RUNNING" for job in jobs)
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             _LOGGER.debug("Flink at %s does not answer: %s", self._flink.jobmanager, error)
             return "unknown" if self.job == "unknown" else "down"
-        running = any(job["name"] == self._flink.job_name and job["state"] == "RUNNING" for job in jobs)
         return "running" if running else "down"
 
     def stop(self) -> None:

@@ -131,8 +131,6 @@ class Service:
         for thread in (self.health, self._slates, self._parts):
             await asyncio.to_thread(thread.stop)
         await asyncio.to_thread(self._sender.close)
-        if self.model.popular:
-            self.store.popular = encode_popular(self.model.popular)
         self.store.close()
 
     def ready(self) -> Readiness:
@@ -153,7 +151,7 @@ class Service:
             kafka="up" if self.health.kafka_answers else "down",
             job=self.health.job,
             slates=slates,
-            slates_lag=self._slates.lag(),
+            slates_lag=self._slates.lag,
             model=model,
             problems=problems,
         )
@@ -516,7 +514,10 @@ class Service:
         now_s = time.monotonic()
         first = at_end and not self._parts.caught_up.is_set()
         if self._unpublished and (first or now_s - self._published_s >= _PUBLISH_EVERY_S):
+            before = self.model.popular
             self.model.publish(popular=POPULAR_KEPT)
+            if self.model.popular != before:
+                self.store.popular = encode_popular(self.model.popular)
             self._unpublished, self._published_s = False, now_s
 
 

@@ -72,7 +72,7 @@ def over_time(lines: Sequence[Line], *, unit: str = "", percent: bool = False, d
             "type": "time",
             "axisLine": _AXIS_LINE,
             "axisTick": {"show": False},
-            "axisLabel": _TEXT | {"hideOverlap": True, "formatter": _TIMES},
+            "axisLabel": _TEXT | {"hideOverlap": True, "formatter": _TIMES, "alignMinLabel": "left", "alignMaxLabel": "right"},
             "splitLine": {"show": False},
         },
         "yAxis": {

@@ -64,7 +64,7 @@ def titled(title: str | None, item_id: str) -> Markup:
     """An item by its title and then its id; by its id where there is no title."""
     if not title:
         return text(item_id)
-    return Markup(f'{escape(title)}<span class="id">{escape(item_id)}</span>')
+    return Markup(f'{escape(title)} <span class="id">{escape(item_id)}</span>')
 
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[str | Markup]], *, caption: str, classes: Sequence[str] = ()) -> Markup:

@@ -11,7 +11,7 @@ SOURCES = {
     "user_cf": "similar users",
     "content": "alike",
     "trending": "trending",
-    "new_items": "new",
+    "new_items": "few have seen",
     "popularity": "popular",
     "rule": "rule",
 }

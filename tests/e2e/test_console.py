@@ -103,12 +103,14 @@ class Browser:
     def press(self, words: str) -> None:
         """Press the button with these words, or that is read so, by the keyboard."""
 
-        def button() -> WebElement | None:
-            return next(
-                (b for b in self.all("button") if words in (b.text.strip(), b.get_attribute("aria-label")) and b.is_enabled()), None
-            )
+        def pressed() -> bool:
+            for button in self.all("button"):
+                if words in (button.text.strip(), button.get_attribute("aria-label")) and button.is_enabled():
+                    button.send_keys(Keys.ENTER)
+                    return True
+            return False
 
-        self.until(button, f"there is no button {words}").send_keys(Keys.ENTER)
+        self.until(pressed, f"there is no button {words}")
 
     def await_text(self, pattern: str) -> re.Match[str]:
         return self.until(lambda: re.search(pattern, self.text()), f"nothing like {pattern!r} is said")
@@ -127,6 +129,7 @@ class Browser:
         """Hosts that anything was fetched from since it was last asked."""
         sent = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         urls = [event["params"]["request"]["url"] for event in sent if event["method"] == "Network.requestWillBeSent"]
+        urls += [event["params"]["url"] for event in sent if event["method"] == "Network.webSocketCreated"]
         return {urlsplit(url).netloc for url in urls if urlsplit(url).scheme in ("http", "https", "ws", "wss")}
 
 
@@ -137,7 +140,8 @@ def console(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         stack,
         learner={"enabled": False},
         metrics={"window_s": 60},
-        policy={"name": "q_learning", "strategies": {"personal": {}, "sources": {"scorer_weight": 0.0}}},
+        # two that rank alike: which of them is drawn changes no slate
+        policy={"name": "q_learning", "strategies": {"sources": {"scorer_weight": 0.0}, "again": {"scorer_weight": 0.0}}},
     )
     running.submitted(config)
     stream = synthetic.events(400, users=20)
@@ -260,7 +264,7 @@ def test_a_new_user_begins_with_popular_items_and_gets_a_slate_of_their_own(cons
     popular = browser.until(browser.slate, "nothing is popular")
     browser.press(f"Click on {item(popular[0]).title}")
     browser.await_text("A new slate")
-    browser.await_text("number 1\n|number 1 ")
+    browser.await_text(r"number \d")
     assert popular[0] not in browser.slate()
     assert "popular items: this user is not known" not in browser.text()
 
@@ -271,7 +275,7 @@ def test_a_slate_is_taken_apart(console: Console, browser: Browser) -> None:
     browser.type("User", user_id)
     browser.press("Ask and take apart")
     browser.await_text(r"Policy\nq_learning")
-    browser.await_text(r"Strategy\n(personal|sources), with probability")
+    browser.await_text(r"Strategy\n(sources|again), with probability")
     browser.await_text(r"others also had \(weight 0\.75\)")
     assert len(browser.all('[aria-label="Candidates of the slate"] tbody tr')) == 10
     browser.find('[role="switch"]').send_keys(Keys.SPACE)

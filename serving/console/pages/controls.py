@@ -96,7 +96,7 @@ class _ControlsPage:
 
     def list_rule(self, name: str, control: Control) -> None:
         value = msgspec.json.encode(control.rule).decode()
-        with ui.element("div").classes("row apart").style("padding: 8px 0; border-bottom: 1px solid var(--line)"):
+        with ui.element("div").classes("row apart entry"):
             with ui.element("div").classes("row tight grow"):
                 html(Markup(f"<b>{joined([name])}</b>"))
                 html(
@@ -121,7 +121,7 @@ class _ControlsPage:
         self.label.set_enabled(kind not in SINGLE)
         self.text.value = text
         said, fields = meaning(kind)
-        self.fields.set_content(Markup(f'<p>{joined([said])}</p><div class="small">{facts(fields)}</div>'))
+        self.fields.set_content(Markup(f'<div class="meaning"><p>{joined([said])}</p><div class="small">{facts(fields)}</div></div>'))
         self.check()
 
     @property

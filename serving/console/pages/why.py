@@ -23,7 +23,6 @@ from serving.service import NotAcknowledged
 _TRACE_WITHIN_S = 20.0
 _OFFERED = 8
 _REFRESH_S = 2.0
-_FEATURES = 60
 
 
 def why(desk: Desk, user_id: str) -> None:
@@ -224,7 +223,7 @@ def _ranking(trace: Trace, *, everything: bool) -> Markup:
         (
             UNKNOWN if c.position is None else str(c.position),
             titled(c.title, c.item_id),
-            *(significant(c.sources[name]) if name in c.sources else "" for name in sources),
+            *(_given(c, name) for name in sources),
             significant(c.base),
             significant(c.score),
             share(c.probability),
@@ -238,6 +237,12 @@ def _ranking(trace: Trace, *, everything: bool) -> Markup:
     )
 
 
+def _given(candidate: TracedCandidate, source: str) -> str:
+    """What a source gave an item; some only choose and give no score."""
+    score = candidate.sources.get(source)
+    return "" if score is None else significant(score) if score else "✓"
+
+
 def _one_item(trace: Trace, candidate: TracedCandidate, titles: Titles) -> Markup:
     longest = longest_contributions(reason for one in trace.candidates for reason in one.reasons)
     reasons = (
@@ -248,11 +253,13 @@ def _one_item(trace: Trace, candidate: TracedCandidate, titles: Titles) -> Marku
     largest = max((abs(value) for value in candidate.features), default=0.0)
     features = bars(
         Bar(name.replace("_", " "), abs(value) / largest if largest else 0.0, f"{value:.3g}", "s1" if value >= 0 else "s7")
-        for name, value in list(zip(trace.feature_names, candidate.features, strict=False))[:_FEATURES]
+        for name, value in zip(trace.feature_names, candidate.features, strict=False)
+        if value
     )
     saw = features if candidate.features else Markup('<p class="muted small">No scorer ranks here: there are no features.</p>')
     return Markup(
-        f"<h3>Reasons</h3>{reasons}<h3 style='margin-top: 12px'>Features</h3><div style='max-height: 360px; overflow-y: auto'>{saw}</div>"
+        f"<h3>Reasons</h3>{reasons}<h3 style='margin-top: 12px'>Features that are not 0</h3>"
+        f"<div style='max-height: 360px; overflow-y: auto'>{saw}</div>"
     )
 
 
