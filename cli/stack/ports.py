@@ -76,7 +76,8 @@ def free_ports() -> Ports:
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
         found = dict(zip(OPTIONS, (probe.getsockname()[1] for probe in probes), strict=True))
-        while not all(is_free(found["metrics"] + number) for number in range(1, _TASKMANAGERS + 1)):
+        ours = found["metrics"]
+        while not all(port == ours or is_free(port) for port in range(found["metrics"], found["metrics"] + _TASKMANAGERS + 1)):
             found["metrics"] += _TASKMANAGERS
         return Ports(**found)
     finally:
