@@ -34,10 +34,14 @@ class Cluster:
     Parameters
     ----------
     jobmanager : ``host:port`` of its REST interface
+
+    Attributes
+    ----------
+    url : of the same
     """
 
     def __init__(self, jobmanager: str) -> None:
-        self._url = f"http://{jobmanager}"
+        self.url = f"http://{jobmanager}"
         self._jobmanager = jobmanager
 
     def get(self, path: str) -> Any:
@@ -47,7 +51,7 @@ class Cluster:
     def _request(self, path: str, method: str) -> Any:
         try:
             with urllib.request.urlopen(
-                urllib.request.Request(f"{self._url}{path}", method=method), timeout=10
+                urllib.request.Request(f"{self.url}{path}", method=method), timeout=10
             ) as response:
                 return json.loads(response.read() or b"{}")
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:

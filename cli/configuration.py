@@ -82,6 +82,34 @@ def target_configuration(path: Path | None, overrides: dict[str, dict[str, Any]]
     return load_configuration(path, overrides)
 
 
+def running_configuration(
+    path: Path | None,
+    *,
+    bootstrap_servers: str | None = None,
+    topic_prefix: str | None = None,
+    jobmanager: str | None = None,
+) -> Configuration:
+    """The configuration of a command that looks at a job: by default of the one that was submitted last from this machine.
+
+    Parameters
+    ----------
+    path : YAML file of another
+    bootstrap_servers, topic_prefix, jobmanager : what the command line says instead
+
+    Raises
+    ------
+    UserError
+        As of `target_configuration`.
+    """
+    return target_configuration(
+        path or submitted_configuration(),
+        {
+            "kafka": {"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix},
+            "flink": {"jobmanager": jobmanager},
+        },
+    )
+
+
 def _names_a_kafka(mapping: Any) -> bool:
     kafka = mapping.get("kafka") if isinstance(mapping, dict) else None
     return isinstance(kafka, dict) and "bootstrap_servers" in kafka

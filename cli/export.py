@@ -48,12 +48,9 @@ def export(
 
     Without --config it looks at the topics of the job that was submitted last.
     """
-    from cli.configuration import submitted_configuration, target_configuration
+    from cli.configuration import running_configuration
 
-    kafka = target_configuration(
-        config or submitted_configuration(),
-        {"kafka": {"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix}},
-    ).kafka
+    kafka = running_configuration(config, bootstrap_servers=bootstrap_servers, topic_prefix=topic_prefix).kafka
     try:
         slates, rows = write_parquet(file, outcomes_of(kafka))
     except OSError as error:

@@ -74,12 +74,9 @@ def models(
 
     Without --config it looks at the topics of the job that was submitted last.
     """
-    from cli.configuration import submitted_configuration, target_configuration
+    from cli.configuration import running_configuration
 
-    configuration = target_configuration(
-        config or submitted_configuration(),
-        {"kafka": {"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix}},
-    )
+    configuration = running_configuration(config, bootstrap_servers=bootstrap_servers, topic_prefix=topic_prefix)
     found = read_models(configuration, slates=slates)
     if json:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")

@@ -94,11 +94,11 @@ def _source(
 
         return open_bandit_log(obd, Home.from_environment().data)
     from cli.bandit.outcomes import outcomes_of_file, outcomes_of_topic
-    from cli.configuration import load_configuration, submitted_configuration, target_configuration
+    from cli.configuration import load_configuration, running_configuration, submitted_configuration
 
     if outcomes is not None:
         return outcomes_of_file(outcomes, load_configuration(config or submitted_configuration()).policy)
-    configuration = target_configuration(config or submitted_configuration(), {"kafka": kafka})
+    configuration = running_configuration(config, **kafka)
     return outcomes_of_topic(configuration.kafka, configuration.policy)
 
 

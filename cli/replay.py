@@ -37,14 +37,12 @@ def replay(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from cli.clients import EventSender
-    from cli.configuration import submitted_configuration, target_configuration
+    from cli.configuration import running_configuration
     from cli.eventfiles import read_events, read_items
     from cli.loop import Loop
 
     console = Console(highlight=False)
-    configuration = target_configuration(
-        config or submitted_configuration(), {"kafka": {"bootstrap_servers": bootstrap_servers}}
-    )
+    configuration = running_configuration(config, bootstrap_servers=bootstrap_servers)
     pace = parse_speed(speed)
     file = read_events(events)
     if items is not None:

@@ -53,6 +53,7 @@ def serve(
     from models.config import ConfigurationError
     from models.topics import RECOMMENDATIONS, topic_name
     from serving.app import make_app
+    from serving.logs import log_to_stderr
     from serving.service import Service
     from serving.store import StoreInUse
 
@@ -63,13 +64,15 @@ def serve(
         raise UserError(str(error)) from None
     except StoreInUse as error:
         raise UserError(f"{error}: one `flinkrec serve` a store; name another with --store") from None
+    log_to_stderr()
     listening = _listen(serving.host, serving.port)
     shown = f"[{serving.host}]" if ":" in serving.host else serving.host
     console.print(
         f"Serving {configuration.kafka.topic_prefix or 'the topics'} of Kafka at {configuration.kafka.bootstrap_servers} on "
         f"http://{shown}:{listening.getsockname()[1]}, the console at /console/, the API documented at /docs. Ctrl-C ends it."
     )
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S))
+    settings = uvicorn.Config(app, log_config=None, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S)
+    server = uvicorn.Server(settings)
     # uvicorn ends in good order first, and then raises what it was interrupted by
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listening])

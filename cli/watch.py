@@ -35,13 +35,10 @@ def watch(
     Without --config it looks at the topics of the job that was submitted last. With --once the exit code is 1 when
     there is no slate.
     """
-    from cli.configuration import submitted_configuration, target_configuration
+    from cli.configuration import running_configuration
 
     console = Console(highlight=False, markup=False)
-    kafka = target_configuration(
-        config or submitted_configuration(),
-        {"kafka": {"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix}},
-    ).kafka
+    kafka = running_configuration(config, bootstrap_servers=bootstrap_servers, topic_prefix=topic_prefix).kafka
     reader = SlateReader(kafka, user)
     try:
         newest = reader.newest()

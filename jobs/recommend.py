@@ -121,7 +121,7 @@ def build(
     put_in_slot_group(asking, SERVE)
     put_in_slot_group(inputs.updates, SERVE)
     rows = _learn(
-        side_output(recommendations, PAIRS), learn_cooccurrence(configuration), "CO-OCCURRENCE", "cooccurrence"
+        side_output(recommendations, PAIRS), learn_cooccurrence(configuration, shard_keys=keys), "CO-OCCURRENCE", "cooccurrence"
     )
     versions = _learn(side_output(recommendations, EXAMPLES), learn_ranker(configuration, model), "LEARNER", "learner")
     versions.set_parallelism(1)

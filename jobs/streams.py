@@ -27,7 +27,7 @@ from models.topics import CONTROLS, ITEMS, MODEL_DELTAS, MODEL_UPDATES, REQUESTS
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 EVENT = Types.ROW([BYTES, Types.LONG(), Types.LONG()])
 EVENT_ROW = Types.ROW([Types.STRING(), EVENT])
-UPDATE_ROW = Types.ROW([Types.STRING(), Types.STRING(), BYTES])
+UPDATE_ROW = Types.ROW([Types.STRING(), Types.STRING(), BYTES, Types.LONG()])
 # Partitions without events must not hold up the others.
 EVENTS_IDLE_MS = 10_000
 # Updates and requests have no clock, and are out of the watermark from their first pause on (for good: nothing makes them active again).
@@ -91,7 +91,7 @@ def _keyed_by_user(t_env: StreamTableEnvironment, source: str, *, partition: str
 
 
 def update_source(t_env: StreamTableEnvironment, kafka: Kafka, *, from_ms: int) -> DataStream:
-    """The broadcast topics from a point of time on, as `UPDATE_ROW` of topic, key and value (None: a tombstone).
+    """The broadcast topics from a point of time on, as `UPDATE_ROW` of topic, key, value (None: a tombstone) and the broker's time in ms.
 
     The rows in `model-updates` are for replicas that start; who follows is told what changed in them by `model-deltas`. So are the
     accepted rules: who follows has read `controls` itself, and what comes here a moment later may be older than what it read since.
@@ -104,13 +104,16 @@ def update_source(t_env: StreamTableEnvironment, kafka: Kafka, *, from_ms: int) 
         CREATE TEMPORARY TABLE updates_source (
             k STRING,
             v BYTES,
-            record_topic STRING METADATA FROM 'topic' VIRTUAL
+            record_topic STRING METADATA FROM 'topic' VIRTUAL,
+            record_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL
         ) WITH ({_options(options)})
         """
     )
     table = t_env.sql_query(
         f"""
-        SELECT record_topic, k, v FROM updates_source
+        SELECT
+            record_topic, k, v, EXTRACT(EPOCH FROM record_time) * 1000 + EXTRACT(MILLISECOND FROM record_time) AS record_time_ms
+        FROM updates_source
         WHERE NOT (record_topic = '{updates_topic}' AND k IS NOT NULL AND (k LIKE '{ROW_PREFIX}%' OR k LIKE '{control_key("%")}'))
         """
     )

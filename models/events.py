@@ -53,7 +53,7 @@ _AT = re.compile(r"^(?P<message>.*?)(?: - at `(?P<path>.*)`)?$", re.DOTALL)
 
 
 class Refusal(StrEnum):
-    """Why a record was not used: the `reason` of a dead letter and the name of a counter."""
+    """Why a record was not used: the `reason` of a dead letter, and of a counter."""
 
     EMPTY = "empty"
     """No value at all: a tombstone on a topic that has none."""
@@ -79,11 +79,6 @@ class Refusal(StrEnum):
     """Found by the recommender: more than events.max_events_per_minute of one user."""
     TOMBSTONE_KEY = "tombstone_key"
     """A tombstone without a key on a compacted topic: it names nothing."""
-
-    @property
-    def counter(self) -> str:
-        """Name of the Flink counter of this refusal, such as ``rejected_not_json``."""
-        return f"rejected_{self.value}"
 
 
 class Rejected(Exception):

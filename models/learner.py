@@ -188,6 +188,16 @@ class Learner:
         """Number of optimiser steps taken."""
         return self._meta.steps
 
+    @property
+    def skipped_steps(self) -> int:
+        """Number of steps that were not taken, since something was not finite."""
+        return self._meta.skipped_steps
+
+    @property
+    def held(self) -> int:
+        """Number of candidates that the gate has held since the last version."""
+        return self._meta.held
+
     def learn_one(self, message: bytes) -> None:
         """Take one example (`models.examples`); every full batch is a training step."""
         self._waiting.append(message)

@@ -158,6 +158,14 @@ class Panel:
     def __len__(self) -> int:
         return len(self._members)
 
+    @property
+    def share(self) -> float:
+        """The share of all users who belong to the panel as it is now, 0 to 1: everybody, until it is full."""
+        size = self._config.panel_size
+        if len(self._members) < size:
+            return 1.0
+        return (-self._by_hash[0] + 2**63) / 2**64 if size else 0.0
+
     def grow_items(self, capacity: int) -> None:
         """Make room for this many items."""
         if len(self.heads) < capacity:

@@ -144,7 +144,6 @@ class Recommender:
         self._rules = Rules(self.replica, candidates=configuration.scorer.candidates)
         self._tracer = Tracer(self.replica, self._generator, self._rules)
         self._controls: dict[str, msgspec.Struct] = {}
-        self.pinned_version: str | None = None
         if configuration.scorer.name != "none" and not self._logs:
             self._network = make_scorer(configuration.scorer, seed=configuration.learner.seed).eval()
             version = None
@@ -237,8 +236,7 @@ class Recommender:
             weights = controls.get(kind)
             self._sources = self._config.sources if weights is None else Sources(**msgspec.structs.asdict(weights))
         elif kind == "pinned_version":
-            self.pinned_version = getattr(controls.get(kind), "version", None)
-            self.pin(self.pinned_version)
+            self.pin(getattr(controls.get(kind), "version", None))
         elif kind in ("epsilon", "policy", "experiment"):
             try:
                 self.treatments.install(

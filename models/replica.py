@@ -348,6 +348,16 @@ class Replica:
         return len(self.item_ids)
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays that grow with items and neighbours; ids, titles, content and labels come on top."""
+        arrays = (
+            *(self.hashes, self.lists, self.stats, self.categories, self.available, self.year, self.impressions),
+            *(self.neighbour, self.weights, self._offered, self._before, self._marks, self._keys, self._slots),
+            *(self.panel.heads, self.panel.item, self.panel.rating, self.panel.following, self.panel._before),
+        )
+        return sum(array.nbytes for array in arrays)
+
+    @property
     def index_table(self) -> tuple[np.ndarray, np.ndarray]:
         """Keys and slots of the open-addressing table that `lookup` reads."""
         return self._keys, self._slots

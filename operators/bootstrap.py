@@ -7,6 +7,7 @@ No consumer group and no thread of our own: threads of Python hang or crash insi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
@@ -17,6 +18,12 @@ _RECORDS_A_POLL = 5_000
 def read_to_end(
     topics: Sequence[str], bootstrap_servers: str, properties: Mapping[str, object]
 ) -> Iterator[tuple[str, bytes | None, bytes | None]]:
+    """Topic, key and value of all records that the topics hold now; parameters as of `read_records`."""
+    for record in read_records(topics, bootstrap_servers, properties):
+        yield record.topic, record.key, record.value
+
+
+def read_records(topics: Sequence[str], bootstrap_servers: str, properties: Mapping[str, object]) -> Iterator[Any]:
     """All records that the topics hold now.
 
     Parameters
@@ -27,7 +34,7 @@ def read_to_end(
 
     Returns
     -------
-    iterator of (topic, key, value)
+    iterator of kafka-python's ConsumerRecord
     """
     consumer = KafkaConsumer(
         bootstrap_servers=bootstrap_servers.split(","), group_id=None, enable_auto_commit=False, **properties
@@ -42,7 +49,6 @@ def read_to_end(
             ends = consumer.end_offsets(partitions)
             while any(consumer.position(partition) < ends[partition] for partition in partitions):
                 for records in consumer.poll(_POLL_MS, max_records=_RECORDS_A_POLL).values():
-                    for record in records:
-                        yield topic, record.key, record.value
+                    yield from records
     finally:
         consumer.close()

@@ -13,16 +13,19 @@ Outputs
     main: Row(key bytes, value bytes) for `model-updates`; side: the same for `model-deltas`
 Late, duplicate and malformed events
     do not reach it: RECOMMEND has cleaned them. Bytes that cannot be decoded break an invariant and stop the job.
+Flink metrics
+    `operators.learn_metrics`
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from pyflink.common import Row, Types
-from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext
+from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext, TimerService
 
 from models.config import Configuration
 from models.cooccurrence import CooccurrenceTable
@@ -30,6 +33,9 @@ from models.learner import Learner
 from models.model_file import decode_model
 from models.pipeline import warm_up
 from models.policies.learner import PolicyLearner
+from operators.learn_metrics import RankerWatch, Watch, watch_policies, watch_tables
+from operators.logs import Log
+from operators.metrics import Counter, Metrics
 from operators.snapshot_log import SnapshotLog, SnapshotModel
 from operators.threads import use_one_thread
 
@@ -49,6 +55,9 @@ class Learn(KeyedProcessFunction):  # type: ignore[misc]
     make : creates an empty model
     snapshot_every : messages of one key between two snapshots
     publications : what is published, and how many milliseconds after the first message that it has not seen
+    name : in the log
+    watch : metrics of the models
+    require_own : see `operators.snapshot_log`
     warm : whether the model runs compiled kernels or networks, which are run once before the first message
     """
 
@@ -59,35 +68,52 @@ class Learn(KeyedProcessFunction):  # type: ignore[misc]
         *,
         snapshot_every: int,
         publications: Sequence[tuple[Publication, int]],
+        name: str,
+        watch: Watch,
+        require_own: Callable[[Any, Any], None] | None = None,
         warm: bool = True,
     ) -> None:
         self._config = configuration
         self._make = make
         self._snapshot_every = snapshot_every
         self._publications = tuple(publications)
+        self._name, self._watch_with, self._require_own = name, watch, require_own
         self._warm = warm
 
     def open(self, runtime_context: RuntimeContext) -> None:
         use_one_thread()
         if self._warm:
             warm_up(self._config)
-        self._log = SnapshotLog(runtime_context, self._make, snapshot_every=self._snapshot_every)
+        self._log = SnapshotLog(
+            runtime_context, self._make, snapshot_every=self._snapshot_every, require_own=self._require_own
+        )
         self._due: dict[tuple[Any, Publication], int] = {}
+        self._metrics = Metrics(runtime_context.get_metrics_group())
+        self._learned = self._metrics.counter("learned")
+        self._urgent = False
+        self._published: dict[str, Counter] = {}
+        self._watch = self._watch_with(self._metrics, Log(self._name))
 
     def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         key = ctx.get_current_key()
         model = self._log.learn(key, bytes(value))
+        self._learned.n += 1
         if self._log.is_snapshot_due(key):
             for publish, _ in self._publications:
-                yield from publish(key, model)
+                yield from self._counted(publish(key, model))
             self._log.snapshot(key)
-            return
+        else:
+            yield from self._publish_or_arm(key, model, ctx.timer_service())
+        self._tell()
+
+    def _publish_or_arm(self, key: Any, model: SnapshotModel, timers: TimerService) -> Iterator[Any]:
         for publish, delay_ms in self._publications:
             if delay_ms == 0:
                 if model.has_updates():
-                    yield from publish(key, model)
+                    yield from self._counted(publish(key, model))
+                    # the message that brought it about may be the last for long
+                    self._urgent = True
             elif (key, publish) not in self._due:
-                timers = ctx.timer_service()
                 due = timers.current_processing_time() + delay_ms
                 timers.register_processing_time_timer(due)
                 self._due[key, publish] = due
@@ -99,7 +125,28 @@ class Learn(KeyedProcessFunction):  # type: ignore[misc]
             # a timer of an earlier life is due whatever it was for
             if self._due.get((key, publish), 0) <= timestamp:
                 self._due.pop((key, publish), None)
-                yield from publish(key, model)
+                yield from self._counted(publish(key, model))
+        self._tell()
+
+    def _counted(self, records: Iterator[Any]) -> Iterator[Any]:
+        for record in records:
+            kind = _kind(record)
+            counter = self._published.get(kind)
+            if counter is None:
+                counter = self._published[kind] = self._metrics.counter("published", record=kind)
+            counter.n += 1
+            yield record
+
+    def _tell(self) -> None:
+        if self._urgent or self._metrics.is_due():
+            self._urgent = False
+            self._watch(self._log.models)
+            self._metrics.tell()
+
+
+def _kind(record: Any) -> str:
+    """What a record is of, by its key in `model-updates`: row, weights, gate, policy; or a delta."""
+    return "delta" if isinstance(record, tuple) and record[0] is DELTAS else record[0].partition(b":")[0].decode()
 
 
 def _updates(key: int, model: SnapshotModel) -> Iterator[Row]:
@@ -113,14 +160,46 @@ def _deltas(shard: int, table: CooccurrenceTable) -> Iterator[tuple[OutputTag, R
         yield DELTAS, Row(str(shard).encode(), record)
 
 
-def learn_cooccurrence(configuration: Configuration) -> Learn:
-    """CO-OCCURRENCE: the rows of one item shard."""
+class OwnItems:
+    """Refuses the state of a shard that holds items of others: it was written with another number of shards.
+
+    Such a state must not be gone on from: rows under keys that no message has any more would be served as they are for ever, and
+    those under new keys begin anew and take the place of what was published.
+
+    Parameters
+    ----------
+    shard_keys : key of each shard
+    """
+
+    def __init__(self, shard_keys: Sequence[int]) -> None:
+        self._shard_keys = tuple(shard_keys)
+
+    def __call__(self, key: int, table: CooccurrenceTable) -> None:
+        shards = len(self._shard_keys)
+        for row in table:
+            if self._shard_keys[row.item % shards] != key:
+                raise ValueError(
+                    f"item_cf.shards is {shards}, and the state that this job was started from was written with another number: the "
+                    f"row of item {row.item_id!r} is not where it would be. Start with that number, or without the state"
+                )
+
+
+def learn_cooccurrence(configuration: Configuration, *, shard_keys: Sequence[int]) -> Learn:
+    """CO-OCCURRENCE: the rows of one item shard.
+
+    Parameters
+    ----------
+    shard_keys : key of each shard
+    """
     item_cf, popularity = configuration.item_cf, configuration.popularity
     return Learn(
         configuration,
         lambda: CooccurrenceTable(item_cf, popularity),
         snapshot_every=item_cf.snapshot_every,
         publications=((_deltas, item_cf.publish_interval_ms), (_updates, item_cf.rows_interval_ms)),
+        name="cooccurrence",
+        watch=watch_tables,
+        require_own=OwnItems(shard_keys),
     )
 
 
@@ -142,6 +221,8 @@ def learn_ranker(configuration: Configuration, model: bytes | None = None) -> Le
         make,
         snapshot_every=learner.snapshot_every,
         publications=((_updates, 0),),
+        name="learner",
+        watch=partial(RankerWatch, configuration=configuration),
     )
 
 
@@ -156,5 +237,7 @@ def learn_policy(configuration: Configuration) -> Learn:
         lambda: PolicyLearner(policy, epoch=int(time.time())),
         snapshot_every=configuration.learner.snapshot_every,
         publications=((_updates, configuration.item_cf.publish_interval_ms),),
+        name="bandit",
+        watch=watch_policies,
         warm=False,
     )

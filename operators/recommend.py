@@ -4,7 +4,7 @@ Key
     the user's id: the key of the Kafka record, or the payload's where the record has none
 Input
     Row(value bytes, partition, offset) of `events`, and of `requests` with the partition as `request_mark` gives it;
-    Row(topic, key, value) of the broadcast topics
+    Row(topic, key, value, the broker's time in ms) of the broadcast topics
 State (all ValueState of packed bytes, layouts in `models.profile`, `models.examples`, `models.attribution`;
     TTL profile.ttl_days since the last write, except for ``slates``)
     ``user``     profile, counters, last slate, event ids seen; about 2 kB
@@ -26,12 +26,12 @@ Outputs
 Late, duplicate and malformed events
     A malformed event, a duplicate, and one too many become one dead letter each, and nothing else. A late event is
     learned like any other and counted. Nothing that arrives stops the job. A catalogue entry or a control that cannot be read
-    becomes a dead letter when it arrives; the bootstrap, which meets it again at every start, only counts it. A request that comes
-    twice is answered twice. An `erase` clears all state of its key: timers that are armed find nothing, open slates leave without an
-    outcome, requests that wait without an answer.
+    becomes a dead letter when it arrives; the bootstrap, which meets it again at every start, only counts and logs it. A request that
+    comes twice is answered twice. An `erase` clears all state of its key: timers that are armed find nothing, open slates leave without
+    an outcome, requests that wait without an answer.
 Flink metrics
-    one counter for each reason of a refusal, such as ``rejected_not_json``; ``outcomes_joined``, ``_repeated``, ``_late``, ``_orphan``,
-    ``_superseded`` (`models.attribution.Tally`) and ``slates_closed_window``, ``_bound``, ``_heartbeat``, ``_erased``;
+    `operators.recommend_metrics`; and ``outcomes_joined``, ``_repeated``, ``_late``, ``_orphan``, ``_superseded``
+    (`models.attribution.Tally`) and ``slates_closed_window``, ``_bound``, ``_heartbeat``, ``_erased``;
     ``requests_answered``, and of them ``requests_waited`` for an event that came, and ``requests_waited_in_vain``; ``users_erased``;
     ``networks_passed_over``: published versions of a network of another shape, as `model-updates` holds them from before a change of
     the configuration
@@ -39,7 +39,6 @@ Flink metrics
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -56,6 +55,7 @@ from models.controls import control_key
 from models.events import ERASE, UNKNOWN_WATERMARK_MS, DeadLetter, Event, EventCleaner, Refusal, Rejected
 from models.facts import Fact, erasure_fact, event_fact, outcome_fact, rejection_fact, request_fact
 from models.identity import hash64, item_hash64
+from models.log_lines import Seldom
 from models.metrics.score_bins import ScoreBins
 from models.model_file import decode_model
 from models.pipeline import warm_up
@@ -65,7 +65,9 @@ from models.recommender import Observation, Recommender, User
 from models.requests import MAX_WAITING, Request, RequestCleaner, WaitingRequest, decode_waiting, encode_waiting
 from models.topics import CONTROLS, EVENTS, ITEMS, MODEL_DELTAS, MODEL_UPDATES, REQUESTS, Recommendation, Timings, topic_name
 from models.treatments import Treatment
-from operators.bootstrap import read_to_end
+from operators.bootstrap import read_records
+from operators.logs import Log
+from operators.recommend_metrics import RecommendMetrics
 from operators.threads import use_one_thread
 from operators.timers import let_timers_yield_side_outputs
 
@@ -85,7 +87,12 @@ REPLICAS = OutputTag("replicas", RECORD)
 FACTS = OutputTag("facts", FACT)
 DEAD_LETTERS = OutputTag("dead-letters", RECORD)
 
-_LOGGER = logging.getLogger(__name__)
+# A slate that took so long is logged, and of a kind of refusal or of such slates one line in so many ms.
+_SLOW_US = 500_000
+_LOG_EVERY_MS = 10_000
+# Of the unreadable records that a bootstrap meets so many are logged.
+_LOGGED_UNREADABLE = 100
+_LOGGED_OF_A_SLATE = ("slate_id", "user_id", "event_id", "request_id", "action", "arm", "versions")
 _COUNTED = {
     "joined": "outcomes_joined",
     "repeated": "outcomes_repeated",
@@ -156,7 +163,10 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._defined: dict[str, bytes] = {}
         metrics = runtime_context.get_metrics_group()
         self._passed_over = metrics.counter("networks_passed_over")
-        self._refused = {reason: metrics.counter(reason.counter) for reason in Refusal}
+        self._metrics = RecommendMetrics(
+            metrics, types=self._config.events.types, recommender=self._recommender, started_ms=1_000 * self._submitted_s
+        )
+        self._log, self._seldom = Log("recommend"), Seldom(_LOG_EVERY_MS)
         self._answered, self._waited, self._in_vain = (
             metrics.counter(f"requests_{name}") for name in ("answered", "waited", "waited_in_vain")
         )
@@ -167,11 +177,37 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             self._counted = {name: metrics.counter(counter) for name, counter in _COUNTED.items()}
             self._closed_by = {name: metrics.counter(f"slates_closed_{name}") for name in _CLOSED_BY}
         if self._bootstrap:
-            # `controls` last: what came there while no job ran is newer than what an earlier job accepted
-            topics = (self._items_topic, topic_name(prefix, MODEL_UPDATES), self._controls_topic)
-            kafka = self._config.kafka
-            for topic, key, value in read_to_end(topics, kafka.bootstrap_servers, kafka.client_properties):
-                self._apply(topic, None if key is None else key.decode("utf-8", "replace"), value)
+            self._fill_replica()
+
+    def _fill_replica(self) -> None:
+        prefix, kafka, started_ns = self._config.kafka.topic_prefix, self._config.kafka, time.monotonic_ns()
+        # `controls` last: what came there while no job ran is newer than what an earlier job accepted
+        topics = (self._items_topic, topic_name(prefix, MODEL_UPDATES), self._controls_topic)
+        records = unreadable = 0
+        for record in read_records(topics, kafka.bootstrap_servers, kafka.client_properties):
+            key = None if record.key is None else record.key.decode("utf-8", "replace")
+            rejected = self._apply(record.topic, key, record.value, record.timestamp)
+            records += 1
+            if rejected is not None:
+                unreadable += 1
+                if unreadable <= _LOGGED_UNREADABLE:
+                    self._log.warn(
+                        "unreadable record in a compacted topic",
+                        topic=record.topic,
+                        key=key,
+                        partition=record.partition,
+                        offset=record.offset,
+                        reason=rejected.reason.value,
+                        detail=rejected.detail,
+                    )
+        self._log.info(
+            "replica filled",
+            records=records,
+            unreadable=unreadable,
+            items=self._recommender.replica.known_items,
+            ranker=None if self._recommender.version is None else str(self._recommender.version),
+            took_ms=(time.monotonic_ns() - started_ns) // 1_000_000,
+        )
 
     def _value_state(self, context: RuntimeContext, name: str) -> ValueState:
         descriptor = ValueStateDescriptor(name, Types.PICKLED_BYTE_ARRAY())
@@ -219,16 +255,13 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     def _refuse(
         self, rejected: Rejected, record: Row, topic: str, *, key: str, now_ms: int, watermark_ms: int
     ) -> Iterator[Any]:
-        self._refused[rejected.reason].inc()
+        self._metrics.refusal(rejected.reason)
+        self._metrics.tell()
         raw, partition, offset = record
+        place = {"partition": partition if partition >= 0 else request_mark(partition), "offset": offset}
+        self._say_refused(rejected, topic=topic, now_ms=now_ms, **place, user_id=key)
         letter = DeadLetter.of(
-            rejected,
-            None if raw is None else bytes(raw),
-            topic=topic,
-            partition=partition if partition >= 0 else request_mark(partition),
-            offset=offset,
-            key=key,
-            rejected_at_ms=now_ms,
+            rejected, None if raw is None else bytes(raw), topic=topic, **place, key=key, rejected_at_ms=now_ms
         )
         yield DEAD_LETTERS, Row(rejected.reason.value.encode(), letter.encode())
         yield FACTS, _row(rejection_fact(rejected.reason, time_ms=_fact_time_ms(now_ms, watermark_ms)))
@@ -246,6 +279,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
                 watermark_ms=watermark_ms,
             )
             yield from self._emit(user, recommendation)
+        self._metrics.event(event.type)
+        self._metrics.tell()
         self._settle(user, timers, now_ms=now_ms, watermark_ms=watermark_ms)
         yield from self._teach(event, observation)
         yield from self._report(event.user_id, user.tally)
@@ -265,10 +300,11 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         )
         yield FACTS, _row(fact)
 
-    @staticmethod
-    def _emit(user: User, recommendation: Recommendation) -> Iterator[Any]:
+    def _emit(self, user: User, recommendation: Recommendation) -> Iterator[Any]:
         key = recommendation.user_id.encode()
         yield Row(key, _encode(recommendation))
+        if not recommendation.erased:
+            self._note(recommendation)
         if user.trace is not None:
             yield TRACED, Row(key, _encode(user.trace))
 
@@ -388,6 +424,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             watermark_ms=watermark_ms,
         )
         self._answered.inc()
+        self._metrics.tell()
         yield from self._emit(user, recommendation)
         self._settle(user, timers, now_ms=now_ms, watermark_ms=watermark_ms)
         yield from self._report(request.user_id, user.tally)
@@ -416,6 +453,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             self._settled.clear()
             self._closed_by["erased"].inc(len(user.slates.slates))
         self._erased.inc()
+        self._log.info("user erased", event_id=event.event_id)
         yield from self._emit(user, marker)
         yield REPLICAS, Row(key.encode(), tombstone)
         yield FACTS, _row(erasure_fact(time_ms=max(event.event_time_ms, watermark_ms + 1)))
@@ -483,7 +521,12 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
                 counter.inc(n)
         for closed in tally.closed:
             self._closed_by[closed.closed_by].inc()
-            yield CLOSED, Row(user_id.encode(), _encode(self._attribution.outcome(closed, user_id)))
+            outcome = self._attribution.outcome(closed, user_id)
+            yield CLOSED, Row(user_id.encode(), _encode(outcome))
+            if self._log.debugs:
+                self._log.debug(
+                    "slate closed", slate_id=outcome.slate_id, user_id=user_id, closed_by=closed.closed_by, reward=outcome.reward
+                )
             taught = self._recommender.step_of(closed)
             if taught is not None:
                 yield from self._step(*taught)
@@ -491,34 +534,63 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     # ------------------------------------------------------------------------------------------------ model updates
 
     def process_broadcast_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator[Any]:
-        topic, key, raw = value
-        raw = None if raw is None else bytes(raw)
-        rejected = self._apply(topic, key, raw)
+        topic, key, raw, time_ms = value
+        raw, now_ms = None if raw is None else bytes(raw), time.time_ns() // 1_000_000
+        rejected = self._apply(topic, key, raw, time_ms)
         if rejected is not None:
             letter = DeadLetter.of(rejected, raw, topic=topic, key=key)
+            self._say_refused(rejected, topic=topic, now_ms=now_ms, key=key)
             yield DEAD_LETTERS, Row(rejected.reason.value.encode(), letter.encode())
         elif topic == self._controls_topic and key is not None:
+            self._log.info("control accepted" if raw is not None else "control taken back", key=key)
             yield REPLICAS, Row(control_key(key).encode(), raw)
+        elif topic == self._deltas_topic:
+            self._metrics.delta(time_ms, now_ms)
+        self._metrics.tell()
 
-    def _apply(self, topic: str, key: str | None, value: bytes | None) -> Rejected | None:
+    def _apply(self, topic: str, key: str | None, value: bytes | None, time_ms: int) -> Rejected | None:
         """Apply one record of a broadcast topic; the refusal when it cannot be read."""
         try:
             if topic == self._items_topic:
                 self._recommender.apply_catalogue(key, value)
             elif topic == self._controls_topic:
                 self._recommender.apply_control(key, value)
+                self._metrics.versions_changed(time_ms)
             elif topic == self._deltas_topic:
                 if value is not None:
                     self._recommender.replica.apply_deltas(value)
             elif key is not None:
                 passed_over = self._recommender.apply_update(key, value)
+                self._metrics.update(key, value, time_ms)
                 if passed_over is not None:
                     self._passed_over.inc()
-                    _LOGGER.warning(passed_over)
+                    self._log.warn("network passed over", key=key, detail=passed_over)
         except Rejected as rejected:
-            self._refused[rejected.reason].inc()
+            self._metrics.refusal(rejected.reason)
             return rejected
         return None
+
+    # ------------------------------------------------------------------------------------------------ logs
+
+    def _say_refused(self, rejected: Rejected, *, topic: str, now_ms: int, **place: Any) -> None:
+        left_out = 0 if self._log.debugs else self._seldom.admit(rejected.reason.value, now_ms)
+        if left_out is not None:
+            more = {"reason": rejected.reason.value, "detail": rejected.detail, "left_out": left_out or None}
+            self._log.warn("record refused", topic=topic, **place, **more)
+
+    def _note(self, recommendation: Recommendation) -> None:
+        """Count a slate, and log it where it is asked for or was slow."""
+        self._metrics.slate(recommendation)
+        timings = recommendation.timings
+        left_out = None if timings.compute_us < _SLOW_US else self._seldom.admit("slow slate", timings.emitted_at_ms)
+        if left_out is None and not self._log.debugs:
+            return
+        said = {name: getattr(recommendation, name) for name in _LOGGED_OF_A_SLATE}
+        said |= {"items": len(recommendation.items), "compute_us": timings.compute_us}
+        if left_out is None:
+            self._log.debug("slate", **said)
+        else:
+            self._log.warn("slow slate", **said, left_out=left_out or None)
 
 
 def request_mark(partition: int) -> int:

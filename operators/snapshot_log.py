@@ -8,7 +8,7 @@ learned again, hence published again: a snapshot must therefore never be written
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from pyflink.common import Types
@@ -48,10 +48,19 @@ class SnapshotLog:
     ----------
     make : creates an empty model
     snapshot_every : messages of one key between two snapshots
+    require_own : is handed each key and its model as it is rebuilt, and raises where that cannot be this key's
     """
 
-    def __init__(self, context: RuntimeContext, make: Callable[[], SnapshotModel], *, snapshot_every: int) -> None:
+    def __init__(
+        self,
+        context: RuntimeContext,
+        make: Callable[[], SnapshotModel],
+        *,
+        snapshot_every: int,
+        require_own: Callable[[Any, Any], None] | None = None,
+    ) -> None:
         self._make = make
+        self._require_own = require_own
         self._snapshot_every = snapshot_every
         self._log = context.get_list_state(ListStateDescriptor("log", Types.PICKLED_BYTE_ARRAY()))
         self._rows = context.get_map_state(
@@ -59,6 +68,11 @@ class SnapshotLog:
         )
         self._models: dict[Any, SnapshotModel] = {}
         self._logged: dict[Any, int] = {}
+
+    @property
+    def models(self) -> Mapping[Any, SnapshotModel]:
+        """The models of the keys that were used since `open`."""
+        return self._models
 
     def model(self, key: Any) -> SnapshotModel:
         """The model of the current key, rebuilt from state on the first access after `open`."""
@@ -73,6 +87,8 @@ class SnapshotLog:
             for message in self._log:
                 found.learn_one(message)
                 logged += 1
+            if self._require_own is not None:
+                self._require_own(key, found)
             self._models[key] = found
             self._logged[key] = logged
         return found

@@ -29,6 +29,7 @@ from cli.stack.ports import Ports
 JOBMANAGER_CLASS = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 ZOOKEEPER_CLASS = "org.apache.flink.shaded.zookeeper3.org.apache.zookeeper.server.ZooKeeperServerMain"
 TASKMANAGER_CLASS = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+_METRICS_PORT = "metrics.reporter.prometheus.port"
 _RESULT = "BASH_JAVA_UTILS_EXEC_RESULT:"
 
 _LOG4J = """\
@@ -41,6 +42,26 @@ logger.zookeeper.name = org.apache.flink.shaded.zookeeper3
 logger.zookeeper.level = WARN
 logger.netty.name = org.jboss.netty.channel.DefaultChannelPipeline
 logger.netty.level = OFF
+
+# JSON lines of the job's own, in a file of their own
+logger.flinkrec.name = flinkrec
+logger.flinkrec.level = {level}
+logger.flinkrec.additivity = false
+logger.flinkrec.appenderRef.lines.ref = Lines
+
+appender.lines.name = Lines
+appender.lines.type = RollingFile
+appender.lines.createOnDemand = true
+appender.lines.append = true
+appender.lines.fileName = ${sys:lines.file}
+appender.lines.filePattern = ${sys:lines.file}.%i
+appender.lines.layout.type = PatternLayout
+appender.lines.layout.pattern = %m%n
+appender.lines.policies.type = Policies
+appender.lines.policies.size.type = SizeBasedTriggeringPolicy
+appender.lines.policies.size.size = 20MB
+appender.lines.strategy.type = DefaultRolloverStrategy
+appender.lines.strategy.max = 3
 
 appender.rolling.name = RollingFileAppender
 appender.rolling.type = RollingFile
@@ -127,6 +148,19 @@ def configuration(home: Home, ports: Ports, memory: Memory) -> dict[str, Any]:
         "heartbeat.interval": 2000,
         "heartbeat.timeout": 8000,
         "heartbeat.rpc-failure-threshold": 1,
+    } | _reporter(ports)
+
+
+def _reporter(ports: Ports) -> dict[str, Any]:
+    """Flink's page for Prometheus, which listens on every interface: it cannot be told otherwise."""
+    if not ports.metrics:
+        return {}
+    return {
+        "metrics.reporters": "prometheus",
+        "metrics.reporter.prometheus.factory.class": "org.apache.flink.metrics.prometheus.PrometheusReporterFactory",
+        _METRICS_PORT: ports.metrics,
+        # the bounds of histograms are labels, and +Inf must stay what it is
+        "metrics.reporter.prometheus.filterLabelValueCharacters": False,
     }
 
 
@@ -157,14 +191,19 @@ def environment(home: Home) -> dict[str, str]:
     }
 
 
-def prepare(home: Home, ports: Ports, memory: Memory) -> None:
-    """Lay out the Flink home and write its configuration."""
+def prepare(home: Home, ports: Ports, memory: Memory, *, log_level: str = "INFO") -> None:
+    """Lay out the Flink home and write its configuration.
+
+    Parameters
+    ----------
+    log_level : of the job's own lines (`operators.logs`)
+    """
     shipped = distribution()
     _link(home.flink / "bin", shipped / "bin")
     _link_jars(home, shipped)
     (home.flink_conf / "config.yaml").write_text(yaml.safe_dump(configuration(home, ports, memory), width=10_000))
     for name in ("log4j-console.properties", "log4j.properties"):
-        (home.flink_conf / name).write_text(_LOG4J)
+        (home.flink_conf / name).write_text(_LOG4J.replace("{level}", log_level))
     _link(home.flink_conf / "log4j-cli.properties", shipped / "conf" / "log4j-cli.properties")
     (home.zookeeper / "zoo.cfg").write_text(_zookeeper_properties(home, ports))
 
@@ -207,9 +246,16 @@ def jobmanager_command(home: Home) -> list[str]:
     return _command(home, JOBMANAGER_CLASS, "GET_JM_RESOURCE_PARAMS", "jobmanager")
 
 
-def taskmanager_command(home: Home, name: str) -> list[str]:
-    """The command line that becomes a TaskManager; `name` tells its log from the others'."""
-    return _command(home, TASKMANAGER_CLASS, "GET_TM_RESOURCE_PARAMS", name)
+def taskmanager_command(home: Home, name: str, *, metrics_port: int) -> list[str]:
+    """The command line that becomes a TaskManager.
+
+    Parameters
+    ----------
+    name : tells its log from the others'
+    metrics_port : of its page for Prometheus, 0 where there is none
+    """
+    command = _command(home, TASKMANAGER_CLASS, "GET_TM_RESOURCE_PARAMS", name)
+    return [*command, "-D", f"{_METRICS_PORT}={metrics_port}"] if metrics_port else command
 
 
 def with_resource_id(command: list[str], resource_id: str) -> list[str]:
@@ -237,6 +283,7 @@ def _command(home: Home, main_class: str, resources: str, name: str) -> list[str
 def _log_options(home: Home, name: str) -> list[str]:
     return [
         f"-Dlog.file={home.logs / name}.log",
+        f"-Dlines.file={home.logs / name}.jsonl",
         f"-Dlog4j.configurationFile={(home.flink_conf / 'log4j-console.properties').as_uri()}",
     ]
 

@@ -49,6 +49,7 @@ class Stack:
         ports: Ports | None = None,
         taskmanagers: int = 3,
         memory: Memory | None = None,
+        log_level: str = "INFO",
         progress: Progress = _silent,
     ) -> Stack:
         """Start the stack and wait until it serves; a stack that runs already is returned as it is.
@@ -59,6 +60,7 @@ class Stack:
         ports : the defaults when None
         taskmanagers : number of TaskManagers, of one slot each
         memory : of each TaskManager
+        log_level : of the job's own lines
         progress : is told in a few words what is being waited for
 
         Raises
@@ -73,8 +75,8 @@ class Stack:
             return running
         if left := clear_leftovers(home):
             progress(f"ended {left} processes that a crashed supervisor had left behind")
-        ports.require_free()
-        _write_plan(home, ports, taskmanagers, memory or Memory())
+        ports.require_free(taskmanagers=taskmanagers)
+        _write_plan(home, ports, taskmanagers, memory or Memory(), log_level)
         progress("starting the supervisor")
         supervisor = _launch_supervisor(home)
         stack = cls(home)
@@ -273,18 +275,19 @@ def clear_leftovers(home: Home) -> int:
     return len(left)
 
 
-def _write_plan(home: Home, ports: Ports, taskmanagers: int, memory: Memory) -> None:
+def _write_plan(home: Home, ports: Ports, taskmanagers: int, memory: Memory, log_level: str) -> None:
     # Killed JVMs leave their working files behind. What ZooKeeper remembers is for a JobManager that died while the
     # stack was up; a new stack starts without jobs, so that an old one cannot stand in the way of what is submitted.
     for directory in (home.tmp, home.zookeeper, home.high_availability):
         shutil.rmtree(directory, ignore_errors=True)
     home.create()
     broker.prepare(home, ports)
-    flink.prepare(home, ports, memory)
-    names = [f"taskmanager-{number}" for number in range(1, taskmanagers + 1)]
+    flink.prepare(home, ports, memory, log_level=log_level)
     commands = {"kafka": broker.command(home), "zookeeper": flink.zookeeper_command(home)}
     commands["jobmanager"] = flink.jobmanager_command(home)
-    commands |= {name: flink.taskmanager_command(home, name) for name in names}
+    for number in range(1, taskmanagers + 1):
+        name = f"taskmanager-{number}"
+        commands[name] = flink.taskmanager_command(home, name, metrics_port=ports.metrics_of(number))
     logs = {name: home.logs / f"{name}.log" for name in commands}
     Plan(ports, taskmanagers, commands, {name: str(path) for name, path in logs.items()}).write(home)
 

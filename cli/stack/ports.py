@@ -1,4 +1,4 @@
-"""The ports of the local stack, all on localhost, and whether they are free."""
+"""The ports of the local stack, and whether they are free."""
 
 from __future__ import annotations
 
@@ -14,18 +14,25 @@ OPTIONS = {
     "rest": "--rest-port",
     "rpc": "--rpc-port",
     "zookeeper": "--zookeeper-port",
+    "metrics": "--metrics-port",
 }
+# The largest stack that `free_ports` finds room for.
+_TASKMANAGERS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """kafka and controller belong to the broker, rest and rpc to the JobManager; TaskManagers pick theirs at random."""
+    """kafka and controller belong to the broker, rest and rpc to the JobManager; TaskManagers pick theirs at random.
+
+    metrics is the JobManager's page for Prometheus, the TaskManagers' are on the ports behind it; 0: there are none.
+    """
 
     kafka: int = 19092
     controller: int = 19093
     rest: int = 18081
     rpc: int = 16123
     zookeeper: int = 12181
+    metrics: int = 19249
 
     @property
     def bootstrap_servers(self) -> str:
@@ -35,14 +42,19 @@ class Ports:
     def jobmanager(self) -> str:
         return f"localhost:{self.rest}"
 
-    def require_free(self) -> None:
+    def metrics_of(self, taskmanager: int) -> int:
+        """Port of the page of a TaskManager, counted from 1; 0 where there is none."""
+        return self.metrics + taskmanager if self.metrics else 0
+
+    def require_free(self, *, taskmanagers: int = 0) -> None:
         """Raise a UserError for the first port that another process holds."""
-        for name, option in OPTIONS.items():
-            port = getattr(self, name)
+        wanted = [(name, getattr(self, name)) for name in OPTIONS]
+        wanted += [("metrics", self.metrics_of(number)) for number in range(1, taskmanagers + 1)]
+        for name, port in wanted:
             if not is_free(port):
                 raise UserError(
                     f"port {port} ({name}) is in use by another process: stop that process, "
-                    f"or choose another port with {option}"
+                    f"or choose another port with {OPTIONS[name]}"
                 )
 
 
@@ -63,7 +75,11 @@ def free_ports() -> Ports:
     try:
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
-        return Ports(*(probe.getsockname()[1] for probe in probes))
+        found = dict(zip(OPTIONS, (probe.getsockname()[1] for probe in probes), strict=True))
+        ours = found["metrics"]
+        while not all(port == ours or is_free(port) for port in range(found["metrics"], found["metrics"] + _TASKMANAGERS + 1)):
+            found["metrics"] += _TASKMANAGERS
+        return Ports(**found)
     finally:
         for probe in probes:
             probe.close()

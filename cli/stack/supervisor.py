@@ -35,7 +35,7 @@ MAX_BACKOFF_S = 10.0
 ALREADY_RUNNING = 3
 SERVERS = ("kafka", "zookeeper")
 
-log = logging.getLogger("supervisor")
+log = logging.getLogger("flinkrec.supervisor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,9 @@ class Supervisor:
 
 def main() -> int:
     """Supervise the stack whose home directory is the first argument, until a signal ends it."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    from serving.logs import log_to_stderr
+
+    log_to_stderr()
     home = Home.at(Path(sys.argv[1]))
     with home.lock_file.open("w") as lock:
         try:

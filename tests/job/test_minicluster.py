@@ -95,7 +95,7 @@ def ticks(t_env: StreamTableEnvironment, name: str, *, a_second: int, rows: int)
 def idle_updates(t_env: StreamTableEnvironment) -> DataStream:
     """Records of `model-updates` that say nothing."""
     name = ticks(t_env, "update_ticks", a_second=TICKS_A_SECOND, rows=SECONDS * TICKS_A_SECOND)
-    table = t_env.sql_query(f"SELECT 'model-updates', CAST(NULL AS STRING), CAST(NULL AS BYTES) FROM {name}")
+    table = t_env.sql_query(f"SELECT 'model-updates', CAST(NULL AS STRING), CAST(NULL AS BYTES), CAST(0 AS BIGINT) FROM {name}")
     return typed(t_env.to_data_stream(table), UPDATE_ROW)
 
 
@@ -127,7 +127,7 @@ class Preloaded(Recommend):
     def open(self, runtime_context: RuntimeContext) -> None:
         super().open(runtime_context)
         for key, value in self._preloaded:
-            self._apply("model-updates", key, value)
+            self._apply("model-updates", key, value, 0)
 
 
 class Running:
@@ -226,9 +226,9 @@ def finished() -> Running:
     rows = [event_row(event.user_id, record(event), number) for number, event in enumerate(EVENTS)]
     rows.insert(70, event_row("user-1", BAD_EVENT, 1_000))
     catalogue = [
-        Row("items", "item-1", BAD_ITEM),
-        Row("items", "of the catalogue only", b'{"title": "Two"}'),
-        Row("items", "of the catalogue only", None),
+        Row("items", "item-1", BAD_ITEM, 0),
+        Row("items", "of the catalogue only", b'{"title": "Two"}', 0),
+        Row("items", "of the catalogue only", None, 0),
     ]
     updates = env.from_collection(catalogue, UPDATE_ROW).union(idle_updates(t_env))
     with pytest.MonkeyPatch.context() as patch:
@@ -392,7 +392,7 @@ def test_each_slate_has_its_outcome_when_the_watermark_has_passed():
     )
     env, _ = start(config)
     rows = [event_row(event.user_id, record(event), number) for number, event in enumerate(EVENTS)]
-    updates = env.from_collection([Row("model-updates", None, None)], UPDATE_ROW)
+    updates = env.from_collection([Row("model-updates", None, None, 0)], UPDATE_ROW)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jobs.recommend.Recommend", partial(Preloaded, updates=earlier_model(config)))
         running = Running(env, Inputs(env.from_collection(rows, EVENT_ROW), updates), config)

@@ -25,7 +25,8 @@ class FakeBackend:
     timers, event_timers : (time, key) of the registered timers of processing time, and of event time
     registrations : all calls that registered a timer, also repeated ones
     descriptors : by state name
-    counts : of the operator's Flink counters
+    counts : of the Flink counters that the operator raises itself
+    told, gauges : counters and gauges of `operators.metrics`, as far as Flink was told
     key, now_ms, watermark_ms : what the operator sees while it processes one element
     """
 
@@ -36,6 +37,8 @@ class FakeBackend:
         self.registrations: list[tuple[int, Any]] = []
         self.descriptors: dict[str, Any] = {}
         self.counts: Counter[str] = Counter()
+        self.told: Counter[str] = Counter()
+        self.gauges: dict[str, int] = {}
         self.key: Any = None
         self.now_ms = 0
         self.watermark_ms = NO_WATERMARK_MS
@@ -111,17 +114,40 @@ class FakeCounter:
         self._counts[self._name] += n
 
 
+class FakeGauge:
+    """One distribution of the operator's metrics: in thread mode a number that is set."""
+
+    def __init__(self, gauges: dict[str, int], name: str) -> None:
+        self._gauges, self._name = gauges, name
+
+    def update(self, value: int) -> None:
+        self._gauges[self._name] = value
+
+
+class FakeMetricGroup:
+    """The operator's metrics, by dotted name; a label stands as ``key=value`` where Prometheus has it beside the name."""
+
+    def __init__(self, backend: FakeBackend, prefix: str = "") -> None:
+        self._backend, self._prefix = backend, prefix
+
+    def add_group(self, name: str, value: str | None = None) -> FakeMetricGroup:
+        return FakeMetricGroup(self._backend, f"{self._prefix}{name}." if value is None else f"{self._prefix}{name}={value}.")
+
+    def counter(self, name: str) -> FakeCounter:
+        return FakeCounter(self._backend.told if self._prefix else self._backend.counts, self._prefix + name)
+
+    def distribution(self, name: str) -> FakeGauge:
+        return FakeGauge(self._backend.gauges, self._prefix + name)
+
+
 class FakeRuntimeContext:
     """Hands out state that lives in a backend."""
 
     def __init__(self, backend: FakeBackend) -> None:
         self._backend = backend
 
-    def get_metrics_group(self) -> FakeRuntimeContext:
-        return self
-
-    def counter(self, name: str) -> FakeCounter:
-        return FakeCounter(self._backend.counts, name)
+    def get_metrics_group(self) -> FakeMetricGroup:
+        return FakeMetricGroup(self._backend)
 
     def get_state(self, descriptor: ValueStateDescriptor) -> FakeValueState:
         return FakeValueState(self._backend, self._registered(descriptor))

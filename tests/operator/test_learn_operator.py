@@ -11,7 +11,7 @@ import pytest
 from pyflink.common import Row
 
 from models.config import Configuration, ItemCF, Learner, Scorer
-from models.cooccurrence import CooccurrenceTable, PairMessage, decode_row, encode_pair_message
+from models.cooccurrence import CooccurrenceTable, PairMessage, decode_pair_message, decode_row, encode_pair_message
 from models.examples import encode_pending, label_pending
 from models.features import WIDTH
 from models.learner import Learner as RankerLearner
@@ -89,10 +89,28 @@ def followed(yielded: Iterable[Any]) -> dict[str, int]:
 
 
 def running(backend: FakeBackend | None = None) -> Running:
-    return Running(learn_cooccurrence(CONFIG), backend)
+    operator = learn_cooccurrence(CONFIG, shard_keys=(SHARD,))
+    return Running(operator, backend)
 
 
 # ------------------------------------------------------------------------------------------------ CO-OCCURRENCE
+
+
+def test_a_state_of_another_number_of_shards_is_refused_in_words_and_one_of_the_same_number_is_not():
+    of_two = (SHARD, OTHER_SHARD)
+    before = Running(learn_cooccurrence(CONFIG, shard_keys=of_two))
+    messages = pair_messages(40)
+    for message in messages:
+        before.send(of_two[decode_pair_message(message).item % 2], message)
+    state = before.backend.checkpoint()
+
+    again = Running(learn_cooccurrence(CONFIG, shard_keys=of_two), state.checkpoint())
+    again.send(of_two[decode_pair_message(messages[0]).item % 2], messages[0])
+    for others in ((SHARD, OTHER_SHARD, 13), (SHARD, 13, OTHER_SHARD), (13, SHARD, OTHER_SHARD)):
+        moved = Running(learn_cooccurrence(CONFIG, shard_keys=others), state.checkpoint())
+        with pytest.raises(ValueError, match=r"item_cf\.shards is 3, and the state .* was written with another number"):
+            for message in messages:
+                moved.send(others[decode_pair_message(message).item % 3], message)
 
 
 def test_changed_rows_are_published_together_when_the_interval_has_passed():

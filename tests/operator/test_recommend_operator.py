@@ -102,7 +102,7 @@ class Recommending(Running):
         return self.record(event.user_id, msgspec.json.encode(event))
 
     def update(self, topic: str, key: str | None, value: bytes | None) -> Yielded:
-        return Yielded(self.broadcast(Row(topic, key, value)))
+        return Yielded(self.broadcast(Row(topic, key, value, T0)))
 
 
 def view(number: int, *, user: str = "u", item: str | None = None, time_ms: int | None = None, **more: Any) -> Event:
@@ -349,7 +349,7 @@ def test_a_malformed_record_is_one_dead_letter_and_one_fact_and_leaves_no_state(
     assert (fact.kind, fact.type, fact.slates) == ("rejected", reason, 0)
     assert yielded.slates == yielded.pairs == yielded.examples == []
     assert recommend.backend.cells == {}
-    assert recommend.backend.counts == {f"rejected_{reason}": 1}
+    assert recommend.backend.told == {f"flinkrec.refused.reason={reason}.total": 1}
 
 
 def test_an_event_too_far_behind_the_watermark_is_a_dead_letter():
@@ -562,7 +562,7 @@ def test_a_catalogue_entry_that_cannot_be_read_is_one_dead_letter(recommend, key
     assert (letter["topic"], letter["key"]) == ("items", key)
     assert (None if letter["raw_base64"] is None else base64.b64decode(letter["raw_base64"])) == raw
     assert yielded.slates == yielded.pairs == []
-    assert recommend.backend.counts == {f"rejected_{reason}": 1}
+    assert recommend.backend.told == {f"flinkrec.refused.reason={reason}.total": 1}
 
 
 # ------------------------------------------------------------------------------------------------ anything

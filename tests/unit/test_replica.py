@@ -287,3 +287,11 @@ def test_what_may_be_shown_is_counted_once_whether_from_events_or_from_the_catal
         assert replica.known_items == 2
     publish(table, replica)
     assert replica.known_items == 2
+
+
+def test_the_memory_that_a_replica_says_it_needs_grows_with_its_items():
+    empty, full = (Replica(parse_configuration({}, "test.yaml")) for _ in range(2))
+    for number in range(5_000):
+        full.apply_catalogue_item(f"item-{number}", CatalogueItem())
+    # what the docstring of the module says an item costs, within a factor of the room that is kept for more
+    assert 100 * 5_000 < full.nbytes - empty.nbytes < 600 * 8_192

@@ -443,12 +443,3 @@ def test_taking_back_what_is_not_there_changes_nothing(pipeline):
         pipeline.recommender.apply_control(name, None)
     with pytest.raises(Rejected, match="without a key"):
         pipeline.recommender.apply_control(None, None)
-
-
-def test_the_pinned_version_is_handed_on(pipeline):
-    recommender = pipeline.recommender
-    assert recommender.pinned_version is None
-    recommender.apply_control("pinned_version", b'{"version": "17.3"}')
-    assert recommender.pinned_version == "17.3"
-    recommender.apply_control("pinned_version", None)
-    assert recommender.pinned_version is None

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from cli.errors import UserError
-from cli.stack import Home, Ports, free_ports
+from cli.stack import Home, Memory, Ports, free_ports
 from cli.stack.broker import server_properties
+from cli.stack.flink import configuration
 from cli.stack.state import Child, Process, State, end, read_state, write_state
 from cli.stack.supervisor import MAX_BACKOFF_S, STEADY_AFTER_S, Kept, backoff_s
 
@@ -88,6 +89,26 @@ def test_a_taken_port_is_named_with_its_option() -> None:
         holder.listen()
         with pytest.raises(UserError, match=rf"port {ports.rest} \(rest\) is in use.*--rest-port"):
             ports.require_free()
+
+
+def test_a_taken_port_of_a_page_for_prometheus_is_named_too() -> None:
+    ports = free_ports()
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", ports.metrics_of(2)))
+        holder.listen()
+        ports.require_free(taskmanagers=1)
+        with pytest.raises(UserError, match=rf"port {ports.metrics + 2} \(metrics\) is in use.*--metrics-port"):
+            ports.require_free(taskmanagers=2)
+
+
+def test_each_process_of_flink_has_a_page_for_prometheus_unless_that_is_switched_off(tmp_path: Path) -> None:
+    home = Home(tmp_path, tmp_path / "jars")
+    told = configuration(home, Ports(metrics=5_000), Memory())
+    assert told["metrics.reporter.prometheus.port"] == 5_000
+    assert told["metrics.reporter.prometheus.filterLabelValueCharacters"] is False
+    silent = configuration(home, Ports(metrics=0), Memory())
+    assert not [key for key in silent if key.startswith("metrics.")]
+    assert Ports(metrics=0).metrics_of(1) == 0
 
 
 def test_homes_share_jars_only_when_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,6 +205,16 @@ def test_without_a_panel_nobody_is_wanted():
     assert not new_replica(panel_size=0).panel.wants(-(2**63))
 
 
+def test_the_panel_says_which_share_of_all_users_it_is_a_sample_of():
+    replica = new_replica(panel_size=100)
+    assert replica.panel.share == 1.0
+    for number in range(2_000):
+        replica.panel.apply(encode_member(hash64(f"user-{number}"), profile(("a", 1.0))))
+    assert len(replica.panel) == 100
+    assert replica.panel.share == pytest.approx(100 / 2_000, rel=0.25)
+    assert new_replica(panel_size=0).panel.share == 0.0
+
+
 def test_a_forgotten_member_brings_nothing_and_its_place_is_taken_by_another():
     replica, never = new_replica(), new_replica()
     fill(replica, USERS)
