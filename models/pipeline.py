@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heappop, heappush
 
+import msgspec
+
 from models.attribution import ClosedSlate
 from models.config import Configuration
 from models.cooccurrence import CooccurrenceTable
@@ -15,6 +17,7 @@ from models.events import ERASE, UNKNOWN_WATERMARK_MS, Event
 from models.learner import Learner
 from models.model_file import ModelFile
 from models.policies.learner import PolicyLearner
+from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.recommender import NOTHING_LEARNED, Observation, Recommender, User
 from models.requests import Request
 from models.topics import Recommendation, Timings
@@ -212,3 +215,20 @@ def warm_up(configuration: Configuration) -> None:
         event = Event(f"{n}", f"user {n % 3}", f"item {n * n % 31}", event_type, 60_000 * n, value=float(n % 5))
         pipeline.learn(event)
         pipeline.recommend(event)
+    _warm_up_requests(pipeline)
+
+
+def _warm_up_requests(pipeline: LocalPipeline) -> None:
+    """Ask for slates of each kind for somebody who is known and for a stranger.
+
+    What is known of them is read from packed state each time, as in the job: its arrays are read-only, which is a type of its own to
+    the compiler, and no event has written to them. So are those of a stranger who asks again, which are empty.
+    """
+    some = ("item 1", "item 2")
+    for user_id in ("user 0", "a stranger"):
+        user = pipeline.user(user_id)
+        for number, (restrict, exclude) in enumerate(((None, None), (some, None), (None, some), (some, some))):
+            asked = Request(request_id=f"{number}", user_id=user_id, event_time_ms=0, restrict=restrict, exclude=exclude)
+            pipeline.answer(asked)
+            user.state, user.seen = decode_user_state(encode_user_state(user.state)), SeenItems.decode(user.seen.encode())
+            pipeline.answer(msgspec.structs.replace(asked, request_id=f"{number} again"))
