@@ -42,8 +42,36 @@ _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 UserId = Annotated[str, Path(description="Id of a user; it may hold slashes.")]
 ItemId = Annotated[str, Path(description="Id of an item; it may hold slashes.")]
 RuleName = Annotated[str, Path(description="KIND or KIND:NAME, such as exclude:recall (docs/controls.md).")]
-K = Annotated[int | None, Query(ge=1, le=100, description="At most so many items; as many as the slate has without it.")]
-Explain = Annotated[bool, Query(description="With reasons, sources, propensities and who made the slate.")]
+_SLATE_PARAMETERS: list[dict[str, Any]] = [
+    {"name": "user_id", "in": "path", "required": True, "schema": {"type": "string"}, "description": "Id of a user; it may hold slashes."},
+    {
+        "name": "k",
+        "in": "query",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 100},
+        "description": "At most so many items; as many as the slate has without it.",
+    },
+    {
+        "name": "explain",
+        "in": "query",
+        "schema": {"type": "boolean", "default": False},
+        "description": "With reasons, sources, propensities and who made the slate.",
+    },
+]
+
+
+class _SlateQuery(Struct, frozen=True, kw_only=True):
+    k: Annotated[int, Meta(ge=1, le=100)] | None = None
+    explain: bool = False
+
+
+_WHOLE = _SlateQuery()
+
+
+def _slate_query(request: Request) -> _SlateQuery:
+    try:
+        return msgspec.convert(dict(request.query_params), _SlateQuery, strict=False)
+    except msgspec.ValidationError as error:
+        raise HTTPException(422, f"query: {error}") from None
 
 
 class Question(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,10 +133,12 @@ def _add_slates(app: FastAPI, service: Service, measures: Measures) -> None:
         measures.answer(answer)
         return _json(answer)
 
-    @app.get("/v1/users/{user_id:path}/recommendations", tags=["slates"], **_says(Answer))
-    async def recommendations(user_id: UserId, k: K = None, explain: Explain = False) -> Response:
+    # the hot path: parameters that FastAPI reads would cost more than the slate
+    @app.get("/v1/users/{user_id:path}/recommendations", tags=["slates"], **_says(Answer, 422, parameters=_SLATE_PARAMETERS))
+    async def recommendations(request: Request) -> Response:
         """The newest slate of a user, from the store; popular items where there is none. It asks nobody and teaches nothing."""
-        return given(service.recommendations(user_id.strip(), k=k, explain=explain))
+        asked = _WHOLE if not request.scope["query_string"] else _slate_query(request)
+        return given(service.recommendations(request.path_params["user_id"].strip(), k=asked.k, explain=asked.explain))
 
     @app.get("/v1/users/{user_id:path}/because/{item_id:path}", tags=["slates"], **_says(Because, 404))
     async def because(user_id: UserId, item_id: ItemId) -> Response:
@@ -250,10 +280,13 @@ def _ref(of: type[Struct]) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{of.__name__}"}
 
 
-def _says(of: type[Struct], *problems: int, status: int = 200, takes: Any = None) -> dict[str, Any]:
+def _says(
+    of: type[Struct], *problems: int, status: int = 200, takes: Any = None, parameters: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
     """Arguments of a route: what it answers with, which problems it may have, and what body it takes."""
     taken = takes if takes is None or isinstance(takes, dict) else _ref(takes)
-    body = {} if taken is None else {"requestBody": {"required": True, "content": {_JSON: {"schema": taken}}}}
+    body: dict[str, Any] = {} if parameters is None else {"parameters": parameters}
+    body |= {} if taken is None else {"requestBody": {"required": True, "content": {_JSON: {"schema": taken}}}}
     responses: dict[int, Any] = {
         status: {"description": (of.__doc__ or "").split("\n")[0], "content": {_JSON: {"schema": _ref(of)}}}
     } | {
