@@ -12,12 +12,16 @@
     localStorage.setItem(KEY, NEXT[chosen()]);
     apply();
   });
-  // scripts put the page together: what takes the theme is there once the button is
+  // scripts put the page together, some of them before the document counts as loaded: what takes the theme is there once the button is
+  const isThere = () => document.getElementById("theme") !== null;
   const waiting = new MutationObserver(() => {
-    if (document.getElementById("theme")) {
+    if (isThere()) {
       waiting.disconnect();
       apply();
     }
   });
-  document.addEventListener("DOMContentLoaded", () => waiting.observe(document.body, { childList: true, subtree: true }));
+  document.addEventListener("DOMContentLoaded", () => {
+    if (isThere()) apply();
+    else waiting.observe(document.body, { childList: true, subtree: true });
+  });
 })();
