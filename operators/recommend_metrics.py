@@ -71,8 +71,10 @@ class RecommendMetrics:
         self._events[type_name].n += 1
 
     def refusal(self, reason: Refusal) -> None:
-        """A record was refused."""
-        self._refused[reason].n += 1
+        """A record was refused: told at once, as it is rare, and the last of a burst would wait for what comes next."""
+        counter = self._refused[reason]
+        counter.n += 1
+        counter.tell()
 
     def slate(self, recommendation: Recommendation) -> None:
         """An event was answered."""

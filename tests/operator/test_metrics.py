@@ -213,6 +213,7 @@ def test_refusals_are_counted_one_by_one_and_logged_now_and_then(clock, caplog, 
     monkeypatch.setattr(recommend.time, "time_ns", lambda: now_ns[0])
     for offset in range(50):
         running.send("u", Row(b"{", 3, offset))
+    assert running.backend.told == {"flinkrec.refused.reason=not_json.total": 50}, "the last of a burst is told too"
     now_ns[0] += 10_000 * 1_000_000
     clock.pass_ms(TELL_EVERY_MS)
     running.send("u", Row(b"{", 3, 50))
