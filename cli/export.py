@@ -135,6 +135,7 @@ def _schema() -> pa.Schema:
         ("seq", pa.int64()),
         ("user_id", pa.string()),
         ("event_id", pa.string()),
+        ("request_id", pa.string()),
         ("slate_time_ms", pa.int64()),
         ("closed_time_ms", pa.int64()),
         ("closed_by", pa.string()),
