@@ -5,6 +5,8 @@ Only integers and texts: they cross into SQL as they are, and sums of them do no
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
 from models.attribution import Tally
@@ -63,17 +65,17 @@ class Fact(Struct, frozen=True, gc=False):
 
     time_ms: int
     kind: str
-    type: str
-    late: int
-    evaluated: int
-    position: int
-    shown: int
-    score_marks: str
-    slates: int
-    recommended: int
-    items: str
-    known_items: int
-    latency_ms: int
+    type: str = ""
+    late: int = 0
+    evaluated: int = 0
+    position: int = 0
+    shown: int = 0
+    score_marks: str = ""
+    slates: int = 0
+    recommended: int = 0
+    items: str = ""
+    known_items: int = 0
+    latency_ms: int = NO_LATENCY
     outcomes_joined: int = 0
     outcomes_late: int = 0
     outcomes_orphan: int = 0
@@ -109,9 +111,6 @@ def event_fact(
     treatment, taught = observation.treatment, observation.pair is not None
     arm, share = (DEFAULT_ARM, 1.0) if treatment is None else (treatment.arm, treatment.share)
     items = () if recommendation is None else recommendation.items
-    latency_ms = NO_LATENCY
-    if recommendation is not None and event.sent_at_ms is not None:
-        latency_ms = max(0, recommendation.timings.emitted_at_ms - event.sent_at_ms)
     return Fact(
         time_ms=time_ms,
         kind="event",
@@ -125,13 +124,8 @@ def event_fact(
         recommended=len(items),
         items="\x1f".join(item.item_id for item in items),
         known_items=known_items,
-        latency_ms=latency_ms,
-        outcomes_joined=tally.joined,
-        outcomes_late=tally.late,
-        outcomes_orphan=tally.orphans,
-        slates_closed=len(tally.closed),
-        slates_judged=sum(closed.teaches for closed in tally.closed),
-        reward_micros=_reward_micros(tally),
+        latency_ms=_latency_ms(event.sent_at_ms, recommendation),
+        **_of_outcomes(tally),
         arm=arm,
         arms=arms,
         share_ppm=round(1_000_000 * share),
@@ -158,29 +152,15 @@ def request_fact(
     """The fact of a request that was answered."""
     is_judged = request.is_plain(configuration.slate.k)
     items = recommendation.items if is_judged else []
-    latency_ms = NO_LATENCY
-    if request.sent_at_ms is not None:
-        latency_ms = max(0, recommendation.timings.emitted_at_ms - request.sent_at_ms)
     return Fact(
         time_ms=time_ms,
         kind="request",
-        type="",
-        late=0,
-        evaluated=0,
-        position=0,
-        shown=0,
-        score_marks="",
         slates=int(is_judged),
         recommended=len(items),
         items="\x1f".join(item.item_id for item in items),
         known_items=known_items,
-        latency_ms=latency_ms,
-        outcomes_joined=tally.joined,
-        outcomes_late=tally.late,
-        outcomes_orphan=tally.orphans,
-        slates_closed=len(tally.closed),
-        slates_judged=sum(closed.teaches for closed in tally.closed),
-        reward_micros=_reward_micros(tally),
+        latency_ms=_latency_ms(request.sent_at_ms, recommendation),
+        **_of_outcomes(tally),
         arm=treatment.arm,
         arms=arms,
         share_ppm=round(1_000_000 * treatment.share),
@@ -190,23 +170,29 @@ def request_fact(
 
 def erasure_fact(*, time_ms: int) -> Fact:
     """The fact of a user who was erased."""
-    return Fact(time_ms, "erasure", "", 0, 0, 0, 0, "", 0, 0, "", 0, NO_LATENCY)
+    return Fact(time_ms, "erasure")
 
 
 def outcome_fact(tally: Tally, *, time_ms: int) -> Fact:
     """The fact of slates that closed by the passing of time."""
-    return Fact(
-        time_ms,
-        "outcome",
-        "",
-        *(0, 0, 0, 0, "", 0, 0, "", 0, NO_LATENCY),
-        tally.joined,
-        tally.late,
-        tally.orphans,
-        len(tally.closed),
-        sum(closed.teaches for closed in tally.closed),
-        _reward_micros(tally),
-    )
+    return Fact(time_ms, "outcome", **_of_outcomes(tally))
+
+
+def _latency_ms(sent_at_ms: int | None, recommendation: Recommendation | None) -> int:
+    if sent_at_ms is None or recommendation is None:
+        return NO_LATENCY
+    return max(0, recommendation.timings.emitted_at_ms - sent_at_ms)
+
+
+def _of_outcomes(tally: Tally) -> dict[str, Any]:
+    return {
+        "outcomes_joined": tally.joined,
+        "outcomes_late": tally.late,
+        "outcomes_orphan": tally.orphans,
+        "slates_closed": len(tally.closed),
+        "slates_judged": sum(closed.teaches for closed in tally.closed),
+        "reward_micros": _reward_micros(tally),
+    }
 
 
 def _reward_micros(tally: Tally) -> int:
@@ -229,4 +215,4 @@ def _dwell_milli(value: float | None) -> int:
 
 def rejection_fact(reason: Refusal, *, time_ms: int) -> Fact:
     """The fact of a record that became a dead letter."""
-    return Fact(time_ms, "rejected", reason.value, 0, 0, 0, 0, "", 0, 0, "", 0, NO_LATENCY)
+    return Fact(time_ms, "rejected", reason.value)
