@@ -12,33 +12,19 @@ from kafka.errors import KafkaError
 from cli.errors import UserError
 from models.config import Kafka
 from models.topics import (
+    ALERTS,
     CONTROLS,
-    DEAD_LETTER,
-    EVENTS,
     ITEMS,
-    METRICS,
     MODEL_DELTAS,
     MODEL_UPDATES,
-    OUTCOMES,
     RECOMMENDATIONS,
     REQUESTS,
-    TRACES,
+    TOPICS,
     topic_name,
 )
 
-JOB_TOPICS = (
-    EVENTS,
-    REQUESTS,
-    ITEMS,
-    CONTROLS,
-    RECOMMENDATIONS,
-    OUTCOMES,
-    METRICS,
-    MODEL_UPDATES,
-    MODEL_DELTAS,
-    TRACES,
-    DEAD_LETTER,
-)
+# alerts are those of another job
+JOB_TOPICS = tuple(topic for topic in TOPICS if topic != ALERTS)
 _COMPACTED = (ITEMS, CONTROLS, MODEL_UPDATES)
 # Broadcast topics and requests are read from a point of time on, recommendations are timed: both by the broker's clock.
 _BROKER_TIME = (REQUESTS, ITEMS, CONTROLS, MODEL_UPDATES, MODEL_DELTAS, RECOMMENDATIONS)
