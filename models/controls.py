@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from models.config import Experiment, PolicyName
-from models.events import Refusal, Rejected
+from models.events import Refusal, Rejected, decode_value
 
 Id = Annotated[str, Meta(min_length=1, max_length=1024)]
 Ids = Annotated[list[Id], Meta(max_length=10_000)]
@@ -214,14 +214,7 @@ def decode_control(name: str | None, value: bytes) -> Struct:
         When no rule has this name, or the value is not what it takes.
     """
     kind = kind_of(name)
-    try:
-        rule = _DECODERS[kind](value)
-    except msgspec.ValidationError as error:
-        raise Rejected(Refusal.WRONG_TYPE, str(error)) from None
-    except (msgspec.MsgspecError, ValueError, OverflowError) as error:
-        raise Rejected(Refusal.NOT_JSON, str(error)) from None
-    except RecursionError:
-        raise Rejected(Refusal.NOT_JSON, "the record is nested too deeply") from None
+    rule = decode_value(_DECODERS[kind], value)
     if isinstance(rule, Exclude | Boost) and not (rule.items or rule.categories or rule.brands):
         raise Rejected(Refusal.MISSING_FIELD, f"{kind}: expected items, categories or brands")
     if isinstance(rule, CategoryCaps) and rule.most is None and not rule.categories:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Generic, NoReturn, TypeVar
 
@@ -35,6 +36,7 @@ DEAD_LETTER_TEXT_CHARACTERS = 1_024
 """At most this much of a key or a detail is kept in a dead letter."""
 
 Record = TypeVar("Record", bound=Struct)
+Value = TypeVar("Value")
 
 Context = dict[str, str | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | bool | None]
 """The circumstances of an event, one level deep: what nests without end cannot be written again safely."""
@@ -338,6 +340,19 @@ class EventCleaner(RecordCleaner[EventRecord]):
         if known is None:
             raise Rejected(Refusal.UNKNOWN_TYPE, f"type: expected one of {', '.join(self._types)}, got {_shown(given)}")
         return known
+
+
+def decode_value(decode: Callable[[bytes], Value], raw: bytes) -> Value:
+    """The value of a record that is JSON; `Rejected` where it is none, or not of the type that is decoded."""
+    try:
+        return decode(raw)
+    except msgspec.ValidationError as error:
+        raise Rejected(Refusal.WRONG_TYPE, str(error)) from None
+    # UnicodeDecodeError and the digit limit of int() are ValueErrors, as is msgspec's own DecodeError.
+    except (msgspec.MsgspecError, ValueError, OverflowError) as error:
+        raise Rejected(Refusal.NOT_JSON, str(error)) from None
+    except RecursionError:
+        raise Rejected(Refusal.NOT_JSON, "the record is nested too deeply") from None
 
 
 def whole(field: str, given: int | float, *, least: int = 0, most: int = _INT64_MAX) -> int:

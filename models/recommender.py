@@ -18,6 +18,7 @@ import numpy as np
 from models.attribution import Attribution, ClosedSlate, OpenSlates, Tally
 from models.board import USER_CF
 from models.candidates import CandidateGenerator, Candidates
+from models.catalogue import decode_catalogue_entry
 from models.config import Configuration, Experiment, Sources, Strategy
 from models.controls import PolicyRule, control_key, decode_control, kind_of, require_few
 from models.cooccurrence import ROW_PREFIX, PairMessage, encode_pair_message
@@ -40,7 +41,7 @@ from models.requests import Request
 from models.rules import Rules
 from models.scorers import make_scorer
 from models.served import ServedNetwork
-from models.topics import CatalogueItem, Recommendation, RecommendedItem, Timings
+from models.topics import Recommendation, RecommendedItem, Timings
 from models.traces import Trace
 from models.tracing import Making, Tracer
 from models.treatments import Treatment, Treatments
@@ -49,7 +50,6 @@ from models.versions import Version
 _CONTROL = control_key("")
 _RANKER = weights_key("ranker")
 _NO_PROBABILITIES = np.zeros(0, np.float32)
-_CATALOGUE = msgspec.json.Decoder(CatalogueItem)
 
 
 @dataclass(slots=True)
@@ -258,23 +258,10 @@ class Recommender:
         Rejected
             When the record has neither key nor item_id, or its value is not a catalogue entry.
         """
-        if value is None:
-            if key is None:
-                raise Rejected(Refusal.TOMBSTONE_KEY, "a tombstone without a key names no item")
-            self.replica.withdraw(key)
+        item_id, item = decode_catalogue_entry(key, value)
+        if item is None:
+            self.replica.withdraw(item_id)
             return
-        try:
-            item = _CATALOGUE.decode(value)
-        except msgspec.ValidationError as error:
-            raise Rejected(Refusal.WRONG_TYPE, str(error)) from None
-        # UnicodeDecodeError and the digit limit of int() are ValueErrors, as is msgspec's own DecodeError.
-        except (msgspec.MsgspecError, ValueError, OverflowError) as error:
-            raise Rejected(Refusal.NOT_JSON, str(error)) from None
-        except RecursionError:
-            raise Rejected(Refusal.NOT_JSON, "the record is nested too deeply") from None
-        item_id = key or ("" if item.item_id is None else str(item.item_id))
-        if not item_id:
-            raise Rejected(Refusal.MISSING_FIELD, "item_id: expected it in the key or in the value")
         try:
             self.replica.apply_catalogue_item(item_id, item)
         except ValueError as error:

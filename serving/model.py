@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from models.catalogue import decode_catalogue_entry
 from models.config import Configuration
 from models.controls import control_key, decode_control, require_few
 from models.cooccurrence import ROW_PREFIX
@@ -69,11 +70,8 @@ class Model:
     def apply_item(self, key: bytes | None, value: bytes | None) -> None:
         """Apply one record of `items`; one that is no catalogue entry is passed over, as it is by the job."""
         try:
-            item = None if value is None else _decode_item(value)
-        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
-            return
-        item_id = key.decode("utf-8", "replace") if key else "" if item is None or item.item_id is None else str(item.item_id)
-        if not item_id:
+            item_id, item = decode_catalogue_entry(None if key is None else key.decode("utf-8", "replace"), value)
+        except Rejected:
             return
         with self._reading:
             if item is None or value is None:
