@@ -125,15 +125,23 @@ def _newest_records(kafka: Kafka) -> dict[str, bytes]:
     try:
         while not reader.is_at_end():
             for key, value in reader.poll_keyed(_POLL_MS):
-                if not key.startswith((b"weights:", b"gate:", b"control:")):
-                    continue
-                if value is None:
-                    found.pop(key.decode(), None)
-                else:
-                    found[key.decode()] = value
+                note_record(found, key, value)
     finally:
         reader.close()
     return found
+
+
+def note_record(found: dict[str, bytes], key: bytes, value: bytes | None) -> None:
+    """Let a record of `model-updates` take the place of the one before of its key, if it is of a network, a gate or a control."""
+    from models.topics import kept_value
+
+    if not key.startswith((b"weights:", b"gate:", b"control:")):
+        return
+    kept = kept_value(value)
+    if kept is None:
+        found.pop(key.decode(), None)
+    else:
+        found[key.decode()] = kept
 
 
 def _serving(kafka: Kafka, slates: int) -> Serving:

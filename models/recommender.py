@@ -41,7 +41,7 @@ from models.requests import Request
 from models.rules import Rules
 from models.scorers import make_scorer
 from models.served import ServedNetwork
-from models.topics import Recommendation, RecommendedItem, Timings
+from models.topics import Recommendation, RecommendedItem, Timings, kept_value
 from models.traces import Trace
 from models.tracing import Making, Tracer
 from models.treatments import Treatment, Treatments
@@ -167,8 +167,6 @@ class Recommender:
     def apply_update(self, key: str, value: bytes | None) -> str | None:
         """Apply one record of `model-updates`; the newest of a key wins, applying it twice changes nothing.
 
-        An empty value says the same as none: the job's sink cannot write a tombstone, and sends an empty one instead.
-
         Returns
         -------
         Why it was passed over, where it is the version of a network of another shape; None otherwise.
@@ -178,7 +176,7 @@ class Recommender:
         ValueError
             When the record is of a version that this release cannot read, or damaged.
         """
-        value = value or None
+        value = kept_value(value)
         if key.startswith(_RANKER) and self._served is not None:
             passed_over = self._served.apply(key, value)
             self._name_version()

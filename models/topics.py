@@ -75,6 +75,14 @@ def topic_name(prefix: str, name: str) -> str:
     return full
 
 
+def kept_value(raw: bytes | None) -> bytes | None:
+    """What a record of `model-updates` keeps of its key; None where the key is gone.
+
+    Flink's sink cannot write a tombstone, and writes an empty value where one is meant.
+    """
+    return raw or None
+
+
 Labels = Annotated[list[str], Meta(max_length=64)]
 
 

@@ -22,7 +22,7 @@ from models.events import Rejected
 from models.identity import hash64
 from models.replica import WIDTH, Replica
 from models.rules import Rules
-from models.topics import CatalogueItem
+from models.topics import CatalogueItem, kept_value
 from serving.answers import Control, SimilarItem
 
 _CONTROL = control_key("").encode()
@@ -94,17 +94,17 @@ class Model:
         """
         if key is None:
             return
+        value = kept_value(value)
         if key.startswith(_ROW):
-            if value:
+            if value is not None:
                 with self._reading:
                     self._replica.apply_row(value)
         elif key.startswith(_CONTROL):
             name = key.removeprefix(_CONTROL).decode("utf-8", "replace")
-            # Flink's sink writes an empty value where a tombstone is meant
-            if value:
-                self._accepted[name] = value
-            else:
+            if value is None:
                 self._accepted.pop(name, None)
+            else:
+                self._accepted[name] = value
             self._install()
             self._on_accepted(name)
 

@@ -27,6 +27,7 @@ from models.topics import (
     REQUESTS,
     TRACES,
     Metric,
+    kept_value,
     topic_name,
 )
 from models.traces import Trace
@@ -238,5 +239,4 @@ class Feed:
         self.histories.put(event)
 
     def _update(self, message: Message) -> None:
-        # Flink's sink writes an empty value where a tombstone is meant
-        self.learned.put((message.key() or b"").decode("utf-8", "replace"), message.value() or None)
+        self.learned.put((message.key() or b"").decode("utf-8", "replace"), kept_value(message.value()))
