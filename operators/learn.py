@@ -90,7 +90,6 @@ class Learn(KeyedProcessFunction):  # type: ignore[misc]
         self._due: dict[tuple[Any, Publication], int] = {}
         self._metrics = Metrics(runtime_context.get_metrics_group())
         self._learned = self._metrics.counter("learned")
-        self._urgent = False
         self._published: dict[str, Counter] = {}
         self._watch = self._watch_with(self._metrics, Log(self._name))
 
@@ -111,8 +110,7 @@ class Learn(KeyedProcessFunction):  # type: ignore[misc]
             if delay_ms == 0:
                 if model.has_updates():
                     yield from self._counted(publish(key, model))
-                    # the message that brought it about may be the last for long
-                    self._urgent = True
+                    self._metrics.hasten()
             elif (key, publish) not in self._due:
                 due = timers.current_processing_time() + delay_ms
                 timers.register_processing_time_timer(due)
@@ -138,8 +136,7 @@ class Learn(KeyedProcessFunction):  # type: ignore[misc]
             yield record
 
     def _tell(self) -> None:
-        if self._urgent or self._metrics.is_due():
-            self._urgent = False
+        if self._metrics.is_due():
             self._watch(self._log.models)
             self._metrics.tell()
 

@@ -63,7 +63,6 @@ class RecommendMetrics:
         self._number = {part: metrics.gauge("model_number", part=part) for part in ("ranker", "policy")}
         self._ranker: Version | None = None
         self._ranker_published_ms: dict[str, int] = {}
-        self._urgent = False
         self.versions_changed(started_ms)
 
     def event(self, type_name: str) -> None:
@@ -112,14 +111,12 @@ class RecommendMetrics:
 
     def _serves(self, part: str, number: int, published_ms: int) -> None:
         self._number[part].value, self._published[part].value = number, published_ms
-        # the element that brought it may be the last for long
-        self._urgent = True
+        self._metrics.hasten()
 
     def tell(self) -> None:
         """Let Flink know, where it is time to."""
-        if not (self._urgent or self._metrics.is_due()):
+        if not self._metrics.is_due():
             return
-        self._urgent = False
         replica = self._recommender.replica
         self._items.value, self._rows.value = replica.known_items, replica.rows_applied
         self._bytes.value = replica.nbytes
