@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
 from models.config import Kafka
 
@@ -36,6 +36,12 @@ def librdkafka_options(kafka: Kafka) -> dict[str, str | int | float | bool]:
     return {"bootstrap.servers": kafka.bootstrap_servers} | {
         _OPTION_NAMES.get(name, name.replace("_", ".")): value for name, value in kafka.client_properties.items()
     }
+
+
+def next_messages(consumer: Consumer, *, most: int, wait_s: float) -> list[Message]:
+    """What has come, about `most` at a time; the first is waited for alone, as `consume` waits until it has as many as it may bring."""
+    first = consumer.poll(wait_s)
+    return [] if first is None else [first, *consumer.consume(most, 0)]
 
 
 class NotAcknowledged(Exception):

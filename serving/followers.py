@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from models.config import Kafka
-from serving.brokers import QUIET, librdkafka_options
+from serving.brokers import QUIET, librdkafka_options, next_messages
 
 _LOGGER = logging.getLogger(__name__)
 _RECORDS_A_POLL = 500
@@ -119,9 +119,7 @@ class Follower(threading.Thread):
     def _follow(self, consumer: Consumer) -> None:
         while not self._stopping.is_set():
             records, offsets = [], {}
-            # `consume` waits until it has as many as it may bring: the first is waited for alone, and what is there comes with it
-            first = consumer.poll(_POLL_S)
-            for message in () if first is None else (first, *consumer.consume(_RECORDS_A_POLL, 0)):
+            for message in next_messages(consumer, most=_RECORDS_A_POLL, wait_s=_POLL_S):
                 error = message.error()
                 place = (message.topic() or "", message.partition() or 0)
                 if error is None:

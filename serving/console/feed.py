@@ -31,7 +31,7 @@ from models.topics import (
     topic_name,
 )
 from models.traces import Trace
-from serving.brokers import librdkafka_options
+from serving.brokers import librdkafka_options, next_messages
 from serving.console.histories import Histories
 from serving.console.learned import Learned
 from serving.console.letters import Letters
@@ -161,9 +161,7 @@ class Feed:
                 except KafkaException as error:
                     self.problem = f"No Kafka broker answers at {self._kafka.bootstrap_servers}: {error.args[0].str()}."
                 if self._assigned:
-                    # `consume` waits until it has as many as it may bring: the first is waited for alone, and what is there comes with it
-                    first = consumer.poll(_POLL_S)
-                    self._take([] if first is None else [first, *consumer.consume(_POLL_RECORDS, 0)])
+                    self._take(next_messages(consumer, most=_POLL_RECORDS, wait_s=_POLL_S))
                 else:
                     self._closing.wait(_POLL_S)
         finally:
