@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 
 from models.config import Configuration
+from models.requests import RequestRecord
+from serving.answers import Answer
 from serving.console.access import Access, this_browser
 from serving.console.feed import Feed
 from serving.console.flink import FlinkClient, JobHealth
-from serving.service import Service
+from serving.service import Service, new_id
 
 _ASK_FLINK_EVERY_S = 3.0
 
@@ -76,6 +79,19 @@ class Desk:
     def may(self, scope: str) -> bool:
         """Whether the browser of this page may do something."""
         return scope in self.access.scopes(this_browser())
+
+    def title(self, item_id: str) -> str | None:
+        """Title of an item, None where it has none."""
+        item = self.service.item(item_id)
+        return None if item is None else item.title
+
+    async def ask(self, user_id: str, *, deadline_ms: int, explain: bool = False, trace: bool = False) -> Answer:
+        """A slate that the job makes now; see `Service.ask`."""
+        now_ms = time.time_ns() // 1_000_000
+        request = RequestRecord(
+            request_id=f"console-{new_id()}", user_id=user_id, event_time_ms=now_ms, sent_at_ms=now_ms, trace=trace
+        )
+        return await self.service.ask(request, deadline_ms=deadline_ms, explain=explain)
 
     @property
     def actions(self) -> tuple[str, ...]:

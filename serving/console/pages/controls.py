@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import time
-import uuid
-
 import msgspec
 from nicegui import ui
 
 from models.controls import SINGLE, decode_control
 from models.events import Rejected
-from models.requests import RequestRecord
 from serving.answers import Control, ShownItem
 from serving.brokers import NotAcknowledged
 from serving.console.access import ADMIN
@@ -185,11 +181,9 @@ class _ControlsPage:
         if not user_id:
             tell(self.client, "Type the id of a user first.", kind="warning")
             return
-        now_ms = time.time_ns() // 1_000_000
-        request = RequestRecord(request_id=f"console-{uuid.uuid4().hex}", user_id=user_id, event_time_ms=now_ms, sent_at_ms=now_ms)
         self.asking.disable()
         try:
-            answer = await self.desk.service.ask(request, deadline_ms=_ANSWER_WITHIN_MS, explain=True)
+            answer = await self.desk.ask(user_id, deadline_ms=_ANSWER_WITHIN_MS, explain=True)
         except Rejected as rejected:
             tell(self.client, f"Refused: {rejected.detail}", kind="negative")
             return

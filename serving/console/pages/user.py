@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import time
-import uuid
 from collections import Counter
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -21,6 +20,7 @@ from serving.console.histories import Act
 from serving.console.markup import Bar, Column, Markup, bars, chip, empty, joined, table, titled
 from serving.console.slates import Move, longest_contributions, moves, reason_bars
 from serving.console.words import UNKNOWN, ago, duration, number, significant
+from serving.service import new_id
 
 _REFRESH_S = 0.5
 _ANSWER_WITHIN_S = 20.0
@@ -196,17 +196,13 @@ class _UserPage:
                 f'<div class="title">{titled(item.title, item.item_id)}</div>'
                 f'<div class="row tight small muted">{score} {joined(marks)}</div>'
             )
-            html(reason_bars(item.reasons, longest=longest, titles=self.title)).classes("grow")
+            html(reason_bars(item.reasons, longest=longest, titles=self.desk.title)).classes("grow")
             self.act_button(item.item_id, name, item.position)
 
     def act_button(self, item_id: str, name: str, position: int | None) -> None:
         words = self.type_field.value.capitalize()
         one = button(words, lambda: self.act(item_id, name, position), read=f"{words} on {name}")
         one.props["data-item"] = item_id
-
-    def title(self, item_id: str) -> str | None:
-        item = self.desk.service.item(item_id)
-        return None if item is None else item.title
 
     def put_history(self) -> None:
         acts = self.desk.feed.histories.of(self.user_id)
@@ -229,7 +225,7 @@ class _UserPage:
     def history_row(self, act: Act, now_ms: int) -> tuple[str | Markup, ...]:
         value = UNKNOWN if act.value is None else significant(act.value)
         when = duration(max(0, now_ms - act.event_time_ms))
-        return titled(self.title(act.item_id), act.item_id), act.type or self.desk.configuration.events.default_type, value, when
+        return titled(self.desk.title(act.item_id), act.item_id), act.type or self.desk.configuration.events.default_type, value, when
 
     def taste_of(self, acts: list[Act]) -> Markup:
         items = [self.desk.service.item(act.item_id) for act in acts]
@@ -264,7 +260,7 @@ class _UserPage:
         self.acting = True
         type_name = self.type_field.value
         self.news.set_content(Markup('<div class="note">Sent; waiting for the next slate …</div>'))
-        event_id, now_ms = f"console-{uuid.uuid4().hex}", time.time_ns() // 1_000_000
+        event_id, now_ms = f"console-{new_id()}", time.time_ns() // 1_000_000
         event = {
             "event_id": event_id,
             "user_id": self.user_id,

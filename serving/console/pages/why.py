@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import time
-import uuid
 from urllib.parse import quote
 
 from nicegui import ui
 
 from models.events import Rejected
-from models.identity import slate_id
-from models.requests import RequestRecord
 from models.traces import Trace, TracedCandidate
 from serving.brokers import NotAcknowledged
 from serving.console.desk import Desk
@@ -81,14 +78,12 @@ class _WhyPage:
         if not user_id:
             tell(self.client, "Type the id of a user first.", kind="warning")
             return
-        request_id, now_ms = f"console-{uuid.uuid4().hex}", time.time_ns() // 1_000_000
-        request = RequestRecord(request_id=request_id, user_id=user_id, event_time_ms=now_ms, sent_at_ms=now_ms, trace=True)
         self.button.disable()
         self.spinner.set_visibility(True)
         try:
-            answer = await self.desk.service.ask(request, deadline_ms=int(1000 * _TRACE_WITHIN_S))
-            name = slate_id("request:" + request_id, user_id)
-            trace = None if answer.stale else await self.desk.feed.traces.wait_for(name, timeout_s=_TRACE_WITHIN_S)
+            answer = await self.desk.ask(user_id, deadline_ms=int(1000 * _TRACE_WITHIN_S), trace=True)
+            made = None if answer.stale else answer.slate_id
+            trace = None if made is None else await self.desk.feed.traces.wait_for(made, timeout_s=_TRACE_WITHIN_S)
         except (Rejected, NotAcknowledged) as error:
             tell(self.client, f"Refused: {error}", kind="negative")
             return
@@ -155,11 +150,7 @@ class _WhyPage:
     def put_item(self, trace: Trace, item_id: str | None) -> None:
         candidate = next((one for one in trace.candidates if one.item_id == item_id), None)
         if candidate is not None:
-            self.item.set_content(_one_item(trace, candidate, self.title))
-
-    def title(self, item_id: str) -> str | None:
-        item = self.desk.service.item(item_id)
-        return None if item is None else item.title
+            self.item.set_content(_one_item(trace, candidate, self.desk.title))
 
 
 def _decision(trace: Trace) -> Markup:
