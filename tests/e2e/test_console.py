@@ -32,6 +32,7 @@ from cli.loop import Loop
 from cli.stack import Stack
 from models.config import Configuration
 from models.topics import DEAD_LETTER, EVENTS, RECOMMENDATIONS, CatalogueItem, topic_name
+from serving.client import Client
 from tests import synthetic
 from tests.e2e import running
 
@@ -182,6 +183,9 @@ def serving(config: Configuration, directory: Path) -> Iterator[str]:
 
     try:
         running.await_true(lambda: address() != "", "the server says no address")
+        with Client(address()) as client:
+            # titles of a user's own items come from the catalogue, which is read after the address is known
+            running.await_true(lambda: client.ready().ready, "the server has not read what the topics hold")
         yield address()
     finally:
         process.terminate()
