@@ -37,7 +37,7 @@ check: $(PACKAGES) ## Lint and type-check
 ci: check test ## What a change must pass
 
 lock: $(VENV)/bin/uv ## Resolve the dependencies anew into requirements.lock
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra evaluation --extra serving --python-version 3.11 --upgrade --quiet \
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra evaluation --extra serving --extra text --python-version 3.11 --upgrade --quiet \
 		--no-header --no-emit-index-url --no-emit-find-links --output-file requirements.lock
 	@echo "requirements.lock is up to date."
 
