@@ -169,7 +169,7 @@ class Recommender:
 
         Returns
         -------
-        Why it was passed over, where it is the version of a network of another shape; None otherwise.
+        Why it was passed over, where it is the version of a network, or of a policy's tables, of another shape; None otherwise.
 
         Raises
         ------
@@ -192,7 +192,7 @@ class Recommender:
         elif key.startswith(PANEL_PREFIX):
             self.replica.panel.apply(value)
         elif key.startswith(POLICY_PREFIX):
-            self.treatments.apply_tables(key, value)
+            return self.treatments.apply_tables(key, value)
         return None
 
     def pin(self, version: str | None) -> None:
