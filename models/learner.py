@@ -257,6 +257,8 @@ class Learner:
         )
         if self._config.debias != "none":
             lists = replace(lists, weights=torch.tensor([example.weight for example in examples]))
+        if self._config.probability_of == "shown":
+            lists = replace(lists, shown=_shown(examples, lists.mask))
         lists = lists.to(self._config.device)
         return lists, torch.tensor([example.label for example in examples], device=self._config.device)
 
@@ -539,9 +541,20 @@ def _optimiser(network: Scorer, config: LearnerConfig) -> torch.optim.Optimizer:
 def _pointwise(logit: torch.Tensor, lists: Lists, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Binary cross-entropy of every candidate by itself, a weighted mean over the lists; a label of -1 is none of them."""
     targets = (torch.arange(lists.mask.shape[1], device=labels.device) == labels.unsqueeze(1)).float()
-    shares = lists.mask * weights.unsqueeze(1)
+    shares = lists.predicted * weights.unsqueeze(1)
     total = functional.binary_cross_entropy_with_logits(logit, targets, shares, reduction="sum")
     return total / shares.sum()
+
+
+def _shown(examples: list[Example], mask: torch.Tensor) -> torch.Tensor:
+    """Which candidates were shown; all of an example of before the switch."""
+    shown = torch.zeros_like(mask)
+    for row, example in enumerate(examples):
+        if example.shown is None:
+            shown[row] = mask[row]
+        else:
+            shown[row, torch.from_numpy(example.shown)] = 1.0
+    return shown
 
 
 def _pack(messages: list[bytes]) -> bytes:
