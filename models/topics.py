@@ -104,6 +104,9 @@ class CatalogueItem(Struct, frozen=True, kw_only=True):
     vector : content embedding, at most 4,096 numbers; every item of a catalogue has the same length
     campaign : whose budget pays for the item; it is shown only while that campaign runs and has money (docs/auction.md)
     bid : the most that the campaign pays for one charged event of the item, such as a click
+    stock : pieces that are left; an item with none is not recommended. None: any number
+    series : that the item is an episode of
+    episode : its place in the series, from 1
     """
 
     item_id: str | int | None = None
@@ -119,6 +122,9 @@ class CatalogueItem(Struct, frozen=True, kw_only=True):
     vector: Annotated[list[float], Meta(min_length=1, max_length=4096)] | None = None
     campaign: CampaignName | None = None
     bid: Annotated[float, Meta(ge=0, le=1e6)] | None = None
+    stock: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    series: str | None = None
+    episode: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
 
 
 class RecommendedItem(Struct, frozen=True, kw_only=True, gc=False):
