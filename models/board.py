@@ -196,7 +196,7 @@ class Board:
         self._taken[0] += 1
         self.found = self._filled = 0
         self._chosen = np.empty(self._size, np.int32)
-        self._origins = np.empty(self._size, np.uint8)
+        self._origins = np.empty(self._size, np.uint16)
 
     def take_best(self, column: int, size: int, *, bit: int) -> None:
         """Choose the `size` best items by one column, of those that are not chosen yet and have a positive value there.
@@ -244,5 +244,5 @@ class Board:
 
     @property
     def origins(self) -> np.ndarray:
-        """uint8[n], the bit of the source by which each was chosen."""
+        """uint16[n], the bit of the source by which each was chosen."""
         return self._origins[: self._filled]

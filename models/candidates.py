@@ -13,7 +13,7 @@ from models.config import Configuration, Sources
 from models.features import candidate_features, columns_of
 from models.fields import Reason
 from models.profile import SeenItems, UserState
-from models.reasons import REQUEST, RULE, reasons_of_sources
+from models.reasons import OFFER, REQUEST, RULE, reasons_of_sources
 from models.replica import Replica, lookup
 from models.sources import Source, Visit
 from models.sources.content import Content
@@ -27,6 +27,7 @@ _FLOAT16_MAX = float(np.finfo(np.float16).max)
 # Sources that score their items, and where: such an item comes from all of them that do.
 _RULE_BIT = 64
 _REQUEST_BIT = 128
+_OFFER_BIT = 1024
 _SCORES = {"item_cf": CF, "user_cf": USER_CF, "content": CONTENT}
 
 
@@ -85,7 +86,7 @@ class Candidates:
     items : int32[n], dense indices, the best by CF score first
     features : float16[n, WIDTH], the frozen matrix
     sums : float32[n, SUMS], what the sources know of each (`models.board`)
-    origins : uint8[n], bits of the sources that brought each, see `CandidateGenerator.told_of`
+    origins : uint16[n], bits of the sources that brought each, see `CandidateGenerator.told_of`
     profile : int32[m], dense indices of the user's last items, the latest first
     steps : float64[m], how much each of them counts in the CF score
     """
@@ -129,7 +130,11 @@ class CandidateGenerator:
         )
         self._filler: Source = Popularity(replica, bit=32)
         everyone: tuple[Source, ...] = (*self._sources, self._filler)
-        self._names = {1 << place: source.name for place, source in enumerate(everyone)} | {_RULE_BIT: RULE, _REQUEST_BIT: REQUEST}
+        self._names = {1 << place: source.name for place, source in enumerate(everyone)} | {
+            _RULE_BIT: RULE,
+            _REQUEST_BIT: REQUEST,
+            _OFFER_BIT: OFFER,
+        }
         self._by_origins: dict[int, tuple[list[str], list[Reason]]] = {}
         self._weighed: Sources | None = None
         self.weigh(configuration.sources)
@@ -148,7 +153,7 @@ class CandidateGenerator:
         self._weights = [(column, weight) for column, weight, _ in scoring]
         self._scoring = (
             np.array([column for column, _, _ in scoring], np.int64),
-            np.array([bit for _, _, bit in scoring], np.uint8),
+            np.array([bit for _, _, bit in scoring], np.uint16),
         )
 
     def told_of(self, origins: int) -> tuple[list[str], list[Reason]]:
@@ -168,6 +173,7 @@ class CandidateGenerator:
         restrict: np.ndarray | None = None,
         exclude: np.ndarray | None = None,
         include: np.ndarray | None = None,
+        offers: np.ndarray | None = None,
         now_ms: int = 0,
     ) -> Candidates:
         """The candidates of a user at the time of the latest event.
@@ -179,6 +185,7 @@ class CandidateGenerator:
             from the source `models.reasons.REQUEST`
         exclude : int64[n], hashes of items that are no candidates
         include : int64[n], hashes of items that are candidates before all others, if the user may be shown them
+        offers : int32[n], dense indices of items that are candidates next, likewise
         now_ms : event time of the slate, by which items are aged for a user without events
 
         Returns
@@ -196,6 +203,8 @@ class CandidateGenerator:
             source.collect(visit, board)
         if include is not None:
             board.take_first(replica.indices_of(include), len(include), available=replica.available, bit=_RULE_BIT)
+        if offers is not None:
+            board.take_first(offers, len(offers), available=replica.available, bit=_OFFER_BIT)
         for source, size in self._places:
             source.choose(visit, board, size)
         self._filler.choose(visit, board, self._size)

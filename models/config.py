@@ -296,6 +296,7 @@ class Auction(Section, frozen=True, kw_only=True):
     """Slates that are ranked by expected value: the probability of an event times what it is worth."""
 
     value: Literal["none", "bid", "price"] = "none"
+    candidates: Annotated[int, Meta(ge=0, le=1000)] = 32
     floor: NonNegativeFloat = 0.0
     price: Literal["second", "first"] = "second"
     charged: Annotated[tuple[Name, ...], Meta(min_length=1)] = ("click",)

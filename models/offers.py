@@ -16,6 +16,7 @@ class Offers:
     campaigns : number of each campaign that an item ever had, by name; it only grows
     of_item : int32[items], number of each item's campaign, by dense index; -1 for none
     bids, prices : float64[items], 0 where there is none
+    puts : how often an offer was put
     """
 
     def __init__(self) -> None:
@@ -24,6 +25,7 @@ class Offers:
         self.of_item = np.zeros(0, np.int32)
         self.bids = np.zeros(0)
         self.prices = np.zeros(0)
+        self.puts = 0
 
     def grow_items(self, capacity: int) -> None:
         """Make room for this many items."""
@@ -34,6 +36,7 @@ class Offers:
 
     def put(self, index: int, *, campaign: str | None, bid: float | None, price: float | None) -> None:
         """Let an item have this offer instead of the one that it had."""
+        self.puts += 1
         self.of_item[index] = -1 if campaign is None else self.number(campaign)
         self.bids[index] = bid or 0.0
         self.prices[index] = price or 0.0

@@ -13,7 +13,8 @@ ITEM_CF = "item_cf"
 USER_CF = "user_cf"
 RULE = "rule"
 REQUEST = "request"
-_BY_SOURCE = {name: Reason(kind=name) for name in ("content", "trending", "new_items", "popularity", RULE, REQUEST)}
+OFFER = "offer"
+_BY_SOURCE = {name: Reason(kind=name) for name in ("content", "trending", "new_items", "popularity", RULE, REQUEST, OFFER)}
 
 
 def item_cf_reasons(parts: np.ndarray, item_ids: Sequence[str], *, most: int) -> list[list[Reason]]:

@@ -486,6 +486,7 @@ class Recommender:
             restrict=restrict,
             exclude=exclude,
             include=None if asked is None else asked.joining,
+            offers=None if self._campaigns is None else self._campaigns.items(config.auction.candidates, turn=state.seq),
             now_ms=cause.event_time_ms,
         )
         hashes = self.replica.hashes[candidates.items]

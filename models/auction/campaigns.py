@@ -48,6 +48,8 @@ class Campaigns:
         self._slates = 0
         self._told_ms = -self._interval_ms
         self._running = np.zeros(0, np.bool_)
+        self._items = np.zeros(0, np.int32)
+        self._items_at = -1
         self._paces = np.zeros(0)
 
     def install(self, rules: Mapping[str, Struct]) -> None:
@@ -113,6 +115,17 @@ class Campaigns:
         # what no campaign pays for is numbered -1, and finds the last element
         return ~np.append(self._running, True)[self._offers.of_item[:items]]
 
+    def items(self, most: int, *, turn: int) -> np.ndarray:
+        """int32[n], dense indices of items of campaigns that run; where there are more than `most`, another few in each turn."""
+        self._require_current()
+        if self._items_at != self._offers.puts:
+            known = self._offers.of_item
+            self._items = np.flatnonzero(np.append(self._running, False)[known] & (self._offers.bids > 0)).astype(np.int32)
+            self._items_at = self._offers.puts
+        if len(self._items) <= most:
+            return self._items
+        return np.roll(self._items, -(turn * most))[:most]
+
     def _require_current(self) -> None:
         if len(self._running) != len(self._offers.names):
             self._refresh()
@@ -121,6 +134,7 @@ class Campaigns:
         before = self._running
         running = [self._runs(name) for name in self._offers.names]
         self._running = np.array(running, np.bool_)
+        self._items_at = -1
         paces = [self.standings[name].pace if name in self.standings else 1.0 for name in self._offers.names]
         self._paces = np.where(self._running, paces, 0.0)
         bounds = (bound for rule in self._rules.values() for bound in (rule.begins_ms, rule.ends_ms))
