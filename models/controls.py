@@ -246,6 +246,7 @@ def kind_of(name: str | None) -> str:
 
 
 def _named(kind: str) -> str:
+    """How the name of a rule of a kind is written."""
     if kind in NAMED:
         return f"{kind}:NAME"
     return kind if kind in SINGLE else f"{kind}[:NAME]"
