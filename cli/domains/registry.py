@@ -77,6 +77,19 @@ def _products_world(seed: int) -> DomainWorld:
     return ProductsWorld(seed)
 
 
+def _ads_world(seed: int) -> DomainWorld:
+    from models.domains.ads import AdsWorld
+
+    return AdsWorld(seed)
+
+
+def _show_ads(demo: DomainDemo) -> Path:
+    from cli.domains.ads import spending
+    from cli.domains.people import show
+
+    return show(demo, DOMAINS["ads"], headline="revenue", sections=spending)
+
+
 def _of_people(name: str, title: str, world: Callable[[int], DomainWorld], *, headline: str) -> Domain:
     """A domain whose demo is people who react to slates in its world."""
 
@@ -92,6 +105,7 @@ DOMAINS: dict[str, Domain] = {
     domain.name: domain
     for domain in (
         _of_people("products", "a shop with prices, brands and stock", _products_world, headline="revenue"),
+        Domain("ads", "a site with ads: bids, budgets, frequency caps", preset_path("ads"), _show_ads, _ads_world),
     )
 }
 
