@@ -226,9 +226,9 @@ class Attribution:
     def __init__(self, configuration: Configuration) -> None:
         self._outcomes = configuration.outcomes
         self._rewards = {
-            name: _reward(kind)
+            name: reward_of(kind)
             for name, kind in configuration.events.types.items()
-            if name == IMPRESSION or kind.weight > 0 or kind.reward
+            if name == IMPRESSION or kind.weight != 0 or kind.reward
         }
         self._charged = frozenset(configuration.auction.charged if configuration.auction.value == "bid" else ())
         self._closes_after_ms = configuration.outcomes.window_ms + configuration.events.late_after_ms
@@ -618,7 +618,7 @@ class Attribution:
         return encode_step(_choice(slate, closed.reward, action_key), following)
 
 
-def _reward(kind: EventType) -> Callable[[float | None], float]:
+def reward_of(kind: EventType) -> Callable[[float | None], float]:
     """The reward of an event of this type, from its value."""
     reward = kind.weight if kind.reward is None else kind.reward
     full = kind.dwell_ms_full

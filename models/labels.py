@@ -37,12 +37,14 @@ class Labels:
     ----------
     sets : by number; number 0 is that of an item of which the catalogue says nothing. It only grows
     of_item : int32[items], number of each item's set, by dense index
-    categories, campaigns : number of each that an item ever had, one row of numbers for both: what caps count
+    categories : number of each category that an item ever had
+    brands, campaigns : the same of each brand and each campaign; the numbers go through all of them
     """
 
     def __init__(self) -> None:
         self.sets = [LabelSet()]
         self.categories: dict[str, int] = {}
+        self.brands: dict[str, int] = {}
         self.campaigns: dict[str, int] = {}
         self.of_item = np.zeros(0, np.int32)
         self._numbers = {self.sets[0]: 0}
@@ -56,11 +58,6 @@ class Labels:
         of_item[: len(self.of_item)] = self.of_item
         self.of_item = of_item
 
-    @property
-    def numbered(self) -> int:
-        """How many numbers categories and campaigns have."""
-        return len(self.categories) + len(self.campaigns)
-
     def put(self, index: int, categories: Iterable[str], brand: str | None, campaign: str | None = None) -> None:
         """Let an item have these labels instead of those it had."""
         labels = LabelSet(tuple(dict.fromkeys(categories)), brand, campaign)
@@ -68,23 +65,29 @@ class Labels:
         if number is None:
             number = self._numbers[labels] = len(self.sets)
             self.sets.append(labels)
-            self._members += [self.categories.setdefault(name, self.numbered) for name in labels.categories]
-            if campaign is not None:
-                self._members.append(self.campaigns.setdefault(campaign, self.numbered))
+            self._members += [self.categories.setdefault(name, self.numbers) for name in labels.categories]
+            for name, numbers in ((brand, self.brands), (campaign, self.campaigns)):
+                if name is not None:
+                    self._members.append(numbers.setdefault(name, self.numbers))
             self._offsets.append(len(self._members))
         self.of_item[index] = number
+
+    @property
+    def numbers(self) -> int:
+        """How many categories, brands and campaigns there are."""
+        return len(self.categories) + len(self.brands) + len(self.campaigns)
 
     def of(self, index: int) -> LabelSet:
         """The labels of an item."""
         return self.sets[self.of_item[index]]
 
     def table(self) -> tuple[np.ndarray, np.ndarray]:
-        """Categories and campaign of each set, for kernels.
+        """Categories, brand and campaign of each set, for kernels.
 
         Returns
         -------
         offsets : int64[sets + 1]
-        members : int64[n], numbers of set s are ``members[offsets[s]:offsets[s + 1]]``
+        members : int64[n], numbers of the labels of set s are ``members[offsets[s]:offsets[s + 1]]``
         """
         if len(self._table[0]) != len(self._offsets):
             self._table = (np.array(self._offsets, np.int64), np.array(self._members, np.int64))

@@ -1,11 +1,11 @@
-"""Business rules: what include, exclude, boost, pin and category caps do to a slate.
+"""Business rules: what include, exclude, boost, pin, category caps and brand caps do to a slate.
 
 Excluded items are no candidates at all: the replica does not offer them. The rest happens to one slate, in this order: included
 items join the candidates, boosts change what they are ranked by, the strategy ranks, then the list is laid out and its exploration
 pool is chosen, so that propensities stay exact (design of `models.policies.slots`):
 
 1. Pins take their positions, the first position first; one that would break a cap is passed over.
-2. The other positions are filled from the ranking; an item that would push a category above its cap is passed over. The list is
+2. The other positions are filled from the ranking; an item that would push a category or a brand above its cap is passed over. The list is
    shorter where too few items are left; what is pinned further down moves up.
 3. The pool E gets the remaining items in their order, each only if no draw can break a cap, whatever else is drawn. With n_c items
    of category c in the list, u_c positions that are not pinned and show none of c, and E_c items of c in the pool, the slate can come
@@ -29,7 +29,7 @@ from msgspec import Struct
 from numba import njit
 
 from models.auction.campaigns import Campaigns
-from models.controls import Boost, CategoryCaps, Exclude, FrequencyCap, Include, Pin
+from models.controls import Boost, BrandCaps, CategoryCaps, Exclude, FrequencyCap, Include, Pin
 from models.events import Event
 from models.frequency import NO_CAMPAIGN, Impressions
 from models.identity import hash64, item_hash64
@@ -58,7 +58,7 @@ def lay_out(ranked, sets, offsets, members, caps, pins, k):  # type: ignore[no-u
     ranked : int64[n], rows of all candidates, the best first
     sets : int32[n], label set of each candidate, by row
     offsets, members : of `models.labels.Labels.table`
-    caps : int64[categories], how many items of each may be in the slate
+    caps : int64[categories and brands], how many items of each may be in the slate
     pins : int64[m], row that is wanted at each position, -1 where none is
     k : length of the list, at most
 
@@ -200,7 +200,7 @@ class Rules:
         self._include = _NO_ITEMS
         self._pins: list[Pin] = []
         self._boosts: list[tuple[float, _Match]] = []
-        self._caps: list[CategoryCaps] = []
+        self._caps: list[CategoryCaps | BrandCaps] = []
         self._caps_of = np.zeros(0, np.int64)
         self._campaign_numbers: dict[int, int] = {}
         self._number_of_campaign = np.full(1, -1, np.int64)
@@ -219,7 +219,7 @@ class Rules:
         self._include = np.array(list(included)[: self._most_included], np.int64)
         self._pins = [rule for rule in in_order if isinstance(rule, Pin)]
         self._boosts = [(rule.factor, _Match([rule])) for rule in in_order if isinstance(rule, Boost)]
-        self._caps = [rule for rule in in_order if isinstance(rule, CategoryCaps)]
+        self._caps = [rule for rule in in_order if isinstance(rule, CategoryCaps | BrandCaps)]
         self._caps_of = np.zeros(0, np.int64)
         self._frequency = [rule for rule in in_order if isinstance(rule, FrequencyCap)]
         self.window_ms = 1000 * max((rule.window_s for rule in self._frequency), default=0)
@@ -352,24 +352,25 @@ class Rules:
         return lay_out(ranked, labels.of_item[items], *labels.table(), caps, pins, k)
 
     def _number_caps(self) -> None:
-        """Work the caps out anew, where a category or a campaign was met for the first time."""
+        """Work the caps out anew, where a category, a brand or a campaign was met for the first time."""
         labels = self._replica.labels
-        if len(self._caps_of) == labels.numbered:
+        if len(self._caps_of) == labels.numbers:
             return
-        caps = np.full(labels.numbered, _NO_CAP, np.int64)
-        of_categories = np.array(list(labels.categories.values()), np.int64)
-        of_campaigns = np.array(list(labels.campaigns.values()), np.int64)
+        caps = np.full(labels.numbers, _NO_CAP, np.int64)
         self._campaign_numbers = {hash64(name): number for name, number in labels.campaigns.items()}
         # by the offers' number, under which no campaign is the last
         self._number_of_campaign = np.array([*(labels.campaigns.get(name, -1) for name in self._replica.offers.names), -1], np.int64)
+        of_campaigns = list(labels.campaigns.values())
         for frequency in self._frequency:
             if frequency.of == "campaign":
                 caps[of_campaigns] = np.minimum(caps[of_campaigns], frequency.most)
         for rule in self._caps:
+            numbers, own = (labels.brands, rule.brands) if isinstance(rule, BrandCaps) else (labels.categories, rule.categories)
             if rule.most is not None:
-                caps[of_categories] = np.minimum(caps[of_categories], rule.most)
-            for name, most in rule.categories.items():
-                number = labels.categories.get(name)
+                of_all = list(numbers.values())
+                caps[of_all] = np.minimum(caps[of_all], rule.most)
+            for name, most in own.items():
+                number = numbers.get(name)
                 if number is not None:
                     caps[number] = min(caps[number], most)
         self._caps_of = caps
@@ -419,5 +420,12 @@ class Rules:
                 row
                 for row, categories in zip(passed_over, capped, strict=True)
                 if (rule.most is not None and categories) or not categories.isdisjoint(rule.categories)
+            ]
+        elif isinstance(rule, BrandCaps):
+            brands = [labels.of(int(items[row])).brand for row in passed_over]
+            rows = [
+                row
+                for row, brand in zip(passed_over, brands, strict=True)
+                if brand is not None and (rule.most is not None or brand in rule.brands)
             ]
         return rows

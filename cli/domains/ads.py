@@ -42,8 +42,8 @@ def spending(world: AdsWorld, kafka: Kafka) -> list[PageSection]:
     text = (
         f"{len(charges):,} clicks were charged, {charged:.2f} in all; {promised - charged:.2f} more was delivered for nothing, on slates "
         f"that were shown before the money of their campaign was gone. No day of a campaign is above its budget (the nearest: {most:+.2f}). "
-        f"The lines are the part of its budget that each campaign had spent by the hour, on day {days.index(whole[-1]) + 1} of the run; "
-        "the dashed one is the part of that day's traffic that had come."
+        f"The lines are the part of its budget that each campaign had spent by the hour, on day {days.index(whole[-1]) + 1} of "
+        "the run; the dashed one is the part of that day's traffic that had come."
     )
     return [PageSection("Spending", text, [("Part of the budget spent", _by_hour(world, charges, budgets, whole[-1]))], _COLUMNS, rows)]
 

@@ -90,6 +90,24 @@ def _show_ads(demo: DomainDemo) -> Path:
     return show(demo, DOMAINS["ads"], headline="revenue", sections=spending)
 
 
+def _news_world(seed: int) -> DomainWorld:
+    from models.domains.news import NewsWorld
+
+    return NewsWorld(seed)
+
+
+def _music_world(seed: int) -> DomainWorld:
+    from models.domains.music import MusicWorld
+
+    return MusicWorld(seed)
+
+
+def _video_world(seed: int) -> DomainWorld:
+    from models.domains.video import VideoWorld
+
+    return VideoWorld(seed)
+
+
 def _of_people(name: str, title: str, world: Callable[[int], DomainWorld], *, headline: str) -> Domain:
     """A domain whose demo is people who react to slates in its world."""
 
@@ -105,6 +123,9 @@ DOMAINS: dict[str, Domain] = {
     domain.name: domain
     for domain in (
         _of_people("products", "a shop with prices, brands and stock", _products_world, headline="revenue"),
+        _of_people("news", "items that live for hours, breaking ones at once", _news_world, headline="dwell_s"),
+        _of_people("music", "tracks that are heard again, moods, and skips", _music_world, headline="listened"),
+        _of_people("video", "films, and series in order, watched to the end or not", _video_world, headline="minutes"),
         Domain("ads", "a site with ads: bids, budgets, frequency caps", preset_path("ads"), _show_ads, _ads_world),
     )
 }
