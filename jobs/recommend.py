@@ -7,7 +7,8 @@
     model-deltas           ├──► members, controls ────────┬──► model-updates
                            ├──► pairs ──► CO-OCCURRENCE ──┼──► model-deltas
                            ├──► examples ──► LEARNER ─────┤
-                           └──► steps ─────► BANDIT ──────┘
+                           ├──► steps ─────► BANDIT ──────┤
+                           └──► sales ─────► LEDGER ──────┘   where campaigns pay; and charges
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from jobs.streams import (
 )
 from models.config import Configuration, parse_configuration
 from models.topics import (
+    CHARGES,
     DEAD_LETTER,
     EVENTS,
     MODEL_DELTAS,
@@ -53,7 +55,8 @@ from models.topics import (
     topic_name,
 )
 from operators.learn import DELTAS, learn_cooccurrence, learn_policy, learn_ranker
-from operators.recommend import CLOSED, DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, RECORD, REPLICAS, STEPS, TRACED, Recommend
+from operators.ledger import CHARGED, Ledger
+from operators.recommend import ACCOUNTS, CLOSED, DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, RECORD, REPLICAS, STEPS, TRACED, Recommend
 
 MAX_PARALLELISM = 128
 SERVE = "serve"
@@ -74,7 +77,8 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What the job makes: Row(key, value) for topics, and facts for the metrics; no outcomes where outcomes.enabled is off."""
+    """What the job makes: Row(key, value) for topics, and facts for the metrics; no outcomes where outcomes.enabled is off, no
+    charges where auction.value is not bid."""
 
     recommendations: DataStream
     outcomes: DataStream | None
@@ -83,6 +87,7 @@ class Outputs:
     model_deltas: DataStream
     dead_letters: DataStream
     facts: DataStream
+    charges: DataStream | None = None
 
 
 def build(
@@ -129,6 +134,11 @@ def build(
     tables = _learn(side_output(recommendations, STEPS), learn_policy(configuration), "BANDIT", "bandit")
     tables.set_parallelism(1)
     updates = (versions, tables, side_output(recommendations, REPLICAS))
+    charges = None
+    if configuration.auction.value == "bid":
+        accounts = _learn(side_output(recommendations, ACCOUNTS), Ledger(configuration.auction), "LEDGER", "ledger")
+        updates = (*updates, accounts)
+        charges = side_output(accounts, CHARGED)
     # a thread of its own for the SQL: chained to RECOMMEND, its windows would run between two events
     facts = DataStream(side_output(recommendations, FACTS)._j_data_stream.rescale())
     return Outputs(
@@ -139,6 +149,7 @@ def build(
         model_deltas=side_output(rows, DELTAS),
         dead_letters=side_output(recommendations, DEAD_LETTERS),
         facts=facts,
+        charges=charges,
     )
 
 
@@ -163,6 +174,7 @@ def attach_sinks(t_env: StreamTableEnvironment, outputs: Outputs, configuration:
         (outputs.traces, TRACES, DeliveryGuarantee.AT_LEAST_ONCE, SERVE, SERVE_PATH_DELAY_MS),
         (outputs.outcomes, OUTCOMES, DeliveryGuarantee.EXACTLY_ONCE, SERVE, LEARN_PATH_DELAY_MS),
         (outputs.dead_letters, DEAD_LETTER, DeliveryGuarantee.EXACTLY_ONCE, SERVE, LEARN_PATH_DELAY_MS),
+        (outputs.charges, CHARGES, DeliveryGuarantee.EXACTLY_ONCE, LEARN, LEARN_PATH_DELAY_MS),
         (outputs.model_updates, MODEL_UPDATES, DeliveryGuarantee.AT_LEAST_ONCE, LEARN, LEARN_PATH_DELAY_MS),
         (outputs.model_deltas, MODEL_DELTAS, DeliveryGuarantee.AT_LEAST_ONCE, LEARN, LEARN_PATH_DELAY_MS),
     ):

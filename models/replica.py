@@ -23,6 +23,7 @@ from models.cooccurrence import COLUMNS, ROW_HEADER, ROW_KIND, ROW_VERSION, SCAL
 from models.episodes import Episodes
 from models.identity import hash64
 from models.labels import Labels
+from models.offers import Offers
 from models.panel import Panel
 from models.pools import Pools, is_due, make_pools
 from models.topics import CatalogueItem
@@ -271,7 +272,9 @@ class Replica:
     content : Content
         What the catalogue says, for comparison.
     labels : Labels
-        Categories and brand of each item by name, for the rules.
+        Categories, brand and campaign of each item by name, for the rules.
+    offers : Offers
+        Campaign, bid and price of each item.
     excludes : callable, or None
         Whether a rule excludes the item of a dense index; whoever sets it calls `reconsider`.
     impressions : int32[items]
@@ -296,6 +299,7 @@ class Replica:
         self.panel = Panel(configuration.user_cf, configuration.profile.items, self._indices_for)
         self.content = Content()
         self.labels = Labels()
+        self.offers = Offers()
         self.episodes = Episodes()
         self.excludes: Callable[[int], bool] | None = None
         # what is available is right for event times from the first of these and before the second
@@ -335,6 +339,7 @@ class Replica:
         self.panel.grow_items(capacity)
         self.content.grow_items(capacity)
         self.labels.grow_items(capacity)
+        self.offers.grow_items(capacity)
 
     hashes: np.ndarray
     lists: np.ndarray
@@ -559,7 +564,8 @@ class Replica:
             vector=None if item.vector is None else tuple(item.vector),
         )
         was_available = self.available[index]
-        self.labels.put(index, item.categories, item.brand)
+        self.labels.put(index, item.categories, item.brand, item.campaign)
+        self.offers.put(index, campaign=item.campaign, bid=item.bid, price=item.price)
         self.episodes.put(index, item.series, item.episode)
         self._set_time(index, item)
         self._name(index, item_id, offered=item.stock != 0)
