@@ -167,7 +167,7 @@ class Sources(Section, frozen=True, kw_only=True):
     new_items: NonNegativeFloat = 0.03
 
 
-BUILT_IN_SCORERS = ("none", "mlp", "fism", "gru", "cnn")
+BUILT_IN_SCORERS = ("none", "mlp", "fism", "gru", "cnn", "text")
 _OWN_SCORER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 # The embeddings are published as float16 in one record, which a broker and a producer take at their defaults up to 1 MiB.
 _MAX_EMBEDDING_NUMBERS = 480_000
@@ -181,6 +181,7 @@ class Scorer(Section, frozen=True, kw_only=True):
     history: Annotated[int, Meta(ge=1, le=200)] = 200
     embedding_rows: Annotated[int, Meta(ge=16, le=1_000_000)] = 8_192
     embedding_dim: Annotated[int, Meta(ge=2, le=256)] = 32
+    vector_dimension: Annotated[int, Meta(ge=2, le=8192)] = 384
     dropout: Annotated[float, Meta(ge=0, le=0.9)] = 0.0
     options: dict[str, Any] = {}
 
@@ -300,6 +301,12 @@ class Text(Section, frozen=True, kw_only=True):
     words_dimension: Annotated[int, Meta(ge=16, le=4096)] = 384
     max_tokens: Annotated[int, Meta(ge=8, le=512)] = 128
     fields: Annotated[tuple[TextField, ...], Meta(min_length=1)] = ("title", "brand", "categories", "tags", "text")
+    catalogue_dimension: Annotated[int, Meta(ge=0, le=4096)] = 0
+
+    @property
+    def makes_vectors(self) -> bool:
+        """Whether items have vectors that are compared and projected: of their texts, or those that come with them."""
+        return self.encoder != "none" or self.catalogue_dimension > 0
 
 
 class Slate(Section, frozen=True, kw_only=True):
