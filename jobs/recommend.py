@@ -136,8 +136,9 @@ def build(
         side_output(recommendations, PAIRS), learn_cooccurrence(configuration, shard_keys=keys), "CO-OCCURRENCE", "cooccurrence"
     )
     examples = side_output(recommendations, EXAMPLES)
-    vectors = None if inputs.items is None else _vectors(inputs.items, configuration)
-    if vectors is not None and configuration.scorer.name == "text":
+    projects = configuration.scorer.name == "text"
+    vectors = None if inputs.items is None else _vectors(inputs.items, configuration, projects=projects)
+    if vectors is not None and projects:
         examples = examples.union(side_output(vectors, FOR_LEARNER))
     versions = _learn(examples, learn_ranker(configuration, model), "LEARNER", "learner")
     versions.set_parallelism(1)
@@ -160,10 +161,10 @@ def build(
     )
 
 
-def _vectors(items: DataStream, configuration: Configuration) -> DataStream:
+def _vectors(items: DataStream, configuration: Configuration, *, projects: bool) -> DataStream:
     vectors = (
         keyed_in_jvm(items, Types.STRING(), EVENT)
-        .process(MakeVectors(configuration, learner_key=_LEARNER_KEY), RECORD)
+        .process(MakeVectors(configuration, learner_key=_LEARNER_KEY if projects else None), RECORD)
         .name("VECTORS")
         .uid("vectors")
         .slot_sharing_group(LEARN)

@@ -518,9 +518,17 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
         c.scorer.name,
     )
     require(
-        c.scorer.embedding_rows * (c.scorer.embedding_dim + 1) <= _MAX_EMBEDDING_NUMBERS,
+        c.scorer.name != "text" or c.text.makes_vectors,
+        "scorer.name",
+        "another one than text, unless section text makes vectors (text.encoder, text.catalogue_dimension)",
+        c.scorer.name,
+    )
+    projected = c.scorer.vector_dimension if c.scorer.name == "text" else 0
+    most_rows = _MAX_EMBEDDING_NUMBERS // (c.scorer.embedding_dim + 1) - projected
+    require(
+        c.scorer.embedding_rows <= most_rows,
         "scorer.embedding_rows",
-        f"at most {_MAX_EMBEDDING_NUMBERS // (c.scorer.embedding_dim + 1):,} with scorer.embedding_dim {c.scorer.embedding_dim}",
+        f"at most {most_rows:,} with scorer.embedding_dim {c.scorer.embedding_dim}",
         c.scorer.embedding_rows,
     )
     require(

@@ -6,7 +6,7 @@
 - **buckets**: for each label, and for each byte of the signature at its place, the `BUCKET` items that came into the
   catalogue last: where the content source looks for candidates, so that its cost does not depend on the number of items.
 
-Memory: ``52 bytes * items``, and 0.6 MB for the buckets.
+Memory: ``60 bytes * items``, and 0.6 MB for the buckets.
 """
 
 from __future__ import annotations

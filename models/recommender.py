@@ -150,6 +150,8 @@ class Recommender:
             self._network = make_scorer(configuration.scorer, seed=configuration.learner.seed).eval()
             if isinstance(self._network, TextFISM):
                 self._network.vectors = self.replica.vectors
+                if self._network.is_tuned:
+                    self.replica.told = self._network.told
             version = None
             if start is not None:
                 start.require_fit(configuration.scorer)

@@ -268,6 +268,8 @@ class Replica:
         Of the items, where the learn path makes them (section ``text``); none otherwise.
     labels : Labels
         Categories and brand of each item by name, for the rules.
+    told : callable, or None
+        How well items fit a user by their vectors, where that is learned: `models.scorers.text.TextFISM.told`.
     excludes : callable, or None
         Whether a rule excludes the item of a dense index; whoever sets it calls `reconsider`.
     impressions : int32[items]
@@ -292,6 +294,7 @@ class Replica:
         self.panel = Panel(configuration.user_cf, configuration.profile.items, self._indices_for)
         self.content = Content()
         self.vectors = ItemVectors()
+        self.told: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
         # the vectors come by themselves, with those of the texts
         self._given_vectors = not configuration.text.makes_vectors
         self.labels = Labels()

@@ -10,7 +10,8 @@ State
 Timers
     none. Texts are encoded one by one as they come: on one core a batch saves little, and changes the last bits
 Outputs
-    main: Row(key bytes, value bytes) for `model-updates`, an empty value where the item is gone; side: the same records for the LEARNER
+    main: Row(key bytes, value bytes) for `model-updates`, an empty value where the item is gone; side, where the scorer projects vectors:
+    the same records for the LEARNER
 Late, duplicate and malformed events
     The last record of an item counts. One that cannot be read makes nothing and is counted: RECOMMEND, which reads the topic too, has
     made a dead letter of it. After a restore a record may be published once more, with the same bytes.
@@ -47,10 +48,11 @@ class MakeVectors(KeyedProcessFunction):  # type: ignore[misc]
     Parameters
     ----------
     configuration : the whole configuration
-    learner_key : key of the learner
+    learner_key : key of the learner, None where its scorer projects no vectors: an operator that yields to an output that nobody
+        reads hangs
     """
 
-    def __init__(self, configuration: Configuration, *, learner_key: int) -> None:
+    def __init__(self, configuration: Configuration, *, learner_key: int | None) -> None:
         self._config, self._learner_key = configuration, learner_key
 
     def open(self, runtime_context: RuntimeContext) -> None:
@@ -84,4 +86,5 @@ class MakeVectors(KeyedProcessFunction):  # type: ignore[misc]
 
     def _publish(self, item_id: str, value: bytes, message: bytes) -> Iterator[Any]:
         yield Row(vector_key(item_id).encode(), value)
-        yield FOR_LEARNER, Row(self._learner_key, message)
+        if self._learner_key is not None:
+            yield FOR_LEARNER, Row(self._learner_key, message)

@@ -77,6 +77,18 @@ def _products_world(seed: int) -> DomainWorld:
     return ProductsWorld(seed)
 
 
+def _text_world(seed: int) -> DomainWorld:
+    from models.domains.text import TextWorld
+
+    return TextWorld(seed)
+
+
+def _show_text(demo: DomainDemo) -> Path:
+    from cli.domains.text import run
+
+    return run(demo)
+
+
 def _of_people(name: str, title: str, world: Callable[[int], DomainWorld], *, headline: str) -> Domain:
     """A domain whose demo is people who react to slates in its world."""
 
@@ -92,6 +104,7 @@ DOMAINS: dict[str, Domain] = {
     domain.name: domain
     for domain in (
         _of_people("products", "a shop with prices, brands and stock", _products_world, headline="revenue"),
+        Domain("text", "stories told by a few sentences and a cover", preset_path("text"), _show_text, _text_world),
     )
 }
 

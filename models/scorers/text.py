@@ -49,6 +49,7 @@ class TextFISM(FISM):
     def __init__(self, config: ScorerConfig) -> None:
         super().__init__(config)
         self.vectors = ItemVectors()
+        self.Q = config.options.get("q", "text"); self.A = config.options.get("a", "rank")
         self._tuned = bool(config.options.get("tuned", True))
         self.projection = nn.Parameter(torch.randn(config.vector_dimension, config.embedding_dim + 1) * _DEVIATION)
         with torch.no_grad():
@@ -80,7 +81,14 @@ class TextFISM(FISM):
         """The fit of the whole embedding, and of what is told."""
         whole, told = embedded.tensor_split(2, 1)
         query = self.decayed(whole, before, known)
-        return [self.fit(whole, query) + whole[:, -1], self.fit(told, query.detach()) + told[:, -1]]
+        like = self.decayed(told, before, known) if self.Q == "text" else query.detach()
+        return [self.fit(whole, query) + whole[:, -1], self.fit(told, like) + told[:, -1]]
+
+    def encoder_loss(self, lists, labels, rank):
+        whole, told = self.fits(lists)
+        if self.A == "alone":
+            return lists.cross_entropy(rank + whole, labels) + lists.cross_entropy(told, labels)
+        return lists.cross_entropy(rank + whole, labels) + lists.cross_entropy(rank + told, labels)
 
     def refrozen(self, lists: Lists) -> Lists:
         """See `Scorer.refrozen`: the cosines do not learn."""
@@ -92,8 +100,7 @@ class TextFISM(FISM):
         super().prepare()
         self._projection = self.projection.detach().numpy().copy()
         self._projected = np.zeros((0, self._projection.shape[1]), np.float32)
-        self._is_projected = np.zeros(0, np.bool_)
-        self._changes = -1
+        self._projected_of = np.zeros(0, np.int64)
 
     def freeze(self, features: np.ndarray, items: np.ndarray, history: np.ndarray) -> np.ndarray:
         """The features, the cosines and the encoder's columns, see `Scorer.freeze`."""
@@ -105,11 +112,31 @@ class TextFISM(FISM):
         matrix[:, width : width + _COSINES] = self._cosines(rows, before)
         told = self._told(rows)
         whole = embed(self._table, items) + told
-        query = decayed_sum(embed(self._table, history) + self._told(before), self._decay)
-        for part, embedded in enumerate((whole, told)):
+        had = self._told(before)
+        query = decayed_sum(embed(self._table, history) + had, self._decay)
+        like = decayed_sum(had, self._decay) if self.Q == "text" else query
+        for part, (embedded, asked) in enumerate(((whole, query), (told, like))):
             first = width + _COSINES + 2 * part
-            matrix[:, first : first + 2] = centred_columns(embedded[:, :-1] @ query + embedded[:, -1])
+            matrix[:, first : first + 2] = centred_columns(embedded[:, :-1] @ asked + embedded[:, -1])
         return matrix
+
+    def told(self, rows: np.ndarray, history: np.ndarray) -> np.ndarray:
+        """How well items fit a user by what is told of them, float32[n].
+
+        Parameters
+        ----------
+        rows : int64[n], where their vectors stand
+        history : int64[m], hashes of the user's latest items, the latest first
+        """
+        had = self._told(self.vectors.rows_of(history))
+        query = decayed_sum(had if self.Q == "text" else embed(self._table, history) + had, self._decay)
+        told = self._told(rows)
+        return told[:, :-1] @ query + told[:, -1]
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether the projection learns."""
+        return self._tuned
 
     def _cosines(self, rows: np.ndarray, before: np.ndarray) -> np.ndarray:
         """With the latest item and with the decayed sum of the history, float32[n, 2]."""
@@ -122,20 +149,19 @@ class TextFISM(FISM):
         return of_items @ np.stack((of_history[0], total / length if length > 0 else total), 1)
 
     def _told(self, rows: np.ndarray) -> np.ndarray:
-        """Projections by row, float32[n, embedding_dim + 1]; each is made once for a version of the weights and of the vectors."""
+        """Projections by row, float32[n, embedding_dim + 1]; each is made once for a version of the weights and of its vector."""
         told = np.zeros((len(rows), self._projection.shape[1]), np.float32)
         if not self._tuned or self.vectors.dimension == 0:
             return told
-        if self._changes != self.vectors.changes or len(self._is_projected) != len(self.vectors.scales):
-            self._projected = np.zeros((len(self.vectors.scales), self._projection.shape[1]), np.float32)
-            self._is_projected = np.zeros(len(self.vectors.scales), np.bool_)
-            self._changes = self.vectors.changes
+        if len(self._projected_of) != len(self.vectors.written):
+            self._projected = np.zeros((len(self.vectors.written), self._projection.shape[1]), np.float32)
+            self._projected_of = np.zeros(len(self.vectors.written), np.int64)
         known = rows >= 0
         wanted = rows[known]
-        missing = wanted[~self._is_projected[wanted]]
+        missing = wanted[self._projected_of[wanted] < self.vectors.written[wanted]]
         if len(missing):
             self._projected[missing] = self.vectors.take(missing) @ self._projection
-            self._is_projected[missing] = True
+            self._projected_of[missing] = self.vectors.written[missing]
         told[known] = self._projected[wanted]
         return told
 

@@ -9,10 +9,13 @@ latest alone:
 
     score(x) = cosine of the labels + max(0, v_x . u / |u|),     u = sum_d steps_d v_d
 
-over the same buckets, those of the signature of u, and the pool of new items: what nobody has tried has no other way to be found.
+over the same buckets, those of the signature of u, and the pool of new items: what nobody has tried has no other way to be found. Where
+a scorer has learned what vectors mean to users, what it makes of x's is added: told(x) of `models.scorers.text`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numba import njit
@@ -23,6 +26,7 @@ from models.replica import Replica
 from models.sources import Visit
 
 _STRONGEST_LABELS = 3
+_LEAST = np.float32(1e-6)
 
 
 @njit(cache=True)
@@ -168,6 +172,15 @@ def add_by_vectors(  # type: ignore[no-untyped-def]
     return found
 
 
+def _add_told(board: Board, told: Callable[[np.ndarray, np.ndarray], np.ndarray], rows: np.ndarray, history: np.ndarray) -> None:
+    """Add to what is alike how well it fits, by what was learned of vectors."""
+    items = board.touched[: board.found]
+    items = items[board.sums[items, CONTENT] != 0]
+    if len(items):
+        # the column is of what the source brings: more than 0
+        board.sums[items, CONTENT] = np.maximum(board.sums[items, CONTENT] + told(rows[items], history), _LEAST)
+
+
 class Content:
     """Candidates by content.
 
@@ -226,6 +239,9 @@ class Content:
             board.found,
             board.marks,
         )
+
+        if replica.told is not None:
+            _add_told(board, replica.told, content.rows, replica.hashes[visit.profile])
 
     def choose(self, visit: Visit, board: Board, size: int) -> None:
         """Choose the most alike."""

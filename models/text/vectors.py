@@ -146,29 +146,32 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 class ItemVectors:
     """The vectors of all items, for whoever compares or projects them.
 
-    Memory: ``dimension + 4`` bytes an item, rounded up to a power of two of items, and about 100 for the dictionary.
+    Memory: ``dimension + 12`` bytes an item, rounded up to a power of two of items, and about 100 for the dictionary.
 
     Attributes
     ----------
     dimension : numbers of a vector, 0 before the first
     values : int8[rows, dimension]
     scales : float32[rows]
+    written : int64[rows], number of the change that wrote a row, from 1; it never falls
     """
 
     def __init__(self) -> None:
         self.dimension = 0
         self._rows: dict[int, int] = {}
+        self._changes = 0
         self._resize(0)
-        self.changes = 0
 
     values: np.ndarray
     scales: np.ndarray
+    written: np.ndarray
 
     def _resize(self, rows: int) -> None:
-        values, scales = np.zeros((rows, self.dimension), np.int8), np.zeros(rows, np.float32)
+        values, scales, written = np.zeros((rows, self.dimension), np.int8), np.zeros(rows, np.float32), np.zeros(rows, np.int64)
         if hasattr(self, "values") and self.values.shape[1] == self.dimension:
-            values[: len(self.values)], scales[: len(self.scales)] = self.values, self.scales
-        self.values, self.scales = values, scales
+            before = len(self.values)
+            values[:before], scales[:before], written[:before] = self.values, self.scales, self.written
+        self.values, self.scales, self.written = values, scales, written
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -187,17 +190,19 @@ class ItemVectors:
         row = self._rows.setdefault(record.item, len(self._rows))
         if row == len(self.scales):
             self._resize(2 * row)
-        self.values[row], self.scales[row] = record.values, record.scale
-        self.changes += 1
+        self._write(row, record.values, record.scale)
         return row
 
     def forget(self, item: int) -> int:
         """Let an item have no vector; its row stays."""
         row = self._rows.get(item, _NOWHERE)
         if row != _NOWHERE:
-            self.values[row], self.scales[row] = 0, 0.0
-            self.changes += 1
+            self._write(row, 0, 0.0)
         return row
+
+    def _write(self, row: int, values: np.ndarray | int, scale: float) -> None:
+        self._changes += 1
+        self.values[row], self.scales[row], self.written[row] = values, scale, self._changes
 
     def rows_of(self, items: np.ndarray) -> np.ndarray:
         """Where the vectors of some items stand, int64[n], -1 for none.
