@@ -12,8 +12,10 @@ from models.sources.item_cf import largest_parts
 ITEM_CF = "item_cf"
 USER_CF = "user_cf"
 RULE = "rule"
+SERIES = "series"
+REPEAT = "repeat"
 REQUEST = "request"
-_BY_SOURCE = {name: Reason(kind=name) for name in ("content", "trending", "new_items", "popularity", RULE, REQUEST)}
+_BY_SOURCE = {name: Reason(kind=name) for name in ("content", "trending", "new_items", "popularity", RULE, SERIES, REPEAT, REQUEST)}
 
 
 def item_cf_reasons(parts: np.ndarray, item_ids: Sequence[str], *, most: int) -> list[list[Reason]]:

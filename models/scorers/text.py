@@ -1,13 +1,13 @@
 """FISM with items that are placed by their vectors: an item nobody knows has an embedding, learned from what others like it were to users.
 
-    e(x) = hashed(x) + P v(x)
-    fit(x)  = b(x) + e(x) . q,     q = sum_d decay^d e(history_d) / sqrt(sum_d decay^d)
-    told(x) = p . v(x) + P v(x) . q
+    e(x)    = hashed(x) + P v(x)
+    fit(x)  = b(x) + p . v(x) + e(x) . q,    q = sum_d decay^d e(history_d) / sqrt(sum_d decay^d)
+    told(x) = p . v(x) + P v(x) . r,         r = sum_d decay^d P v(history_d) / sqrt(sum_d decay^d)
 
 `v` is the item's vector (`models.text.vectors`), of its text or of whatever came with it; `P` and `p` are tuned by what users did next.
-The second fit reads of the candidate only what is told of it, as if it were new (Volkovs, Yu and Poutanen, "DropoutNet: addressing
-cold start in recommender systems", 2017, drop the rest at random instead). Each is trained by the same loss on its own; `told` trains
-`P` and `p` alone.
+The second fit reads of all items only what is told of them, as if all were new (Volkovs, Yu and Poutanen, "DropoutNet: addressing cold
+start in recommender systems", 2017, drop the rest at random instead): a similarity of vectors that is learned. Each is trained by the
+same loss on its own; `told` trains `P` and `p` alone.
 
 Columns: the cosine of the candidate's vector and the latest item's, the same with the decayed sum of the history's vectors, and of
 both fits the two columns of `models.scorers.fism`. `options: {tuned: false}` leaves the projection out: the vectors as they came,
@@ -29,6 +29,8 @@ from models.text.vectors import ItemVectors
 
 _DEVIATION = 0.05
 _VECTOR_DECAY = 0.9
+# Beyond so many items back nothing counts in the cosine.
+_VECTOR_HISTORY = 64
 _COSINES = 2
 
 
@@ -49,7 +51,6 @@ class TextFISM(FISM):
     def __init__(self, config: ScorerConfig) -> None:
         super().__init__(config)
         self.vectors = ItemVectors()
-        self.Q = config.options.get("q", "text"); self.A = config.options.get("a", "rank")
         self._tuned = bool(config.options.get("tuned", True))
         self.projection = nn.Parameter(torch.randn(config.vector_dimension, config.embedding_dim + 1) * _DEVIATION)
         with torch.no_grad():
@@ -73,22 +74,15 @@ class TextFISM(FISM):
         """Vectors, float32[..., vector_dimension], of hashes."""
         flat = self.vectors.of(items.reshape(-1).cpu().numpy())
         width = self.config.vector_dimension
-        if flat.shape[1] != width:  # none has come yet
+        if flat.shape[1] != width:  # none has come yet, or those of an earlier configuration
             flat = np.zeros((len(flat), width), np.float32)
         return torch.from_numpy(flat).to(items.device).reshape(*items.shape, width)
 
     def fits_of(self, embedded: torch.Tensor, before: torch.Tensor, known: torch.Tensor) -> list[torch.Tensor]:
         """The fit of the whole embedding, and of what is told."""
         whole, told = embedded.tensor_split(2, 1)
-        query = self.decayed(whole, before, known)
-        like = self.decayed(told, before, known) if self.Q == "text" else query.detach()
+        query, like = self.decayed(whole, before, known), self.decayed(told, before, known)
         return [self.fit(whole, query) + whole[:, -1], self.fit(told, like) + told[:, -1]]
-
-    def encoder_loss(self, lists, labels, rank):
-        whole, told = self.fits(lists)
-        if self.A == "alone":
-            return lists.cross_entropy(rank + whole, labels) + lists.cross_entropy(told, labels)
-        return lists.cross_entropy(rank + whole, labels) + lists.cross_entropy(rank + told, labels)
 
     def refrozen(self, lists: Lists) -> Lists:
         """See `Scorer.refrozen`: the cosines do not learn."""
@@ -114,7 +108,7 @@ class TextFISM(FISM):
         whole = embed(self._table, items) + told
         had = self._told(before)
         query = decayed_sum(embed(self._table, history) + had, self._decay)
-        like = decayed_sum(had, self._decay) if self.Q == "text" else query
+        like = decayed_sum(had, self._decay)
         for part, (embedded, asked) in enumerate(((whole, query), (told, like))):
             first = width + _COSINES + 2 * part
             matrix[:, first : first + 2] = centred_columns(embedded[:, :-1] @ asked + embedded[:, -1])
@@ -129,9 +123,8 @@ class TextFISM(FISM):
         history : int64[m], hashes of the user's latest items, the latest first
         """
         had = self._told(self.vectors.rows_of(history))
-        query = decayed_sum(had if self.Q == "text" else embed(self._table, history) + had, self._decay)
         told = self._told(rows)
-        return told[:, :-1] @ query + told[:, -1]
+        return told[:, :-1] @ decayed_sum(had, self._decay) + told[:, -1]
 
     @property
     def is_tuned(self) -> bool:
@@ -140,7 +133,7 @@ class TextFISM(FISM):
 
     def _cosines(self, rows: np.ndarray, before: np.ndarray) -> np.ndarray:
         """With the latest item and with the decayed sum of the history, float32[n, 2]."""
-        of_history, of_items = self.vectors.take(before[:64]), self.vectors.take(rows)
+        of_history, of_items = self.vectors.take(before[:_VECTOR_HISTORY]), self.vectors.take(rows)
         if len(of_history) == 0 or self.vectors.dimension == 0:
             return np.zeros((len(rows), _COSINES), np.float32)
         weights = np.float32(_VECTOR_DECAY) ** np.arange(len(of_history), dtype=np.float32)
@@ -151,7 +144,8 @@ class TextFISM(FISM):
     def _told(self, rows: np.ndarray) -> np.ndarray:
         """Projections by row, float32[n, embedding_dim + 1]; each is made once for a version of the weights and of its vector."""
         told = np.zeros((len(rows), self._projection.shape[1]), np.float32)
-        if not self._tuned or self.vectors.dimension == 0:
+        # of other numbers: what an earlier configuration left in the topic, until the new ones come
+        if not self._tuned or self.vectors.dimension != len(self._projection):
             return told
         if len(self._projected_of) != len(self.vectors.written):
             self._projected = np.zeros((len(self.vectors.written), self._projection.shape[1]), np.float32)
