@@ -13,7 +13,7 @@ from typing import Any
 from cli.deployment import bring_to, lay_out
 from cli.errors import UserError
 from cli.stack import Home, Stack
-from models.config import Configuration
+from models.config import Configuration, ConfigurationError
 
 _ENDED = {"FINISHED", "CANCELED", "FAILED"}
 _START_TIMEOUT_S = 180.0
@@ -83,6 +83,17 @@ class Cluster:
         return str(entries[0]["stacktrace"]).split("\n\tat ", 1)[0]
 
 
+def _require_encoder(configuration: Configuration) -> None:
+    """Find out before anything starts whether the texts of items can be encoded, into vectors that the scorer takes."""
+    if configuration.text.makes_vectors:
+        from models.pipeline import vector_maker
+
+        try:
+            vector_maker(configuration)
+        except ConfigurationError as error:
+            raise UserError(str(error)) from None
+
+
 def submit_job(configuration: Configuration, *, progress: Progress, model: Path | None = None) -> str:
     """Submit the recommendation job, in place of one of the same name, and wait until it runs.
 
@@ -98,8 +109,9 @@ def submit_job(configuration: Configuration, *, progress: Progress, model: Path 
     Raises
     ------
     UserError
-        When the cluster does not answer, refuses the job, or does not start it.
+        When the cluster does not answer, refuses the job, or does not start it; when the encoder of texts cannot be used here.
     """
+    _require_encoder(configuration)
     cluster = Cluster(configuration.flink.jobmanager)
     home = Home.from_environment()
     for job_id in cluster.running_jobs(configuration.flink.job_name):
