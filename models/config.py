@@ -298,6 +298,23 @@ class Requests(Section, frozen=True, kw_only=True):
 Wait = Annotated[int, Meta(ge=1, le=31_536_000_000)]
 
 
+class Answers(Section, frozen=True, kw_only=True):
+    """Questions in words (the text of a request) and the items that answer them."""
+
+    enabled: bool = False
+    min_confidence: UnitFloat = 0.5
+    solved_type: Name = "solved"
+    not_solved_type: Name = "not_solved"
+    handed_over_type: Name = "handed_over"
+    text_weight: PositiveFloat = 1.5
+    unsolved_weight: NonNegativeFloat = 0.25
+    near_similarity: Annotated[float, Meta(ge=0, lt=1)] = 0.4
+    same_similarity: Annotated[float, Meta(gt=0, le=1)] = 0.95
+    memory: Annotated[int, Meta(ge=1, le=65_536)] = 4096
+    half_life_days: PositiveFloat = 90.0
+    snapshot_every: PositiveInt = 256
+
+
 class Outcomes(Section, frozen=True, kw_only=True):
     enabled: bool = True
     features: bool = True
@@ -365,6 +382,7 @@ class Configuration(Section, frozen=True, kw_only=True):
     experiment: Experiment = Experiment()
     slate: Slate = Slate()
     requests: Requests = Requests()
+    answers: Answers = Answers()
     outcomes: Outcomes = Outcomes()
     metrics: Metrics = Metrics()
     serving: Serving = Serving()
