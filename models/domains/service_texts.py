@@ -40,8 +40,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "track-parcel",
             "Tracking your parcel",
-            "You can follow your parcel with the tracking number in the shipping confirmation. Open the link in that e-mail or look under "
-            "My orders. The first scan shows within 24 hours after dispatch.",
+            "You can follow your parcel with the tracking number in the shipping confirmation. Open the link in that "
+            "e-mail or look under My orders. The first scan shows within 24 hours after dispatch.",
             (
                 "where is my order right now",
                 "how do i see how far my package has come",
@@ -56,20 +56,24 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "delivery-times",
             "Delivery times",
-            "Standard delivery takes two to four working days within the country. Express orders that are placed before noon arrive on the next "
-            "working day.",
+            "Standard delivery takes two to four working days within the country. Express orders that are placed before "
+            "noon arrive on the next working day.",
             (
                 "how long until it gets here",
                 "how many days does it usually take to receive something",
                 "what is the waiting time after i buy",
             ),
-            ("if i pay today when will i have it", "is it quick or will i be waiting a fortnight", "roughly how soon would it reach me"),
+            (
+                "if i pay today when will i have it",
+                "is it quick or will i be waiting a fortnight",
+                "roughly how soon would it reach me",
+            ),
         ),
         (
             "late-parcel",
             "My parcel is late",
-            "We are sorry that your parcel has not come in time. Please wait two more working days; carriers are sometimes delayed. After that we "
-            "open an inquiry with the carrier and send a replacement or refund you.",
+            "We are sorry that your parcel has not come in time. Please wait two more working days; carriers are "
+            "sometimes delayed. After that we open an inquiry with the carrier and send a replacement or refund you.",
             (
                 "it should have been here last week",
                 "still nothing in the mail although you promised tuesday",
@@ -84,8 +88,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "marked-delivered",
             "Parcel marked as delivered but not received",
-            "If tracking says delivered and you have nothing, please ask your neighbours and look for a card of the carrier. Tell us within seven "
-            "days: we start an investigation and you get a replacement.",
+            "If tracking says delivered and you have nothing, please ask your neighbours and look for a card of the "
+            "carrier. Tell us within seven days: we start an investigation and you get a replacement.",
             (
                 "it says it was dropped off but there is nothing at my door",
                 "status claims i got it but i did not",
@@ -100,8 +104,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "change-address",
             "Changing the delivery address",
-            "You can change the address of an order until it is packed: My orders, Edit delivery. Once it is with the carrier, use the carrier's "
-            "redirect service.",
+            "You can change the address of an order until it is packed: My orders, Edit delivery. Once it is with the "
+            "carrier, use the carrier's redirect service.",
             (
                 "i typed the wrong street when ordering",
                 "can you send it to my office instead of home",
@@ -116,7 +120,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "shipping-costs",
             "Shipping costs",
-            "Shipping costs 3.90 within the country and is free from 50 on. Express is 9.90. The exact amount is shown in the basket before you pay.",
+            "Shipping costs 3.90 within the country and is free from 50 on. Express is 9.90. The exact amount is shown in"
+            " the basket before you pay.",
             ("how much is postage", "do i have to pay for delivery", "from what amount do you deliver for nothing"),
             (
                 "is there a fee for sending it to me",
@@ -127,9 +132,13 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "ship-abroad",
             "Delivery to other countries",
-            "We deliver to all countries of the European Union, Norway, Switzerland and the United Kingdom. Delivery takes four to eight working "
-            "days; duties outside the EU are paid by the recipient.",
-            ("do you send to switzerland", "i live overseas, can i still order", "can my friend in spain get something from your shop"),
+            "We deliver to all countries of the European Union, Norway, Switzerland and the United Kingdom. Delivery "
+            "takes four to eight working days; duties outside the EU are paid by the recipient.",
+            (
+                "do you send to switzerland",
+                "i live overseas, can i still order",
+                "can my friend in spain get something from your shop",
+            ),
             (
                 "is it possible to buy from you when i am based in norway",
                 "would you post a gift to my aunt in london",
@@ -139,8 +148,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "pickup-point",
             "Collecting at a pickup point",
-            "Choose pickup point in the checkout and pick a shop nearby. Your parcel is kept there for ten days; bring your identity card and the code "
-            "we send you.",
+            "Choose pickup point in the checkout and pick a shop nearby. Your parcel is kept there for ten days; bring "
+            "your identity card and the code we send you.",
             (
                 "can i collect it from a store near me",
                 "nobody is home in the daytime, may i fetch it somewhere",
@@ -155,9 +164,13 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "split-delivery",
             "Only part of my order arrived",
-            "Large orders are sometimes sent in several parcels from different warehouses. Each has its own tracking number. The rest usually follows "
-            "within three days, without further charge.",
-            ("half of what i bought is missing from the box", "i got two of the three things", "one item was not in the package"),
+            "Large orders are sometimes sent in several parcels from different warehouses. Each has its own tracking "
+            "number. The rest usually follows within three days, without further charge.",
+            (
+                "half of what i bought is missing from the box",
+                "i got two of the three things",
+                "one item was not in the package",
+            ),
             (
                 "there were four products on my receipt and only one turned up",
                 "is the remainder coming separately",
@@ -167,8 +180,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "delivery-slot",
             "Choosing a day for delivery",
-            "For furniture and large appliances you choose a day and a time slot of four hours in the checkout. You may move the appointment until "
-            "two days before.",
+            "For furniture and large appliances you choose a day and a time slot of four hours in the checkout. You may "
+            "move the appointment until two days before.",
             (
                 "can the couch come on a saturday",
                 "i need to be at home when the washing machine comes, which hour is it",
@@ -186,8 +199,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "how-to-return",
             "How to return an item",
-            "You may send back what you do not like within 30 days. Register the return under My orders, print the label and hand the parcel in at "
-            "any post office. Returns are free.",
+            "You may send back what you do not like within 30 days. Register the return under My orders, print the label "
+            "and hand the parcel in at any post office. Returns are free.",
             (
                 "i don't like it, how can i send it back",
                 "what do i do with something i no longer want to keep",
@@ -202,7 +215,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "return-period",
             "Return period",
-            "You have 30 days from the day on which you received the goods. Purchases from 1 November to 24 December may be sent back until 31 January.",
+            "You have 30 days from the day on which you received the goods. Purchases from 1 November to 24 December may "
+            "be sent back until 31 January.",
             (
                 "how long may i think about keeping it",
                 "is it too late to bring back shoes i got three weeks ago",
@@ -217,8 +231,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "refund-time",
             "When do I get my money back",
-            "We refund you within five working days after the return has reached our warehouse, by the way in which you paid. Banks may need two more "
-            "days to show it.",
+            "We refund you within five working days after the return has reached our warehouse, by the way in which you "
+            "paid. Banks may need two more days to show it.",
             (
                 "i returned it last week and still see nothing on my account",
                 "how long does reimbursement take",
@@ -233,9 +247,13 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "exchange-size",
             "Exchanging for another size or colour",
-            "Register an exchange under My orders and choose the size or colour that you want. We send the new item as soon as the old one is on its way "
-            "to us; there is nothing to pay.",
-            ("the trousers are too small, can i get a bigger pair", "i would prefer the blue one", "swap my medium for a large please"),
+            "Register an exchange under My orders and choose the size or colour that you want. We send the new item as "
+            "soon as the old one is on its way to us; there is nothing to pay.",
+            (
+                "the trousers are too small, can i get a bigger pair",
+                "i would prefer the blue one",
+                "swap my medium for a large please",
+            ),
             (
                 "these boots pinch, i need one number up",
                 "could i have it in green rather than red",
@@ -245,20 +263,24 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "damaged-item",
             "The item arrived damaged",
-            "We are sorry. Please send us a photo of the damage and of the packaging within 14 days. You choose between a replacement and a refund, and "
-            "need not send it back below 20.",
+            "We are sorry. Please send us a photo of the damage and of the packaging within 14 days. You choose between a"
+            " replacement and a refund, and need not send it back below 20.",
             (
                 "the vase came in pieces",
                 "the screen was cracked when i opened the box",
                 "there is a big dent in the toaster that just came",
             ),
-            ("my new mug is shattered", "the lamp was smashed on arrival", "took it out of the carton and it has scratches all over"),
+            (
+                "my new mug is shattered",
+                "the lamp was smashed on arrival",
+                "took it out of the carton and it has scratches all over",
+            ),
         ),
         (
             "wrong-item",
             "I received the wrong item",
-            "If something else is in the parcel than what you ordered, register it as wrong under My orders. We collect it at no cost and send the "
-            "right one at once.",
+            "If something else is in the parcel than what you ordered, register it as wrong under My orders. We collect "
+            "it at no cost and send the right one at once.",
             ("this is not what i bought", "i ordered a kettle and got a blender", "you mixed up my order with somebody else's"),
             (
                 "there's a stranger's stuff in my box",
@@ -284,8 +306,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "not-returnable",
             "What cannot be returned",
-            "Underwear, swimwear and cosmetics with an opened seal, engraved goods and downloaded software cannot be taken back, except when they are "
-            "faulty.",
+            "Underwear, swimwear and cosmetics with an opened seal, engraved goods and downloaded software cannot be "
+            "taken back, except when they are faulty.",
             (
                 "can i return a bikini",
                 "i opened the face cream but it smells bad, do you take it",
@@ -300,7 +322,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "return-in-store",
             "Returning in a shop",
-            "Bring the item and the order number to any of our shops. The money goes back to the means of payment of the order; cash is not paid out.",
+            "Bring the item and the order number to any of our shops. The money goes back to the means of payment of the "
+            "order; cash is not paid out.",
             (
                 "can i hand it back at your branch downtown",
                 "is it ok to return an online order at the counter",
@@ -315,13 +338,18 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "return-status",
             "Did my return arrive",
-            "You see under My returns whether the warehouse has your parcel. Scanning takes up to three days after delivery; we send an e-mail then.",
+            "You see under My returns whether the warehouse has your parcel. Scanning takes up to three days after "
+            "delivery; we send an e-mail then.",
             (
                 "have you got the stuff that i mailed back",
                 "i want to know whether what i sent in has reached you",
                 "no confirmation for my return so far",
             ),
-            ("did the shoes i sent you turn up", "how do i know you received what i gave the post office", "was my retour booked in yet"),
+            (
+                "did the shoes i sent you turn up",
+                "how do i know you received what i gave the post office",
+                "was my retour booked in yet",
+            ),
         ),
     ),
     *_templates(
@@ -329,24 +357,28 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "payment-methods",
             "Ways to pay",
-            "We accept credit and debit cards, PayPal, bank transfer, purchase on account and gift cards. Which of them are open to you is shown in the "
-            "checkout.",
+            "We accept credit and debit cards, PayPal, bank transfer, purchase on account and gift cards. Which of them "
+            "are open to you is shown in the checkout.",
             ("can i use mastercard", "which options do i have to settle the bill", "do you take apple pay or cash"),
             ("is visa ok with you", "how may i give you the money", "would american express work"),
         ),
         (
             "card-declined",
             "My card was declined",
-            "Please check number, expiry date and limit, and confirm the payment in your bank's app. If it still fails, your bank can tell why; you may "
-            "choose another way to pay in the meantime.",
+            "Please check number, expiry date and limit, and confirm the payment in your bank's app. If it still fails, "
+            "your bank can tell why; you may choose another way to pay in the meantime.",
             ("the checkout refuses my visa", "payment does not go through", "it says transaction failed every time i try"),
-            ("i keep getting an error when i attempt to pay", "your site won't take my mastercard number", "why was the charge rejected"),
+            (
+                "i keep getting an error when i attempt to pay",
+                "your site won't take my mastercard number",
+                "why was the charge rejected",
+            ),
         ),
         (
             "charged-twice",
             "I was charged twice",
-            "A second amount is mostly a reservation that your bank lifts within five working days. If both are booked, send us a copy of the statement and "
-            "we refund one at once.",
+            "A second amount is mostly a reservation that your bank lifts within five working days. If both are booked, "
+            "send us a copy of the statement and we refund one at once.",
             ("you took the money two times", "there are two identical bookings for one purchase", "double debit on my account"),
             (
                 "my statement shows the same sum again",
@@ -357,8 +389,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "invoice-copy",
             "Getting an invoice",
-            "The invoice is a PDF under My orders as soon as the goods are sent. For a company address, enter the name and tax number in your account "
-            "before you order.",
+            "The invoice is a PDF under My orders as soon as the goods are sent. For a company address, enter the name "
+            "and tax number in your account before you order.",
             ("i need a receipt for my taxes", "where can i download the bill", "please send me the document for my accountant"),
             (
                 "my employer wants proof of what i spent",
@@ -369,8 +401,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "pay-later",
             "Purchase on account",
-            "With purchase on account you pay within 30 days after delivery by bank transfer. Klarna checks your credit; you find the reference in the "
-            "invoice.",
+            "With purchase on account you pay within 30 days after delivery by bank transfer. Klarna checks your credit; "
+            "you find the reference in the invoice.",
             (
                 "can i pay after i have got the goods",
                 "i want to see it first and transfer the money next month",
@@ -385,7 +417,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "instalments",
             "Paying in instalments",
-            "From 100 on you can pay in 3, 6 or 12 monthly instalments. Three are without interest; for more the yearly rate is 9.9 percent.",
+            "From 100 on you can pay in 3, 6 or 12 monthly instalments. Three are without interest; for more the yearly "
+            "rate is 9.9 percent.",
             ("can i spread the price over several months", "is there financing for the laptop", "i can't afford it all at once"),
             (
                 "could i split this into smaller monthly sums",
@@ -396,7 +429,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "gift-card-use",
             "Redeeming a gift card",
-            "Enter the 16 digits of the gift card in the checkout under Add a voucher. What is left stays on the card; it is valid for three years.",
+            "Enter the 16 digits of the gift card in the checkout under Add a voucher. What is left stays on the card; it"
+            " is valid for three years.",
             (
                 "where do i type in the voucher my mum gave me",
                 "how do i spend the present card",
@@ -411,7 +445,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "discount-code",
             "My discount code does not work",
-            "Codes are valid once for each customer, from the stated minimum and not for reduced goods. Check the date and type it without blanks.",
+            "Codes are valid once for each customer, from the stated minimum and not for reduced goods. Check the date "
+            "and type it without blanks.",
             ("the promo thing gets rejected", "why is the ten percent off not taken away", "coupon says invalid at the basket"),
             (
                 "your newsletter promised a reduction but the price stays the same",
@@ -422,8 +457,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "price-drop",
             "The price fell after I bought",
-            "If the price of an item falls within 14 days after your purchase, we refund the difference on request. It does not hold for sales of other "
-            "dealers.",
+            "If the price of an item falls within 14 days after your purchase, we refund the difference on request. It "
+            "does not hold for sales of other dealers.",
             (
                 "i paid more last week than it costs today",
                 "it is now cheaper than when i got it",
@@ -438,8 +473,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "payment-security",
             "Is paying here safe",
-            "All payments are encrypted and handled by certified providers. We never see or store the full number of your card, and your bank asks you to "
-            "confirm.",
+            "All payments are encrypted and handled by certified providers. We never see or store the full number of your"
+            " card, and your bank asks you to confirm.",
             (
                 "can somebody steal my card details on your site",
                 "do you keep my credit card number",
@@ -457,8 +492,13 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "cancel-order",
             "Cancelling an order",
-            "You can cancel an order under My orders until it is packed, mostly within an hour. After that, refuse the parcel or send it back.",
-            ("i don't want it any more, please stop it", "i bought it by mistake, undo that", "call off my purchase before it ships"),
+            "You can cancel an order under My orders until it is packed, mostly within an hour. After that, refuse the "
+            "parcel or send it back.",
+            (
+                "i don't want it any more, please stop it",
+                "i bought it by mistake, undo that",
+                "call off my purchase before it ships",
+            ),
             (
                 "clicked buy accidentally, get me out of it",
                 "please don't send what i just ordered",
@@ -468,8 +508,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "change-order",
             "Adding to or changing an order",
-            "An order cannot be changed once it is placed. Cancel it while it is not packed and place a new one; shipping is not charged twice on the "
-            "same day.",
+            "An order cannot be changed once it is placed. Cancel it while it is not packed and place a new one; shipping"
+            " is not charged twice on the same day.",
             (
                 "can i still add a second shirt to it",
                 "i forgot something, put it in the same package",
@@ -484,19 +524,24 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "no-confirmation",
             "No order confirmation",
-            "The confirmation comes within minutes. Look into the spam folder and check your e-mail address in the account. If the order stands under "
-            "My orders, all is well.",
+            "The confirmation comes within minutes. Look into the spam folder and check your e-mail address in the "
+            "account. If the order stands under My orders, all is well.",
             (
                 "i bought something but got no mail about it",
                 "did my purchase go through, there was no message",
                 "not sure if the order was placed",
             ),
-            ("you never wrote me that you got my order", "my inbox is empty after i paid", "how can i be certain that it worked"),
+            (
+                "you never wrote me that you got my order",
+                "my inbox is empty after i paid",
+                "how can i be certain that it worked",
+            ),
         ),
         (
             "out-of-stock",
             "When will an item be back in stock",
-            "Press Tell me on the item's page and we write to you as soon as it is available. Most articles come back within two to three weeks.",
+            "Press Tell me on the item's page and we write to you as soon as it is available. Most articles come back "
+            "within two to three weeks.",
             ("the one i want is sold out", "do you get more of these sneakers", "will there be new supply of the red chair"),
             (
                 "everything's gone in my size, any more coming",
@@ -507,8 +552,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "preorder",
             "Preordering",
-            "You can order announced articles before their release. We send them so that they arrive on the day; you are only charged when they leave the "
-            "warehouse.",
+            "You can order announced articles before their release. We send them so that they arrive on the day; you are "
+            "only charged when they leave the warehouse.",
             (
                 "can i reserve the game that comes out in may",
                 "when is my money taken for something not released yet",
@@ -524,8 +569,16 @@ TEMPLATES: tuple[Template, ...] = (
             "gift-wrap",
             "Gift wrapping and a message",
             "Tick gift in the basket: for 3.50 we wrap the item and add a card with your words. Prices do not show on the delivery note.",
-            ("can you pack it nicely for a birthday", "i would like to include a greeting", "it's a present, leave out the bill"),
-            ("put a ribbon around it please", "will my friend see how much i paid for it", "adding some personal lines for grandma"),
+            (
+                "can you pack it nicely for a birthday",
+                "i would like to include a greeting",
+                "it's a present, leave out the bill",
+            ),
+            (
+                "put a ribbon around it please",
+                "will my friend see how much i paid for it",
+                "adding some personal lines for grandma",
+            ),
         ),
         (
             "order-by-phone",
@@ -536,13 +589,22 @@ TEMPLATES: tuple[Template, ...] = (
                 "my grandfather wants to order without a computer",
                 "is there a hotline where i can purchase",
             ),
-            ("may i tell somebody on the line what i'd like to have", "buying something over the phone", "do you take orders verbally"),
+            (
+                "may i tell somebody on the line what i'd like to have",
+                "buying something over the phone",
+                "do you take orders verbally",
+            ),
         ),
         (
             "bulk-order",
             "Large quantities for companies",
-            "From 20 pieces of one article on we make you an offer with a reduced price. Write to business sales with article, number and date.",
-            ("we need fifty chairs for our office, any rebate", "discount if i take a hundred of them", "wholesale conditions please"),
+            "From 20 pieces of one article on we make you an offer with a reduced price. Write to business sales with "
+            "article, number and date.",
+            (
+                "we need fifty chairs for our office, any rebate",
+                "discount if i take a hundred of them",
+                "wholesale conditions please",
+            ),
             (
                 "our school would like thirty calculators, what's the price",
                 "does it get cheaper if my firm buys plenty",
@@ -552,8 +614,13 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "order-history",
             "Finding an old order",
-            "All orders of the last ten years stand under My orders; choose the year at the top. Guest orders are found with number and postcode.",
-            ("what did i buy two years ago", "i can't find a purchase from last summer", "look up which printer i got back then"),
+            "All orders of the last ten years stand under My orders; choose the year at the top. Guest orders are found "
+            "with number and postcode.",
+            (
+                "what did i buy two years ago",
+                "i can't find a purchase from last summer",
+                "look up which printer i got back then",
+            ),
             (
                 "list of everything i ever got from you",
                 "i checked out without an account, where do i see it",
@@ -592,14 +659,20 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "change-email",
             "Changing your e-mail address",
-            "Under My account, Personal data, you enter the new address. We send a message to it; the change holds when you have opened its link.",
+            "Under My account, Personal data, you enter the new address. We send a message to it; the change holds when "
+            "you have opened its link.",
             ("i have a new mailbox, update it", "you write to my old address at gmail", "switch where you send messages"),
-            ("my provider closed, so use another mail from now on", "i no longer have that inbox", "put my work mail there instead"),
+            (
+                "my provider closed, so use another mail from now on",
+                "i no longer have that inbox",
+                "put my work mail there instead",
+            ),
         ),
         (
             "delete-account",
             "Deleting your account",
-            "Under My account, Privacy, choose Delete account. Open orders are finished first; invoices are kept as long as the law wants it.",
+            "Under My account, Privacy, choose Delete account. Open orders are finished first; invoices are kept as long "
+            "as the law wants it.",
             ("i want to leave and be forgotten", "remove my profile completely", "close my membership with you"),
             ("please wipe everything about me", "unregister me", "how can i quit being a user of this shop"),
         ),
@@ -613,15 +686,20 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "data-copy",
             "A copy of my data",
-            "You have a right to know what we store about you. Under My account, Privacy, ask for a copy; it comes within 30 days as a file.",
+            "You have a right to know what we store about you. Under My account, Privacy, ask for a copy; it comes within"
+            " 30 days as a file.",
             ("what information do you have on me", "gdpr request", "i'd like to see everything you saved about my person"),
-            ("show me which personal details you hold", "which facts about me are in your computers", "subject access request please"),
+            (
+                "show me which personal details you hold",
+                "which facts about me are in your computers",
+                "subject access request please",
+            ),
         ),
         (
             "two-factor",
             "Signing in with a second factor",
-            "Under My account, Security, you switch on a second step: a code from an app or by SMS. Keep the backup codes for the day on which you lose "
-            "your phone.",
+            "Under My account, Security, you switch on a second step: a code from an app or by SMS. Keep the backup codes"
+            " for the day on which you lose your phone.",
             (
                 "how do i protect my login better",
                 "the text with the number does not arrive",
@@ -632,15 +710,21 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "account-hacked",
             "Somebody else used my account",
-            "Change your password at once, sign out all devices under Security and tell us the orders that are not yours. We stop them and refund you.",
+            "Change your password at once, sign out all devices under Security and tell us the orders that are not yours."
+            " We stop them and refund you.",
             ("there are purchases i never made", "i think i was hacked", "someone broke into my profile"),
             ("a stranger bought a tv in my name", "suspicious activity, that wasn't me", "an unknown person is logged in as me"),
         ),
         (
             "change-name",
             "Changing your name",
-            "Names are changed under My account, Personal data. After a marriage nothing more is needed; the invoices of the past stay as they are.",
-            ("i got married, my surname is different now", "my name is spelled wrong in your system", "correct the last name please"),
+            "Names are changed under My account, Personal data. After a marriage nothing more is needed; the invoices of "
+            "the past stay as they are.",
+            (
+                "i got married, my surname is different now",
+                "my name is spelled wrong in your system",
+                "correct the last name please",
+            ),
             (
                 "you have a typo in how i am called",
                 "i go by another family name since the wedding",
@@ -657,10 +741,14 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "loyalty-points",
             "Collecting and spending points",
-            "You collect a point for each whole unit that you spend. From 500 on you exchange them for a voucher of 5 under My points; they lapse after two "
-            "years.",
+            "You collect a point for each whole unit that you spend. From 500 on you exchange them for a voucher of 5 "
+            "under My points; they lapse after two years.",
             ("how does your bonus programme work", "what can i do with my stars", "when do my rewards expire"),
-            ("i have 700 of these, what are they worth", "do frequent buyers get anything", "turn my collected rewards into money off"),
+            (
+                "i have 700 of these, what are they worth",
+                "do frequent buyers get anything",
+                "turn my collected rewards into money off",
+            ),
         ),
     ),
     *_templates(
@@ -668,7 +756,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "warranty-length",
             "How long the warranty lasts",
-            "You have two years of legal warranty on everything, and the maker's guarantee where there is one. It begins on the day of delivery.",
+            "You have two years of legal warranty on everything, and the maker's guarantee where there is one. It begins "
+            "on the day of delivery.",
             (
                 "am i still covered after 18 months",
                 "for which time do you guarantee the machine",
@@ -683,7 +772,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "warranty-claim",
             "Making a warranty claim",
-            "Describe the fault under My orders, Report a defect, and add a photo or film. We repair it, replace it, or refund you if neither is possible.",
+            "Describe the fault under My orders, Report a defect, and add a photo or film. We repair it, replace it, or "
+            "refund you if neither is possible.",
             (
                 "my mixer stopped working after three months",
                 "the thing broke during normal use",
@@ -698,15 +788,29 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "repair-time",
             "How long a repair takes",
-            "Repairs take seven to ten working days from arrival in the workshop. You can follow each step under My repairs. There is no loan device.",
-            ("when do i get my phone back from the workshop", "you have had my laptop for a week", "how is the mending of my camera going"),
-            ("how much longer must i be without my tablet", "is my watch fixed already", "do i receive a substitute while you work on it"),
+            "Repairs take seven to ten working days from arrival in the workshop. You can follow each step under My "
+            "repairs. There is no loan device.",
+            (
+                "when do i get my phone back from the workshop",
+                "you have had my laptop for a week",
+                "how is the mending of my camera going",
+            ),
+            (
+                "how much longer must i be without my tablet",
+                "is my watch fixed already",
+                "do i receive a substitute while you work on it",
+            ),
         ),
         (
             "spare-parts",
             "Spare parts",
-            "Spare parts for our own brands are kept for ten years. Enter the model number, which stands on the type plate, under Service, Spare parts.",
-            ("where can i buy a new lid for my pot", "i need a replacement filter", "the handle came off, do you sell only that"),
+            "Spare parts for our own brands are kept for ten years. Enter the model number, which stands on the type "
+            "plate, under Service, Spare parts.",
+            (
+                "where can i buy a new lid for my pot",
+                "i need a replacement filter",
+                "the handle came off, do you sell only that",
+            ),
             (
                 "a single screw of the shelf is lost, can i get one",
                 "got a new battery for an old drill of yours?",
@@ -738,14 +842,24 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "water-damage",
             "Damage that the warranty does not cover",
-            "Falls, water, wear and opened cases are not covered. We make you an offer for the repair, which costs nothing when you decline it.",
-            ("i dropped my phone into the sink", "the dog chewed the cable, do you pay", "i unscrewed it myself, is that a problem"),
-            ("spilled coffee on the keyboard", "it fell down the stairs, whose cost is that", "the soles are worn thin, do i get new ones"),
+            "Falls, water, wear and opened cases are not covered. We make you an offer for the repair, which costs "
+            "nothing when you decline it.",
+            (
+                "i dropped my phone into the sink",
+                "the dog chewed the cable, do you pay",
+                "i unscrewed it myself, is that a problem",
+            ),
+            (
+                "spilled coffee on the keyboard",
+                "it fell down the stairs, whose cost is that",
+                "the soles are worn thin, do i get new ones",
+            ),
         ),
         (
             "software-update",
             "Updating the software of a device",
-            "Connect the device to the network and choose Settings, System, Update. Keep it on power while it restarts; that takes ten minutes.",
+            "Connect the device to the network and choose Settings, System, Update. Keep it on power while it restarts; "
+            "that takes ten minutes.",
             ("how do i get the latest firmware", "my smart tv is running an old version", "the speaker asks for an upgrade"),
             (
                 "is there newer firmware for my router",
@@ -756,9 +870,13 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "old-device-recycling",
             "Taking back old devices",
-            "We take your old appliance along when we bring a new one, for nothing; tell us in the checkout. Small devices and batteries may be left in any "
-            "shop.",
-            ("can you take my broken fridge with you", "where do i throw away used batteries", "what about my old washing machine"),
+            "We take your old appliance along when we bring a new one, for nothing; tell us in the checkout. Small "
+            "devices and batteries may be left in any shop.",
+            (
+                "can you take my broken fridge with you",
+                "where do i throw away used batteries",
+                "what about my old washing machine",
+            ),
             (
                 "disposing of electronic rubbish",
                 "the delivery men should haul off the previous stove",
@@ -768,8 +886,13 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "installation",
             "Having an appliance installed",
-            "For washing machines, dishwashers and stoves you can add installation in the checkout for 39. Stoves are connected by an electrician.",
-            ("does somebody hook up the dishwasher for me", "i can't connect the cooker myself", "do your people mount the tv on the wall"),
+            "For washing machines, dishwashers and stoves you can add installation in the checkout for 39. Stoves are "
+            "connected by an electrician.",
+            (
+                "does somebody hook up the dishwasher for me",
+                "i can't connect the cooker myself",
+                "do your people mount the tv on the wall",
+            ),
             ("who plugs in the new laundry machine", "is setting it up at home included", "i need a pro to wire the oven"),
         ),
     ),
@@ -796,23 +919,37 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "materials-allergy",
             "Materials and allergies",
-            "What an article is made of stands under Details. Jewellery is free of nickel unless it says so; write to us about other substances.",
+            "What an article is made of stands under Details. Jewellery is free of nickel unless it says so; write to us "
+            "about other substances.",
             ("is there latex in these gloves", "i react to nickel, are the earrings safe", "does it contain real leather"),
-            ("my skin is sensitive, what is the fabric", "are there animal products in the bag", "what is this blanket made from"),
+            (
+                "my skin is sensitive, what is the fabric",
+                "are there animal products in the bag",
+                "what is this blanket made from",
+            ),
         ),
         (
             "compatibility",
             "Will it fit my device",
             "Under Details we list the devices with which an accessory works. Enter your model in the box Does it fit.",
             ("does this charger work with my samsung", "which ink is for my printer", "is the case right for an iphone 13"),
-            ("can i use that lens on a nikon", "would the cartridge go into an epson", "will this cable plug into my older laptop"),
+            (
+                "can i use that lens on a nikon",
+                "would the cartridge go into an epson",
+                "will this cable plug into my older laptop",
+            ),
         ),
         (
             "organic-origin",
             "Where products come from",
-            "The country of origin stands under Details. Our own brands are made in audited factories; the label Fair marks certified cotton.",
+            "The country of origin stands under Details. Our own brands are made in audited factories; the label Fair "
+            "marks certified cotton.",
             ("where are your clothes produced", "is this made by children", "do you have anything sustainable"),
-            ("in which nation was the rug woven", "is it ethical to buy your jeans", "are workers treated decently by your suppliers"),
+            (
+                "in which nation was the rug woven",
+                "is it ethical to buy your jeans",
+                "are workers treated decently by your suppliers",
+            ),
         ),
         (
             "product-review",
@@ -831,9 +968,14 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "food-expiry",
             "Best before dates",
-            "Food leaves our warehouse with at least 30 days to go. If something came past its date, you get the money back without a return.",
+            "Food leaves our warehouse with at least 30 days to go. If something came past its date, you get the money "
+            "back without a return.",
             ("the chocolate i got is already out of date", "how long does the coffee keep", "the tea expired last month"),
-            ("are the biscuits fresh when they reach me", "the jar says it should be eaten by yesterday", "shelf life of your pasta"),
+            (
+                "are the biscuits fresh when they reach me",
+                "the jar says it should be eaten by yesterday",
+                "shelf life of your pasta",
+            ),
         ),
         (
             "age-restriction",
@@ -870,23 +1012,34 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "find-store",
             "Finding a shop",
-            "Under Shops you enter your town or postcode and see address, way and what is in stock there. There is parking at most of them.",
+            "Under Shops you enter your town or postcode and see address, way and what is in stock there. There is "
+            "parking at most of them.",
             ("where are you located", "is there a branch in munich", "closest outlet to my place"),
-            ("i'd like to look at it in person, which address", "can i leave my car close to you", "any of you around the main station?"),
+            (
+                "i'd like to look at it in person, which address",
+                "can i leave my car close to you",
+                "any of you around the main station?",
+            ),
         ),
         (
             "contact-human",
             "Talking to a person",
-            "You reach us by chat and telephone from Monday to Saturday between 8 and 20, or by e-mail at any time; we answer within a day.",
+            "You reach us by chat and telephone from Monday to Saturday between 8 and 20, or by e-mail at any time; we "
+            "answer within a day.",
             ("i want to speak with a real person", "what's your phone number", "get me an agent"),
             ("is there a human i can talk with", "stop the robot, connect me to staff", "how can i ring you up"),
         ),
         (
             "complaint",
             "Making a complaint",
-            "We are sorry that something went wrong. Write to the complaints desk with your order number; a manager answers within three days.",
+            "We are sorry that something went wrong. Write to the complaints desk with your order number; a manager "
+            "answers within three days.",
             ("i'm very unhappy with your service", "your employee was rude to me", "i demand to talk to your boss"),
-            ("worst experience ever, who do i tell", "nobody helped me and i am furious", "where can i report bad treatment by your staff"),
+            (
+                "worst experience ever, who do i tell",
+                "nobody helped me and i am furious",
+                "where can i report bad treatment by your staff",
+            ),
         ),
         (
             "job-application",
@@ -913,7 +1066,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "app-problem",
             "The app does not work",
-            "Close the app, update it in the store of your phone and start it again. If it still stops, remove and install it anew; your basket is kept.",
+            "Close the app, update it in the store of your phone and start it again. If it still stops, remove and "
+            "install it anew; your basket is kept.",
             (
                 "your application crashes all the time",
                 "the thing on my phone only shows a white page",
@@ -928,8 +1082,8 @@ TEMPLATES: tuple[Template, ...] = (
         (
             "website-cookies",
             "Cookies and tracking",
-            "You choose at your first visit which cookies we may set, and change it under Cookies at the end of each page. Without them only the basket is "
-            "kept.",
+            "You choose at your first visit which cookies we may set, and change it under Cookies at the end of each "
+            "page. Without them only the basket is kept.",
             ("i don't want to be followed on your site", "how do i turn off tracking", "the banner pops up each time"),
             ("do you spy on what i look at", "revoke my consent for analytics", "why do i see your ads everywhere i browse"),
         ),
@@ -942,7 +1096,11 @@ TEMPLATES: tuple[Template, ...] = (
                 "special price for people in education",
                 "how do i prove that i am at college",
             ),
-            ("being an undergrad, do i pay less", "my school id, is it good for a rebate", "any benefits when you're doing a degree"),
+            (
+                "being an undergrad, do i pay less",
+                "my school id, is it good for a rebate",
+                "any benefits when you're doing a degree",
+            ),
         ),
         (
             "donation",
