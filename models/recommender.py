@@ -40,7 +40,9 @@ from models.replica import Replica
 from models.requests import Request
 from models.rules import Rules
 from models.scorers import make_scorer
+from models.scorers.text import TextFISM
 from models.served import ServedNetwork
+from models.text.vectors import VECTOR_PREFIX
 from models.topics import Recommendation, RecommendedItem, Timings, kept_value
 from models.traces import Trace
 from models.tracing import Making, Tracer
@@ -146,6 +148,8 @@ class Recommender:
         self._controls: dict[str, msgspec.Struct] = {}
         if configuration.scorer.name != "none" and not self._logs:
             self._network = make_scorer(configuration.scorer, seed=configuration.learner.seed).eval()
+            if isinstance(self._network, TextFISM):
+                self._network.vectors = self.replica.vectors
             version = None
             if start is not None:
                 start.require_fit(configuration.scorer)
@@ -183,6 +187,8 @@ class Recommender:
             return passed_over
         if key.startswith(_CONTROL):
             self.apply_control(key.removeprefix(_CONTROL), value)
+        elif key.startswith(VECTOR_PREFIX):
+            self.replica.apply_vector(hash64(key.removeprefix(VECTOR_PREFIX)), value)
         elif key.startswith(PANEL_PREFIX) and value is None:
             self.replica.panel.forget(user_of_key(key))
         elif value is None:
