@@ -8,6 +8,7 @@
                            ├──► pairs ──► CO-OCCURRENCE ──┼──► model-deltas
                            ├──► examples ──► LEARNER ─────┤
     items ──► VECTORS ─────────────────────────▲──────────┤   where section text makes vectors
+                           ├──► lessons ───► ANSWERS ─────┤   where answers.enabled is on
                            └──► steps ─────► BANDIT ──────┘
 """
 
@@ -54,8 +55,8 @@ from models.topics import (
     TRACES,
     topic_name,
 )
-from operators.learn import DELTAS, learn_cooccurrence, learn_policy, learn_ranker
-from operators.recommend import CLOSED, DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, RECORD, REPLICAS, STEPS, TRACED, Recommend
+from operators.learn import DELTAS, learn_answers, learn_cooccurrence, learn_policy, learn_ranker
+from operators.recommend import CLOSED, DEAD_LETTERS, EXAMPLES, FACTS, LESSONS, PAIRS, RECORD, REPLICAS, STEPS, TRACED, Recommend
 from operators.vectors import FOR_LEARNER, MakeVectors
 
 MAX_PARALLELISM = 128
@@ -147,6 +148,10 @@ def build(
     updates = [versions, tables, side_output(recommendations, REPLICAS)]
     if vectors is not None:
         updates.append(vectors)
+    if configuration.answers.enabled:
+        memory = _learn(side_output(recommendations, LESSONS), learn_answers(configuration), "ANSWERS", "answers")
+        memory.set_parallelism(1)
+        updates.append(memory)
     # a thread of its own for the SQL: chained to RECOMMEND, its windows would run between two events
     facts = DataStream(side_output(recommendations, FACTS)._j_data_stream.rescale())
     return Outputs(

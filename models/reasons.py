@@ -13,6 +13,10 @@ ITEM_CF = "item_cf"
 USER_CF = "user_cf"
 RULE = "rule"
 REQUEST = "request"
+MEANING = "meaning"
+"""The question of the request means what the item's text says; the contribution is their cosine."""
+SOLVED = "solved"
+"""It solved questions like the request's; the contribution is how many."""
 _BY_SOURCE = {name: Reason(kind=name) for name in ("content", "trending", "new_items", "popularity", RULE, REQUEST)}
 
 

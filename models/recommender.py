@@ -10,11 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import cast
+from typing import NamedTuple, cast
 
 import msgspec
 import numpy as np
 
+from models.answers.asked import AskedQuestion, Report, lesson_of
+from models.answers.desk import AnswerDesk, Question
+from models.answers.lessons import encode_lesson
+from models.answers.memory import ANSWER_PREFIX
 from models.attribution import Attribution, ClosedSlate, OpenSlates, Tally
 from models.board import USER_CF
 from models.candidates import CandidateGenerator, Candidates
@@ -42,6 +46,7 @@ from models.rules import Rules
 from models.scorers import make_scorer
 from models.scorers.text import TextFISM
 from models.served import ServedNetwork
+from models.text.encoder import TextEncoder
 from models.text.vectors import VECTOR_PREFIX
 from models.topics import Recommendation, RecommendedItem, Timings, kept_value
 from models.traces import Trace
@@ -66,6 +71,7 @@ class User:
     slates : those that wait for what comes of them
     tally : what was made of the events since the caller took it last
     trace : of the slate that was made last, where it was asked for; the caller takes it
+    asked : questions that the user asked last, where answers.enabled is on
     """
 
     state: UserState = field(default_factory=UserState)
@@ -74,6 +80,7 @@ class User:
     slates: OpenSlates = field(default_factory=OpenSlates)
     tally: Tally = field(default_factory=Tally)
     trace: Trace | None = None
+    asked: list[AskedQuestion] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,7 @@ class Observation:
     position : 1-based place of the item in the last slate, 0 where it was not shown
     shown : length of the last slate
     probabilities : float32[shown], predicted of its items when they were shown; float32[0] where the scorer predicts none
+    lesson : for the memory of answered questions (`models.answers.lessons`), None for all but reports on an answer
     treatment : what the user is given
     action : the strategy that made the last slate, empty where it was not evaluated
     previous_ms : event time of the user's latest event before, -1 where there was none
@@ -104,6 +112,16 @@ class Observation:
     treatment: Treatment | None = None
     action: str = ""
     previous_ms: int = -1
+    lesson: bytes | None = None
+
+
+class _Answered(NamedTuple):
+    """What a question is answered with (fields: `models.topics.Recommendation`)."""
+
+    items: list[RecommendedItem]
+    suggestions: list[RecommendedItem]
+    confidence: float
+    hand_over: bool
 
 
 NOTHING_LEARNED = Observation(None, None, None, evaluated=False, position=0, shown=0)
@@ -118,6 +136,7 @@ class Recommender:
     configuration : the whole configuration
     start : a network to score with until the learner has published one
     epoch : of `start`, later than what earlier lives of a learner published
+    encoder : of questions, instead of the configured one; only where answers.enabled is on
 
     Attributes
     ----------
@@ -130,7 +149,14 @@ class Recommender:
         When `start` does not fit the configuration.
     """
 
-    def __init__(self, configuration: Configuration, *, start: ModelFile | None = None, epoch: int = 0) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        start: ModelFile | None = None,
+        epoch: int = 0,
+        encoder: TextEncoder | None = None,
+    ) -> None:
         self._config = configuration
         self.replica = Replica(configuration)
         self.attribution = Attribution(configuration) if configuration.outcomes.enabled else None
@@ -143,6 +169,15 @@ class Recommender:
         self._versions: dict[str, str] = {}
         self.treatments = Treatments(configuration)
         self._sources = configuration.sources
+        self._desk = AnswerDesk(configuration, encoder) if configuration.answers.enabled else None
+        answers = configuration.answers
+        self._reports: dict[str, Report] = {}
+        if self._desk is not None:
+            self._reports = {
+                answers.solved_type: "solved",
+                answers.not_solved_type: "not_solved",
+                answers.handed_over_type: "handed_over",
+            }
         self._rules = Rules(self.replica, candidates=configuration.scorer.candidates)
         self._tracer = Tracer(self.replica, self._generator, self._rules)
         self._controls: dict[str, msgspec.Struct] = {}
@@ -188,7 +223,10 @@ class Recommender:
         if key.startswith(_CONTROL):
             self.apply_control(key.removeprefix(_CONTROL), value)
         elif key.startswith(VECTOR_PREFIX):
-            self.replica.apply_vector(hash64(key.removeprefix(VECTOR_PREFIX)), value)
+            item = hash64(key.removeprefix(VECTOR_PREFIX))
+            self.replica.apply_vector(item, value)
+            if self._desk is not None and value is not None:
+                self._desk.book.put_template(item, self.replica.vectors.of(np.array([item]))[0])
         elif key.startswith(PANEL_PREFIX) and value is None:
             self.replica.panel.forget(user_of_key(key))
         elif value is None:
@@ -199,6 +237,8 @@ class Recommender:
             self.replica.panel.apply(value)
         elif key.startswith(POLICY_PREFIX):
             self.treatments.apply_tables(key, value)
+        elif key.startswith(ANSWER_PREFIX) and self._desk is not None:
+            self._desk.book.apply(key, value)
         return None
 
     def pin(self, version: str | None) -> None:
@@ -306,8 +346,9 @@ class Recommender:
             self.attribution.join(user.slates, event, item, watermark_ms=watermark_ms, tally=user.tally)
         weight = config.events.types[event.type].weight
         treatment = self.treatments.of(event.user_id)
+        lesson = self._lesson(user, event, item) if event.type in self._reports else None
         if weight == 0:
-            return Observation(None, None, None, evaluated=False, position=0, shown=0, treatment=treatment)
+            return Observation(None, None, None, evaluated=False, position=0, shown=0, treatment=treatment, lesson=lesson)
         places = np.flatnonzero(state.last_slate == item)
         previous_ms = state.last_event_ms
         action = self._action_of_last(user, treatment)
@@ -329,7 +370,20 @@ class Recommender:
             treatment=treatment,
             action=action if evaluated else "",
             previous_ms=previous_ms,
+            lesson=lesson,
         )
+
+    def _lesson(self, user: User, event: Event, item: int) -> bytes | None:
+        """What a report on an answer teaches the memory of answered questions."""
+        try:
+            asked = int(event.slate_id or "", 16)
+        except ValueError:
+            return None
+        window_ms = self._config.outcomes.window_ms
+        lesson = lesson_of(
+            user.asked, self._reports[event.type], slate_id=asked, item=item, time_ms=event.event_time_ms, window_ms=window_ms
+        )
+        return None if lesson is None else encode_lesson(lesson)
 
     def _member(self, state: UserState, user_id: str) -> tuple[str, bytes] | None:
         if state.events % self._config.user_cf.publish_every:
@@ -423,6 +477,7 @@ class Recommender:
             restrict=None if request.restrict is None else _hashes(request.restrict),
             exclude=_hashes(request.exclude) if request.exclude else None,
             is_judged=request.is_plain(self._config.slate.k),
+            text=request.text,
             watermark_ms=watermark_ms,
         )
 
@@ -437,6 +492,7 @@ class Recommender:
         restrict: np.ndarray | None = None,
         exclude: np.ndarray | None = None,
         is_judged: bool = True,
+        text: str | None = None,
         watermark_ms: int,
     ) -> Recommendation:
         state, config = user.state, self._config
@@ -446,6 +502,7 @@ class Recommender:
         strategy = treatment.settings.strategies[action]
         asked = self._rules.asked_of(cause) if self._rules.active else None
         self._generator.weigh(strategy.sources or treatment.sources or self._sources)
+        question = None if text is None or self._desk is None else self._desk.ask(text, now_ms=cause.event_time_ms)
         candidates = self._generator.generate(
             hash64(cause.user_id),
             state,
@@ -453,11 +510,15 @@ class Recommender:
             restrict=restrict,
             exclude=exclude,
             include=None if asked is None else asked.joining,
+            answers=None if question is None or self._desk is None else self._desk.best(question),
             now_ms=cause.event_time_ms,
         )
         hashes = self.replica.hashes[candidates.items]
         matrix, history = self._frozen(candidates, hashes, state)
-        scores, probabilities = self._score(candidates, matrix, hashes, history, strategy)
+        if question is None or self._desk is None:
+            scores, probabilities = self._score(candidates, matrix, hashes, history, strategy)
+        else:
+            scores, probabilities = self._desk.scores(question, hashes), None
         if asked is not None:
             odds = self._network is not None and strategy.scorer_weight == 1
             scores = self._rules.boosted(scores, candidates.items, odds=odds)
@@ -469,6 +530,12 @@ class Recommender:
         slots = explore_slots(listed, pool, epsilon=epsilon, key=key, seed=config.policy.seed, pinned=pinned)
         rows = np.array([slot.item for slot in slots], np.int64)
         items = self._explained(candidates, rows, slots, scores, probabilities)
+        answer = None
+        if question is not None:
+            answer = self._answered(user, question, items, key=key, time_ms=cause.event_time_ms, hashes=hashes, rows=rows, scores=scores)
+            items = answer.items
+            if answer.hand_over:
+                rows, slots = rows[:0], []
         context_of_trace = (context or context_of(state)) if cause.trace else None
         state.seq += 1
         shown = hashes[rows]
@@ -497,6 +564,10 @@ class Recommender:
             timings=stamp(),
             request_id=None if isinstance(cause, Event) else cause.request_id,
         )
+        if answer is not None:
+            recommendation = msgspec.structs.replace(
+                recommendation, confidence=answer.confidence, hand_over=answer.hand_over, suggestions=answer.suggestions
+            )
         if context_of_trace is not None:
             making = Making(
                 treatment=treatment,
@@ -529,6 +600,29 @@ class Recommender:
                 is_judged=is_judged,
             )
         return recommendation
+
+    def _answered(
+        self,
+        user: User,
+        question: Question,
+        items: list[RecommendedItem],
+        *,
+        key: int,
+        time_ms: int,
+        hashes: np.ndarray,
+        rows: np.ndarray,
+        scores: np.ndarray,
+    ) -> _Answered:
+        """Whether the slate of a question is shown or a person is asked; the question is remembered until somebody says."""
+        assert self._desk is not None
+        others = np.ones(len(scores), np.bool_)
+        others[rows] = False
+        features = self._desk.features(question, hashes[rows], next_best=float(scores[others].max(initial=0.0)))
+        confidence = self._desk.book.confidence.predict_one(features)
+        hand_over = not self._desk.is_sure(confidence)
+        items = self._desk.explained(question, items, hashes[rows])
+        self._desk.remember(user.asked, question, slate_id=key, time_ms=time_ms, features=features, items=hashes[rows])
+        return _Answered([] if hand_over else items, items if hand_over else [], confidence, hand_over)
 
     def erase(self, user: User, event: Event, stamp: Callable[[], Timings]) -> tuple[Recommendation, tuple[str, None]]:
         """What says that a user is erased; it is up to the caller that nothing of `user` is kept.

@@ -1,12 +1,12 @@
 """The memory of answered questions: which template solved which question, and which did not.
 
 It is collaborative filtering on outcomes: a question is described by those that it is near to in meaning, and templates by the
-questions that they solved. It is bounded: a question that is all but the same as a remembered one of the same template
-(answers.same_similarity) adds to it, and where answers.memory questions are remembered the one with the least evidence leaves. Evidence
-halves every answers.half_life_days of event time.
+questions that they solved. Questions of one template that are all but the same (answers.same_similarity) are remembered as one, by the
+sum of their vectors: slips and politeness cancel out. Where answers.memory are remembered, the one with the least evidence leaves.
+Evidence halves every answers.half_life_days of event time.
 
 Layout of a record (little endian): ``version u8 | kind u8 'q' | dimension u16 | item i64 | time_ms i64 | solved f64 | unsolved f64 |
-vector i8[dimension]``; evidence is as of ``time_ms``. Records of `model-updates` are keyed ``answer:PLACE``, so that the newcomer of a
+vector i32[dimension]``; evidence is as of ``time_ms``. Records of `model-updates` are keyed ``answer:PLACE``, so that the newcomer of a
 place takes the other's, and ``answer:confidence`` (`models.answers.confidence`).
 """
 
@@ -41,7 +41,7 @@ class Remembered(NamedTuple):
     item : hash of the template, or `models.answers.lessons.NOBODY`
     time_ms : when something was said of it last
     solved, unsolved : how often it did and did not solve it, as of then
-    vector : int8[dimension]
+    vector : int32[dimension], the sum of what was asked in nearly the same words
     """
 
     item: int
@@ -62,7 +62,7 @@ def decode_remembered(raw: bytes) -> Remembered:
     version, kind, dimension, item, time_ms, solved, unsolved = _RECORD.unpack_from(raw)
     if (version, kind) != (_VERSION, _KIND):
         raise ValueError(f"remembered question of version {version} and kind {kind}, this release reads {_VERSION} and {_KIND}")
-    return Remembered(item, time_ms, solved, unsolved, np.frombuffer(raw, np.int8, dimension, _RECORD.size))
+    return Remembered(item, time_ms, solved, unsolved, np.frombuffer(raw, "<i4", dimension, _RECORD.size))
 
 
 class AnswerMemory:
@@ -85,7 +85,7 @@ class AnswerMemory:
         self._items = np.zeros(_FIRST_PLACES, np.int64)
         self._times_ms = np.zeros(_FIRST_PLACES, np.int64)
         self._evidence = np.zeros((_FIRST_PLACES, 2))
-        self._vectors = np.zeros((_FIRST_PLACES, 0), np.int8)
+        self._vectors = np.zeros((_FIRST_PLACES, 0), np.int32)
         self._unpublished: set[int] = set()
         self._unsaved: set[int] = set()
         self._confidence_is_new = self._confidence_is_unsaved = False
@@ -107,6 +107,8 @@ class AnswerMemory:
             place = self._free_place(lesson.time_ms)
             self._items[place], self._times_ms[place] = lesson.item, lesson.time_ms
             self._evidence[place], self._vectors[place] = 0.0, lesson.vector
+        elif lesson.said > 0:
+            self._vectors[place] += lesson.vector
         time_ms = max(lesson.time_ms, int(self._times_ms[place]))
         self._evidence[place] *= 0.5 ** ((time_ms - int(self._times_ms[place])) / self._half_life_ms)
         late = 0.5 ** ((time_ms - lesson.time_ms) / self._half_life_ms)
@@ -119,7 +121,7 @@ class AnswerMemory:
         """What was learned with another encoder does not carry over; its places are taken again."""
         if self._vectors.shape[1] != dimension:
             self._size = 0
-            self._vectors = np.zeros((len(self._items), dimension), np.int8)
+            self._vectors = np.zeros((len(self._items), dimension), np.int32)
 
     def _place_of(self, item: int, vector: np.ndarray) -> int | None:
         places = np.flatnonzero(self._items[: self._size] == item)
@@ -138,7 +140,7 @@ class AnswerMemory:
             self._items = np.concatenate((self._items, np.zeros(more, np.int64)))
             self._times_ms = np.concatenate((self._times_ms, np.zeros(more, np.int64)))
             self._evidence = np.concatenate((self._evidence, np.zeros((more, 2))))
-            self._vectors = np.concatenate((self._vectors, np.zeros((more, self._vectors.shape[1]), np.int8)))
+            self._vectors = np.concatenate((self._vectors, np.zeros((more, self._vectors.shape[1]), np.int32)))
         self._size += 1
         return self._size - 1
 

@@ -14,10 +14,12 @@ SOURCES = {
     "new_items": "few have seen",
     "popularity": "popular",
     "rule": "rule",
+    "meaning": "says the same",
+    "solved": "solved similar questions",
 }
 """What a candidate source, or kind of reason, means in a few words."""
 
-COLOURS = dict(zip(SOURCES, ("s1", "s2", "s3", "s4", "s5", "s6", "s7"), strict=True))
+COLOURS = dict(zip(SOURCES, ("s1", "s2", "s3", "s4", "s5", "s6", "s7", "s3", "s1"), strict=True))
 """The colour of each in console.css."""
 
 
