@@ -216,9 +216,9 @@ class Attribution:
     def __init__(self, configuration: Configuration) -> None:
         self._outcomes = configuration.outcomes
         self._rewards = {
-            name: _reward(kind)
+            name: reward_of(kind)
             for name, kind in configuration.events.types.items()
-            if name == IMPRESSION or kind.weight > 0 or kind.reward
+            if name == IMPRESSION or kind.weight != 0 or kind.reward
         }
         self._closes_after_ms = configuration.outcomes.window_ms + configuration.events.late_after_ms
         self._session_ends_after_ms = int(configuration.profile.sitting_gap_s * 1000) + configuration.events.late_after_ms
@@ -590,7 +590,7 @@ class Attribution:
         return encode_step(_choice(slate, closed.reward, action_key), following)
 
 
-def _reward(kind: EventType) -> Callable[[float | None], float]:
+def reward_of(kind: EventType) -> Callable[[float | None], float]:
     """The reward of an event of this type, from its value."""
     reward = kind.weight if kind.reward is None else kind.reward
     full = kind.dwell_ms_full

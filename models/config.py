@@ -71,12 +71,13 @@ class Flink(Section, frozen=True, kw_only=True):
 class EventType(Section, frozen=True, kw_only=True):
     """How much one event of this type counts.
 
-    weight scales the pairs and the profile entry of the event; a weight of 0 makes the type known but teaches nothing. reward is what
+    weight scales the pairs and the profile entry of the event; a weight of 0 makes the type known but teaches nothing. One below 0 says
+    that the user did not want the item: it lowers the item and what is like it for this user, and teaches nothing of others. reward is what
     it earns the slate that it is credited to. The value of an event of a type with dwell is the time that the user spent, in whatever
     unit the shop counts it.
     """
 
-    weight: NonNegativeFloat = 1.0
+    weight: BoundedFloat = 1.0
     makes_slate: bool = True
     reward: BoundedFloat | None = None
     dwell_ms_full: PositiveFloat | None = None
@@ -158,6 +159,16 @@ class Popularity(Section, frozen=True, kw_only=True):
 class NewItems(Section, frozen=True, kw_only=True):
     events: PositiveInt = 10
     impressions: PositiveInt = 50
+    order: Literal["turn", "latest"] = "turn"
+
+
+class Freshness(Section, frozen=True, kw_only=True):
+    half_life_hours: PositiveFloat | None = None
+
+
+class Series(Section, frozen=True, kw_only=True):
+    in_order: bool = False
+    next_factor: Annotated[float, Meta(ge=0.001, le=1000)] = 1.0
 
 
 class Sources(Section, frozen=True, kw_only=True):
@@ -206,6 +217,7 @@ class Learner(Section, frozen=True, kw_only=True):
     position_eta: Annotated[float, Meta(ge=0, le=4)] = 1.0
     max_weight: Annotated[float, Meta(ge=1, le=1000)] = 10.0
     publish_every_steps: PositiveInt = 4
+    weigh_by_reward: bool = False
     snapshot_every: PositiveInt = 256
     seed: int = 7
 
@@ -313,6 +325,8 @@ class Text(Section, frozen=True, kw_only=True):
 class Slate(Section, frozen=True, kw_only=True):
     k: Annotated[int, Meta(ge=1, le=100)] = 10
     recommend_seen: bool = False
+    repeat_after_s: NonNegativeFloat = 0.0
+    repeat_candidates: Annotated[int, Meta(ge=0, le=100)] = 0
     reasons: Annotated[int, Meta(ge=0, le=20)] = 3
 
 
@@ -400,6 +414,8 @@ class Configuration(Section, frozen=True, kw_only=True):
     user_cf: UserCF = UserCF()
     popularity: Popularity = Popularity()
     new_items: NewItems = NewItems()
+    freshness: Freshness = Freshness()
+    series: Series = Series()
     sources: Sources = Sources()
     scorer: Scorer = Scorer()
     learner: Learner = Learner()
@@ -407,6 +423,7 @@ class Configuration(Section, frozen=True, kw_only=True):
     policy: Policy = Policy()
     experiment: Experiment = Experiment()
     text: Text = Text()
+    rules: dict[str, dict[str, Any]] = {}
     slate: Slate = Slate()
     requests: Requests = Requests()
     answers: Answers = Answers()
@@ -564,6 +581,12 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
         treatment_settings(c.policy, c.sources, c.experiment)
     except InvalidArm as error:
         raise ConfigurationError(file=file, key=f"experiment.{error.key}", expected=error.expected, got=error.got) from None
+    from models.controls import InvalidRule, decode_rules
+
+    try:
+        decode_rules(c.rules)
+    except InvalidRule as error:
+        raise ConfigurationError(file=file, key=f"rules.{error.name}", expected=error.expected, got=repr(c.rules[error.name])) from None
     for number, token in enumerate(c.serving.tokens):
         require(
             (token.token is None) != (token.token_env is None),

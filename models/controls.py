@@ -124,6 +124,19 @@ class CategoryCaps(Rule, frozen=True, kw_only=True):
     categories: dict[str, Annotated[int, Meta(ge=1, le=100)]] = {}
 
 
+class BrandCaps(Rule, frozen=True, kw_only=True):
+    """`brand_caps`: at most so many items of a brand (an artist, a publisher) in one slate; of several rules the lowest counts.
+
+    Attributes
+    ----------
+    most : of every brand; null: any number
+    brands : of these brands, by name
+    """
+
+    most: Annotated[int, Meta(ge=1, le=100)] | None = None
+    brands: dict[str, Annotated[int, Meta(ge=1, le=100)]] = {}
+
+
 class Epsilon(Rule, frozen=True, kw_only=True):
     """`epsilon`: the probability that a slot explores, for everybody, in every arm and under every strategy.
 
@@ -172,6 +185,7 @@ RULES: dict[str, type[Struct]] = {
     "boost": Boost,
     "pin": Pin,
     "category_caps": CategoryCaps,
+    "brand_caps": BrandCaps,
     "epsilon": Epsilon,
     "policy": PolicyRule,
     "experiment": Experiment,
@@ -219,7 +233,41 @@ def decode_control(name: str | None, value: bytes) -> Struct:
         raise Rejected(Refusal.MISSING_FIELD, f"{kind}: expected items, categories or brands")
     if isinstance(rule, CategoryCaps) and rule.most is None and not rule.categories:
         raise Rejected(Refusal.MISSING_FIELD, f"{kind}: expected most or categories")
+    if isinstance(rule, BrandCaps) and rule.most is None and not rule.brands:
+        raise Rejected(Refusal.MISSING_FIELD, f"{kind}: expected most or brands")
     return rule
+
+
+class InvalidRule(ValueError):
+    """A rule of the configuration that is none.
+
+    Attributes
+    ----------
+    name, expected : of the rule, and what would have been one
+    """
+
+    def __init__(self, name: str, expected: str) -> None:
+        super().__init__(f"{name}: {expected}")
+        self.name, self.expected = name, expected
+
+
+def decode_rules(rules: Mapping[str, Mapping[str, Any]]) -> dict[str, Struct]:
+    """The rules of a configuration.
+
+    Raises
+    ------
+    InvalidRule
+        When one is no rule, or there are too many of a kind.
+    """
+    decoded: dict[str, Struct] = {}
+    for name, value in rules.items():
+        try:
+            rule = decode_control(name, msgspec.json.encode(value))
+            require_few(decoded, name)
+        except Rejected as rejected:
+            raise InvalidRule(name, f"a rule as on the topic controls ({rejected.detail})") from None
+        decoded[name] = rule
+    return decoded
 
 
 def require_few(controls: Mapping[str, Struct], name: str) -> None:

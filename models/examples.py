@@ -44,7 +44,7 @@ class Example:
     label : position of the item that came next, -1 where it was none of them
     items : int64[candidates], hashes of the candidates; none where the scorer knows no items
     history : int64[m], hashes of the user's items before, the latest first; none likewise
-    weight : of the example in the loss of the order
+    weight : of the example in the loss of the order; below 0 the labelled item is one that the user did not want
     """
 
     features: np.ndarray

@@ -37,11 +37,13 @@ class Labels:
     sets : by number; number 0 is that of an item of which the catalogue says nothing. It only grows
     of_item : int32[items], number of each item's set, by dense index
     categories : number of each category that an item ever had
+    brands : the same of each brand; the numbers go through both
     """
 
     def __init__(self) -> None:
         self.sets = [LabelSet()]
         self.categories: dict[str, int] = {}
+        self.brands: dict[str, int] = {}
         self.of_item = np.zeros(0, np.int32)
         self._numbers = {self.sets[0]: 0}
         self._offsets = [0, 0]
@@ -61,21 +63,28 @@ class Labels:
         if number is None:
             number = self._numbers[labels] = len(self.sets)
             self.sets.append(labels)
-            self._members += [self.categories.setdefault(name, len(self.categories)) for name in labels.categories]
+            self._members += [self.categories.setdefault(name, self.numbers) for name in labels.categories]
+            if brand is not None:
+                self._members.append(self.brands.setdefault(brand, self.numbers))
             self._offsets.append(len(self._members))
         self.of_item[index] = number
+
+    @property
+    def numbers(self) -> int:
+        """How many categories and brands there are."""
+        return len(self.categories) + len(self.brands)
 
     def of(self, index: int) -> LabelSet:
         """The labels of an item."""
         return self.sets[self.of_item[index]]
 
     def table(self) -> tuple[np.ndarray, np.ndarray]:
-        """Categories of each set, for kernels.
+        """Categories and brand of each set, for kernels.
 
         Returns
         -------
         offsets : int64[sets + 1]
-        members : int64[n], numbers of the categories of set s are ``members[offsets[s]:offsets[s + 1]]``
+        members : int64[n], numbers of the categories and the brand of set s are ``members[offsets[s]:offsets[s + 1]]``
         """
         if len(self._table[0]) != len(self._offsets):
             self._table = (np.array(self._offsets, np.int64), np.array(self._members, np.int64))

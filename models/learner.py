@@ -269,7 +269,7 @@ class Learner:
             [example.history for example in examples],
             history=self.network.history,
         )
-        if self._config.debias != "none":
+        if self._config.debias != "none" or self._config.weigh_by_reward or any(example.weight < 0 for example in examples):
             lists = replace(lists, weights=torch.tensor([example.weight for example in examples]))
         lists = lists.to(self._config.device)
         return lists, torch.tensor([example.label for example in examples], device=self._config.device)
@@ -556,9 +556,16 @@ def _optimiser(network: Scorer, config: LearnerConfig) -> torch.optim.Optimizer:
 
 
 def _pointwise(logit: torch.Tensor, lists: Lists, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Binary cross-entropy of every candidate by itself, a weighted mean over the lists; a label of -1 is none of them."""
+    """Binary cross-entropy of every candidate by itself, a weighted mean over the lists; a label of -1 is none of them.
+
+    Of a list of a negative weight the labelled candidate alone counts, as one that was not taken.
+    """
     targets = (torch.arange(lists.mask.shape[1], device=labels.device) == labels.unsqueeze(1)).float()
-    shares = lists.mask * weights.unsqueeze(1)
+    shares = lists.mask * weights.abs().unsqueeze(1)
+    if lists.weights is not None and (lists.weights < 0).any():
+        # of what was not wanted nothing is known but that
+        unwanted = (lists.weights < 0).unsqueeze(1)
+        shares, targets = torch.where(unwanted, shares * targets, shares), torch.where(unwanted, 0.0, targets)
     total = functional.binary_cross_entropy_with_logits(logit, targets, shares, reduction="sum")
     return total / shares.sum()
 

@@ -19,12 +19,12 @@ from models.answers.asked import AskedQuestion, Report, lesson_of
 from models.answers.desk import AnswerDesk, Question
 from models.answers.lessons import encode_lesson
 from models.answers.memory import ANSWER_PREFIX
-from models.attribution import Attribution, ClosedSlate, OpenSlates, Tally
+from models.attribution import Attribution, ClosedSlate, OpenSlates, Tally, reward_of
 from models.board import USER_CF
 from models.candidates import CandidateGenerator, Candidates
 from models.catalogue import decode_catalogue_entry
-from models.config import Configuration, Experiment, Sources, Strategy
-from models.controls import PolicyRule, control_key, decode_control, kind_of, require_few
+from models.config import Configuration, EventType, Experiment, Sources, Strategy
+from models.controls import PolicyRule, control_key, decode_control, decode_rules, kind_of, require_few
 from models.cooccurrence import ROW_PREFIX, PairMessage, encode_pair_message
 from models.debias import example_weight
 from models.events import UNKNOWN_WATERMARK_MS, Event, Refusal, Rejected
@@ -56,6 +56,7 @@ from models.versions import Version
 
 _CONTROL = control_key("")
 _RANKER = weights_key("ranker")
+_EVENTS, _FIRST_SEEN_MS = Replica.STATS.index("events"), Replica.STATS.index("first_seen_ms")
 _NO_PROBABILITIES = np.zeros(0, np.float32)
 
 
@@ -180,7 +181,12 @@ class Recommender:
             }
         self._rules = Rules(self.replica, candidates=configuration.scorer.candidates)
         self._tracer = Tracer(self.replica, self._generator, self._rules)
+        self._configured = decode_rules(configuration.rules)
         self._controls: dict[str, msgspec.Struct] = {}
+        self._worth = _worth(configuration)
+        self._dislikes = any(kind.weight < 0 for kind in configuration.events.types.values())
+        self._freshness_ms = 3_600_000 * (configuration.freshness.half_life_hours or 0.0)
+        self._next_factor = configuration.series.next_factor if configuration.series.in_order else 1.0
         if configuration.scorer.name != "none" and not self._logs:
             self._network = make_scorer(configuration.scorer, seed=configuration.learner.seed).eval()
             if isinstance(self._network, TextFISM):
@@ -192,6 +198,8 @@ class Recommender:
                 version = Version(epoch, 0, start.content)
             self._served = ServedNetwork(self._network, configuration, version=version)
             self._name_version()
+        for kind in dict.fromkeys(kind_of(name) for name in self._configured):
+            self._install(self._configured, kind)
 
     @property
     def version(self) -> Version | None:
@@ -256,7 +264,7 @@ class Recommender:
             self._versions = self._versions | {"ranker": str(version)}
 
     def apply_control(self, name: str | None, value: bytes | None) -> None:
-        """Apply one record of `controls` (`models.controls`); None takes the rule back.
+        """Apply one record of `controls` (`models.controls`); None takes the rule back, to the one of the configuration where there is one.
 
         Raises
         ------
@@ -266,8 +274,11 @@ class Recommender:
         if value is None:
             if name is None:
                 raise Rejected(Refusal.TOMBSTONE_KEY, "a tombstone without a key names no rule")
-            if name in self._controls:
-                self._install({other: rule for other, rule in self._controls.items() if other != name}, kind_of(name))
+            if name in self._controls and self._controls[name] is not self._configured.get(name):
+                left = {other: rule for other, rule in self._controls.items() if other != name}
+                if name in self._configured:
+                    left[name] = self._configured[name]
+                self._install(left, kind_of(name))
             return
         rule = decode_control(name, value)
         if name is not None and self._controls.get(name) != rule:
@@ -347,8 +358,9 @@ class Recommender:
         weight = config.events.types[event.type].weight
         treatment = self.treatments.of(event.user_id)
         lesson = self._lesson(user, event, item) if event.type in self._reports else None
-        if weight == 0:
-            return Observation(None, None, None, evaluated=False, position=0, shown=0, treatment=treatment, lesson=lesson)
+        if weight <= 0:
+            taught = self._disliked(user, event, item, weight) if weight else None
+            return Observation(None, None, taught, evaluated=False, position=0, shown=0, treatment=treatment, lesson=lesson)
         places = np.flatnonzero(state.last_slate == item)
         previous_ms = state.last_event_ms
         action = self._action_of_last(user, treatment)
@@ -385,14 +397,28 @@ class Recommender:
         )
         return None if lesson is None else encode_lesson(lesson)
 
+    def _disliked(self, user: User, event: Event, item: int, weight: float) -> bytes | None:
+        """Let an item and what is like it count less for a user; returns what the scorer learns from it."""
+        places = np.flatnonzero(user.state.last_slate == item)
+        example = self._example(user, event, item, place=int(places[0]) + 1 if len(places) else 0)
+        user.pending = None
+        # what it is worth says the weight: the value of such an event is no liking
+        user.state.add_item(item, time_ms=event.event_time_ms, value=float("nan"), weight=weight, config=self._config.profile)
+        user.seen.add(item, capacity=self._config.profile.seen_items)
+        return example
+
+    def _liked(self, items: np.ndarray) -> np.ndarray:
+        """Entries of the profile that are no dislikes."""
+        return items[items["weight"] > 0] if self._dislikes else items
+
     def _member(self, state: UserState, user_id: str) -> tuple[str, bytes] | None:
         if state.events % self._config.user_cf.publish_every:
             return None
         user = hash64(user_id)
-        return (panel_key(user), encode_member(user, state.items)) if self.replica.panel.wants(user) else None
+        return (panel_key(user), encode_member(user, self._liked(state.items))) if self.replica.panel.wants(user) else None
 
     def _pair(self, state: UserState, event: Event, item: int, weight: float) -> bytes:
-        items = state.items[-self._config.item_cf.pair_items :][::-1]
+        items = self._liked(state.items)[-self._config.item_cf.pair_items :][::-1]
         same_sitting = (
             len(items) > 0 and event.event_time_ms - state.last_event_ms <= self._config.profile.sitting_gap_s * 1000
         )
@@ -419,19 +445,20 @@ class Recommender:
         if learner.sample_rate < 1 and uniform(hash64(event.event_id), learner.seed, 0) >= learner.sample_rate:
             return None
         example = label_pending(user.pending, item, self._weight(user.pending, event, place))
-        if example is not None or learner.loss == "listwise":
+        if example is not None or learner.loss == "listwise" or self._config.events.types[event.type].weight < 0:
             return example
         # that none of them came next says nothing of their order, but lowers the probability of each
         return missed(user.pending) if uniform(hash64(event.event_id), learner.seed, 1) < learner.miss_rate else None
 
     def _weight(self, pending: bytes, event: Event, place: int) -> float:
         learner = self._config.learner
+        worth = 1.0 if self._worth is None else self._worth[event.type](event.value)
         if learner.debias == "none" or place == 0:
-            return 1.0
+            return worth
         propensities = pending_propensities(pending)
         # a slate of before the switch
         propensity = float(propensities[place - 1]) if place <= len(propensities) else 1.0
-        return example_weight(learner, place=event.position or place, propensity=propensity)
+        return worth * example_weight(learner, place=event.position or place, propensity=propensity)
 
     def recommend(
         self, user: User, event: Event, stamp: Callable[[], Timings], *, watermark_ms: int = UNKNOWN_WATERMARK_MS
@@ -522,6 +549,9 @@ class Recommender:
         if asked is not None:
             odds = self._network is not None and strategy.scorer_weight == 1
             scores = self._rules.boosted(scores, candidates.items, odds=odds)
+        if self._freshness_ms or self._next_factor != 1:
+            odds = self._network is not None and strategy.scorer_weight == 1
+            scores = self._at_its_time(scores, candidates, cause.event_time_ms, odds=odds)
         ranked = order(strategy, scores, self.replica.categories[candidates.items], k=k)
         listed, pool, pinned = ranked[:k], ranked[k:], None
         if asked is not None:
@@ -544,7 +574,7 @@ class Recommender:
             state.last_slate = shown
             state.last_probabilities = _NO_PROBABILITIES if probabilities is None else probabilities[rows]
             if self._network is not None and config.learner.enabled and len(candidates.items) > 1:
-                weighs = config.learner.debias != "none"
+                weighs = config.learner.debias != "none" or self._worth is not None
                 propensities = np.array([slot.propensity for slot in slots], np.float32) if weighs else None
                 user.pending = encode_pending(matrix, hashes, history, propensities=propensities)
         versions = treatment.versions(self._versions)
@@ -686,7 +716,7 @@ class Recommender:
         network = self._network
         if network is None or network.history == 0 or len(candidates.items) == 0:
             return candidates.features, NO_ITEMS
-        history = np.ascontiguousarray(state.items["item"][: -network.history - 1 : -1])
+        history = np.ascontiguousarray(self._liked(state.items)["item"][: -network.history - 1 : -1])
         return network.freeze(candidates.features, hashes, history), history
 
     def _score(
@@ -699,6 +729,19 @@ class Recommender:
         if strategy.scorer_weight < 1:
             scores = relevance(strategy, scores, self._generator.blend(candidates))
         return scores, probabilities
+
+    def _at_its_time(self, scores: np.ndarray, candidates: Candidates, now_ms: int, *, odds: bool) -> np.ndarray:
+        """Scores with the factors of freshness and of the next episode: logarithms of odds, or scores that are multiplied."""
+        items, logs = candidates.items, np.zeros(len(candidates.items))
+        if self._freshness_ms:
+            came_ms = self.replica.from_ms[items].astype(np.float64)
+            first_ms = np.where(self.replica.stats[items, _EVENTS] > 0, self.replica.stats[items, _FIRST_SEEN_MS], now_ms)
+            age_ms = np.maximum(0.0, now_ms - np.where(came_ms > 0, came_ms, first_ms))
+            logs -= np.log(2) / self._freshness_ms * age_ms
+        if self._next_factor != 1:
+            logs[self._generator.is_next_episode(candidates)] += np.log(self._next_factor)
+        timely: np.ndarray = scores + logs if odds else scores * np.exp(logs)
+        return timely.astype(np.float32)
 
     def _explained(
         self,
@@ -743,6 +786,16 @@ class Recommender:
         propensities = np.array([slot.propensity for slot in slots])
         said = "\x1f".join(versions.values()).encode()
         return blake2b(shown.tobytes() + propensities.tobytes() + said, digest_size=8).hexdigest()
+
+
+def _worth(configuration: Configuration) -> dict[str, Callable[[float | None], float]] | None:
+    """How much an example counts by the type and value of its event; None where all count alike."""
+    types = configuration.events.types
+    if configuration.learner.weigh_by_reward:
+        return {name: reward_of(kind) for name, kind in types.items()}
+    if all(kind.weight >= 0 for kind in types.values()):
+        return None
+    return {name: reward_of(EventType(weight=min(kind.weight, 0.0) or 1.0)) for name, kind in types.items()}
 
 
 def _hashes(item_ids: tuple[str, ...]) -> np.ndarray:

@@ -20,6 +20,7 @@ from numba import njit
 from models.config import Configuration
 from models.content import Content
 from models.cooccurrence import COLUMNS, ROW_HEADER, ROW_KIND, ROW_VERSION, SCALE, Delta, decode_deltas
+from models.episodes import Episodes
 from models.identity import hash64
 from models.labels import Labels
 from models.panel import Panel
@@ -33,6 +34,7 @@ CATEGORY_BITS = 64
 _NOBODY = np.zeros(0, np.int32)
 _EVENTS = 1
 _HOUR_MS = 3_600_000.0
+_ALWAYS_MS, _NEVER_MS = -(2**63), 2**63 - 1
 
 
 @njit(cache=True)
@@ -259,7 +261,12 @@ class Replica:
     year : float32[items]
         Year of the catalogue entry, NaN where there is none.
     available : bool[items]
-        False for what was taken off the catalogue, for what a rule excludes, and for what is only known as a neighbour so far.
+        False for what was taken off the catalogue or is out of stock, for what is not there yet or not any more at the time that was
+        looked at last, for what a rule excludes, and for what is only known as a neighbour so far.
+    from_ms : int64[items]
+        Event time from which the catalogue offers the item, a time before all others where it does not say.
+    episodes : Episodes
+        Series and their episodes.
     panel : Panel
         Users that others are compared with.
     content : Content
@@ -295,7 +302,11 @@ class Replica:
         # the vectors come by themselves, with those of the texts
         self._given_vectors = not configuration.text.makes_vectors
         self.labels = Labels()
+        self.episodes = Episodes()
         self.excludes: Callable[[int], bool] | None = None
+        # what is available is right for event times from the first of these and before the second
+        self._looked_at_ms, self._right_from_ms, self._right_until_ms = 0, _ALWAYS_MS, _NEVER_MS
+        self._timed: dict[int, None] = {}
         self._in_lists: dict[int, np.ndarray] = {}
         self._pools = Pools()
         self._pools_at = -1
@@ -322,6 +333,8 @@ class Replica:
         grown("available", (capacity,), np.bool_)
         grown("_offered", (capacity,), np.bool_)
         grown("year", (capacity,), np.float32, np.nan)
+        grown("from_ms", (capacity,), np.int64, _ALWAYS_MS)
+        grown("_until_ms", (capacity,), np.int64, _NEVER_MS)
         grown("_before", (capacity,), np.int32)
         grown("_marks", (capacity + 1,), np.int64)
         grown("impressions", (capacity,), np.int32)
@@ -335,10 +348,12 @@ class Replica:
     categories: np.ndarray
     available: np.ndarray
     year: np.ndarray
+    from_ms: np.ndarray
     impressions: np.ndarray
     neighbour: np.ndarray
     weights: np.ndarray
     _offered: np.ndarray
+    _until_ms: np.ndarray
     _before: np.ndarray
     _marks: np.ndarray
 
@@ -358,6 +373,7 @@ class Replica:
         """Bytes of the arrays that grow with items and neighbours; ids, titles, content and labels come on top."""
         arrays = (
             *(self.hashes, self.lists, self.stats, self.categories, self.available, self.year, self.impressions),
+            *(self.from_ms, self._until_ms),
             *(self.neighbour, self.weights, self._offered, self._before, self._marks, self._keys, self._slots),
             *(self.panel.heads, self.panel.item, self.panel.rating, self.panel.following, self.panel._before),
         )
@@ -395,13 +411,14 @@ class Replica:
         self.titles.append(None)
         return index
 
-    def _name(self, index: int, item_id: str) -> None:
+    def _name(self, index: int, item_id: str, *, offered: bool = True) -> None:
         """An item is a candidate once its id is known: of the neighbours in a row only the hashes are."""
         self.item_ids[index] = item_id
-        self._offer(index, offered=True)
+        self._offer(index, offered=offered)
 
     def _offer(self, index: int, *, offered: bool) -> None:
-        available = offered and (self.excludes is None or not self.excludes(index))
+        in_time = bool(self.from_ms[index] <= self._looked_at_ms < self._until_ms[index])
+        available = offered and in_time and (self.excludes is None or not self.excludes(index))
         self.known_items += int(available) - int(self.available[index])
         self._offered[index], self.available[index] = offered, available
 
@@ -413,9 +430,37 @@ class Replica:
         excluded : bool[items], what `excludes` says of each
         """
         items = len(self)
-        np.logical_and(self._offered[:items], ~excluded, out=self.available[:items])
+        in_time = (self.from_ms[:items] <= self._looked_at_ms) & (self._looked_at_ms < self._until_ms[:items])
+        np.logical_and(self._offered[:items] & in_time, ~excluded, out=self.available[:items])
         self.known_items = int(self.available[:items].sum())
         self._pools_at = -1
+
+    def look_at(self, time_ms: int) -> None:
+        """Let what is available be right for a slate of this event time; times may go back and forth."""
+        if self._right_from_ms <= time_ms < self._right_until_ms:
+            return
+        timed = np.fromiter(self._timed, np.int32, len(self._timed))
+        borders = np.concatenate((self.from_ms[timed], self._until_ms[timed]))
+        self._right_from_ms = int(borders[borders <= time_ms].max(initial=_ALWAYS_MS))
+        self._right_until_ms = int(borders[borders > time_ms].min(initial=_NEVER_MS))
+        self._looked_at_ms = time_ms
+        in_time = (self.from_ms[timed] <= time_ms) & (time_ms < self._until_ms[timed])
+        changed = timed[(in_time & self._offered[timed]) != self.available[timed]]
+        for index in changed.tolist():
+            self._offer(index, offered=bool(self._offered[index]))
+        if self.available[changed].any():
+            self._pools_at = -1
+
+    def _set_time(self, index: int, item: CatalogueItem) -> None:
+        """When an item is there."""
+        self.from_ms[index] = _ALWAYS_MS if item.available_from_ms is None else item.available_from_ms
+        self._until_ms[index] = _NEVER_MS if item.available_until_ms is None else item.available_until_ms
+        if item.available_from_ms is None and item.available_until_ms is None:
+            self._timed.pop(index, None)
+            return
+        self._timed[index] = None
+        # nothing but the time that was looked at is known to be right now
+        self._right_from_ms, self._right_until_ms = self._looked_at_ms, self._looked_at_ms
 
     def apply_row(self, raw: bytes) -> None:
         """Apply one row record; applying it again changes nothing.
@@ -521,7 +566,9 @@ class Replica:
         )
         was_available = self.available[index]
         self.labels.put(index, item.categories, item.brand)
-        self._name(index, item_id)
+        self.episodes.put(index, item.series, item.episode)
+        self._set_time(index, item)
+        self._name(index, item_id, offered=item.stock != 0)
         if self.available[index] != was_available:
             self._pools_at = -1
         self.titles[index] = item.title
@@ -577,6 +624,7 @@ class Replica:
                 size=self._pool_size,
                 new_events=self._new_items.events,
                 new_impressions=self._new_items.impressions,
+                came_ms=self.from_ms[:items] if self._new_items.order == "latest" else None,
             )
             self._pools_at = self.rows_applied
         return self._pools

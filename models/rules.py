@@ -1,11 +1,11 @@
-"""Business rules: what include, exclude, boost, pin and category caps do to a slate.
+"""Business rules: what include, exclude, boost, pin, category caps and brand caps do to a slate.
 
 Excluded items are no candidates at all: the replica does not offer them. The rest happens to one slate, in this order: included
 items join the candidates, boosts change what they are ranked by, the strategy ranks, then the list is laid out and its exploration
 pool is chosen, so that propensities stay exact (design of `models.policies.slots`):
 
 1. Pins take their positions, the first position first; one that would break a cap is passed over.
-2. The other positions are filled from the ranking; an item that would push a category above its cap is passed over. The list is
+2. The other positions are filled from the ranking; an item that would push a category or a brand above its cap is passed over. The list is
    shorter where too few items are left; what is pinned further down moves up.
 3. The pool E gets the remaining items in their order, each only if no draw can break a cap, whatever else is drawn. With n_c items
    of category c in the list, u_c positions that are not pinned and show none of c, and E_c items of c in the pool, the slate can come
@@ -25,7 +25,7 @@ import numpy as np
 from msgspec import Struct
 from numba import njit
 
-from models.controls import Boost, CategoryCaps, Exclude, Include, Pin
+from models.controls import Boost, BrandCaps, CategoryCaps, Exclude, Include, Pin
 from models.events import Event
 from models.identity import hash64, item_hash64
 from models.labels import Labels, LabelSet
@@ -53,7 +53,7 @@ def lay_out(ranked, sets, offsets, members, caps, pins, k):  # type: ignore[no-u
     ranked : int64[n], rows of all candidates, the best first
     sets : int32[n], label set of each candidate, by row
     offsets, members : of `models.labels.Labels.table`
-    caps : int64[categories], how many items of each may be in the slate
+    caps : int64[categories and brands], how many items of each may be in the slate
     pins : int64[m], row that is wanted at each position, -1 where none is
     k : length of the list, at most
 
@@ -172,7 +172,7 @@ class Rules:
         self._include = _NO_ITEMS
         self._pins: list[Pin] = []
         self._boosts: list[tuple[float, _Match]] = []
-        self._caps: list[CategoryCaps] = []
+        self._caps: list[CategoryCaps | BrandCaps] = []
         self._caps_of = np.zeros(0, np.int64)
         self._named: dict[str, Struct] = {}
 
@@ -189,7 +189,7 @@ class Rules:
         self._include = np.array(list(included)[: self._most_included], np.int64)
         self._pins = [rule for rule in in_order if isinstance(rule, Pin)]
         self._boosts = [(rule.factor, _Match([rule])) for rule in in_order if isinstance(rule, Boost)]
-        self._caps = [rule for rule in in_order if isinstance(rule, CategoryCaps)]
+        self._caps = [rule for rule in in_order if isinstance(rule, CategoryCaps | BrandCaps)]
         self._caps_of = np.zeros(0, np.int64)
         self.active = bool(included or self._pins or self._boosts or self._caps)
         self._exclude([rule for rule in in_order if isinstance(rule, Exclude)])
@@ -268,8 +268,8 @@ class Rules:
         items : int32[n], their dense indices, by row
         """
         labels = self._replica.labels
-        if len(self._caps_of) != len(labels.categories):
-            self._caps_of = self._category_caps(labels)
+        if len(self._caps_of) != labels.numbers:
+            self._caps_of = self._caps_by_number(labels)
         pins = np.full(1 + max(asked.pins, default=-1), -1, np.int64)
         if asked.pins:
             row_of = {item: row for row, item in enumerate(self._replica.hashes[items].tolist())}
@@ -277,13 +277,15 @@ class Rules:
                 pins[place] = next((row_of[item] for item in wanted if item in row_of), -1)
         return lay_out(ranked, labels.of_item[items], *labels.table(), self._caps_of, pins, k)
 
-    def _category_caps(self, labels: Labels) -> np.ndarray:
-        caps = np.full(len(labels.categories), _NO_CAP, np.int64)
+    def _caps_by_number(self, labels: Labels) -> np.ndarray:
+        caps = np.full(labels.numbers, _NO_CAP, np.int64)
         for rule in self._caps:
+            numbers, own = (labels.brands, rule.brands) if isinstance(rule, BrandCaps) else (labels.categories, rule.categories)
             if rule.most is not None:
-                np.minimum(caps, rule.most, out=caps)
-            for name, most in rule.categories.items():
-                number = labels.categories.get(name)
+                of_all = list(numbers.values())
+                caps[of_all] = np.minimum(caps[of_all], rule.most)
+            for name, most in own.items():
+                number = numbers.get(name)
                 if number is not None:
                     caps[number] = min(caps[number], most)
         return caps
@@ -333,5 +335,12 @@ class Rules:
                 row
                 for row, categories in zip(passed_over, capped, strict=True)
                 if (rule.most is not None and categories) or not categories.isdisjoint(rule.categories)
+            ]
+        elif isinstance(rule, BrandCaps):
+            brands = [labels.of(int(items[row])).brand for row in passed_over]
+            rows = [
+                row
+                for row, brand in zip(passed_over, brands, strict=True)
+                if brand is not None and (rule.most is not None or brand in rule.brands)
             ]
         return rows

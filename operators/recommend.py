@@ -21,9 +21,9 @@ Timers
     stood still since it was armed; both are armed only while a slate is open. One of processing time for each request that waits: it
     is answered then, as things are. All are part of a checkpoint; after a restore a request is answered at once
 Outputs
-    main: Row(user id, JSON) for `recommendations`; side: `outcomes`, `traces`, pair messages, examples, lessons, steps (and what the learners of
-    other than the configured policy learn, before their first step), facts, dead letters, and for `model-updates` what the other
-    replicas must know: profiles of panel members, tombstones of those who were erased, accepted controls
+    main: Row(user id, JSON) for `recommendations`; side: `outcomes`, `traces`, pair messages, examples, lessons, steps (and what the
+    learners of other than the configured policy learn, before their first step), facts, dead letters, and for `model-updates` what the
+    other replicas must know: profiles of panel members, tombstones of those who were erased, accepted controls
 Late, duplicate and malformed events
     A malformed event, a duplicate, and one too many become one dead letter each, and nothing else. A late event is
     learned like any other and counted. Nothing that arrives stops the job. A catalogue entry or a control that cannot be read

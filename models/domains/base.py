@@ -135,8 +135,6 @@ class Visit(ABC):
     reports : whether the person's device reports each slate that is seen
     """
 
-    organic_type = "view"
-    """Type of the event on an item that a person finds by themselves."""
     stays_after_click, stays_without = 0.9, 0.5
     look_ms, away_at_least_ms, returns_ms = 20_000, 2 * HOUR_MS, 2 * DAY_MS
 
@@ -191,11 +189,7 @@ class Visit(ABC):
         utilities = self._of.utilities(self.person, time_ms)
         item = int(np.argmax(utilities + self.rng.gumbel(size=len(utilities))))
         self.person.had[item] = time_ms
-        return self.event(self.organic_type, item, time_ms, value=self.organic_value(item))
-
-    def organic_value(self, item: int) -> float | None:
-        """Value of the event on an item that the person found; none, unless a domain says otherwise."""
-        return None
+        return self.event("view", item, time_ms)
 
     def event(
         self,

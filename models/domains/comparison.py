@@ -6,7 +6,7 @@ of it; differences between presets are paired, seed by seed, and their standard 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -78,14 +78,14 @@ def compare(
     *,
     seeds: Sequence[int],
     slates: int,
-    tell: Callable[[int, Mapping[str, DomainCourse]], None] = lambda seed, courses: None,
+    tell: Callable[[int], None] = lambda seed: None,
 ) -> list[Compared]:
     """Two presets, seed by seed.
 
     Parameters
     ----------
     world_of : makes the world of a seed, anew each time
-    tell : is told of each seed when both have run
+    tell : is told of each seed that both have run
     """
     other = knowing_types_of(other, preset)
     runs: list[tuple[DomainCourse, DomainCourse]] = []
@@ -95,7 +95,7 @@ def compare(
             run_locally(world_of(seed), other, slates=slates),
         )
         runs.append(both)
-        tell(seed, {"preset": both[0], "other": both[1]})
+        tell(seed)
     names = dict.fromkeys(name for pair in runs for course in pair for name in course.measures)
     return [_compared(name, runs) for name in names]
 

@@ -22,6 +22,9 @@ from models.config import Scorer as ScorerConfig
 from models.examples import NO_ITEMS
 from models.identity import EMPTY
 
+# Beyond this probability what is not wanted is no worse: its loss stays finite.
+_SUREST = 0.999
+
 
 @dataclass(frozen=True, slots=True)
 class Lists:
@@ -33,7 +36,7 @@ class Lists:
     mask : float32[lists, candidates], 1 for a candidate, 0 for padding
     items : int64[lists, candidates], hashes of the candidates, EMPTY for padding
     history : int64[lists, history], hashes of the user's latest items, the latest first, EMPTY for padding
-    weights : float32[lists], of each in the loss of the order; None where all count alike
+    weights : float32[lists], of each in the loss of the order; None where all count alike. Below 0: the item of the label was not wanted
     """
 
     features: torch.Tensor
@@ -88,6 +91,9 @@ class Lists:
     def cross_entropy(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Loss of the softmax over each list, the mean over the lists by their weights.
 
+        A list of a negative weight is one whose labelled item was not wanted: its loss is ``-log(1 - p)`` (Welleck et al., "Neural text
+        generation with unlikelihood training", ICLR 2020).
+
         Parameters
         ----------
         scores : float32[lists, candidates]
@@ -97,7 +103,10 @@ class Lists:
         if self.weights is None:
             return functional.cross_entropy(masked, labels)
         losses = functional.cross_entropy(masked, labels, reduction="none")
-        return (losses * self.weights).sum() / self.weights.sum()
+        if (self.weights < 0).any():
+            losses = torch.where(self.weights < 0, -torch.log(1 - torch.exp(-losses).clamp_max(_SUREST)), losses)
+        shares = self.weights.abs()
+        return (losses * shares).sum() / shares.sum()
 
 
 class Scorer(nn.Module, ABC):

@@ -24,7 +24,7 @@ MAKERS = {
     "user_cf": lambda config, replica: UserCF(config.user_cf, replica, bit=1),
     "content": lambda config, replica: Content(replica, bit=1),
     "trending": lambda config, replica: Trending(replica, bit=1),
-    "new_items": lambda config, replica: NewItems(replica, bit=1),
+    "new_items": lambda config, replica: NewItems(config.new_items, replica, bit=1),
     "popularity": lambda config, replica: Popularity(replica, bit=1),
 }
 STREAM = events(400, users=20, items=150)

@@ -34,10 +34,11 @@ def lesson(item: int, vector: np.ndarray, *, said: int = 1, day: int = 0, label:
 
 def questions(n: int, *, seed: int) -> list[bytes]:
     rng = np.random.default_rng(seed)
-    return [
-        lesson(hash64(f"{rng.integers(4)}"), rng.normal(size=WIDTH).astype(np.float32), said=int(rng.choice((-1, 1))), day=k, label=k % 3 - 1)
-        for k in range(n)
-    ]
+    taught = []
+    for day in range(n):
+        item, vector = hash64(f"{rng.integers(4)}"), rng.normal(size=WIDTH).astype(np.float32)
+        taught.append(lesson(item, vector, said=int(rng.choice((-1, 1))), day=day, label=day % 3 - 1))
+    return taught
 
 
 def records(memory: AnswerMemory) -> dict[str, bytes]:

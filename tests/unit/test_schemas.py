@@ -178,6 +178,7 @@ RULE_VALUES = {
     "boost": {"factor": 2.5, "brands": ["b"]},
     "pin": {"item": "a", "position": 2, "context": {"page": "home"}},
     "category_caps": {"most": 3, "categories": {"c": 1}},
+    "brand_caps": {"most": 2, "brands": {"b": 1}},
     "epsilon": {"epsilon": 0.1},
     "policy": {"strategy": "exploit"},
     "experiment": {"salt": "s", "arms": {"a": {}, "b": {"weight": 0.5, "policy": {"name": "ucb1"}}}},
