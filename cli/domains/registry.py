@@ -95,6 +95,12 @@ def _video_world(seed: int) -> DomainWorld:
     return VideoWorld(seed)
 
 
+def _show_service(demo: DomainDemo) -> Path:
+    from cli.domains.service import show
+
+    return show(demo)
+
+
 def _of_people(name: str, title: str, world: Callable[[int], DomainWorld], *, headline: str) -> Domain:
     """A domain whose demo is people who react to slates in its world."""
 
@@ -113,6 +119,7 @@ DOMAINS: dict[str, Domain] = {
         _of_people("news", "items that live for hours, breaking ones at once", _news_world, headline="dwell_s"),
         _of_people("music", "tracks that are heard again, moods, and skips", _music_world, headline="listened"),
         _of_people("video", "films, and series in order, watched to the end or not", _video_world, headline="minutes"),
+        Domain("service", "questions of customers, and the answer templates that solve them", preset_path("service"), _show_service),
     )
 }
 

@@ -1,14 +1,14 @@
 """How sure an answer is: the probability that a slate solves its question, learned from what came of slates.
 
-A logistic regression over a few numbers of the slate (`FEATURES`), learned online with a diagonal Gaussian posterior (assumed density
-filtering; Chapelle and Li, "An empirical evaluation of Thompson sampling", 2011, algorithm 3, one step an example):
+A logistic regression over a few numbers of the slate (`FEATURES`), learned online with a Gaussian posterior, one step of Newton's method
+an example (Spiegelhalter and Lauritzen, "Sequential updating of conditional probabilities on directed graphical structures", 1990):
 
-    p = sigmoid(w . x),    q_i += p (1 - p) x_i^2,    w_i += (y - p) x_i / q_i
+    p = sigmoid(w . x),    S = (S^-1 + p (1 - p) x x^T)^-1,    w += (y - p) S x
 
-The prior, so that the first question has an honest answer, is what seeds 1 to 3 of docs/domains/service.md gave, as if of
-`PRIOR_EXAMPLES` slates: it holds for sentence encoders; hashed words learn theirs.
+The prior, so that the first question has an honest answer, is what seeds 1 to 3 of docs/domains/service.md gave: it holds for sentence
+encoders; hashed words learn theirs.
 
-Layout of a record (little endian): ``version u8 | kind u8 'c' | examples u32 | weight f64[FEATURES] | precision f64[FEATURES]``
+Layout of a record (little endian): ``version u8 | kind u8 'c' | examples u32 | weight f64[FEATURES] | covariance f64[FEATURES, FEATURES]``
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FEATURES = ("constant", "best", "lead", "solved", "unsolved")
 and against any answer."""
 
 PRIOR_WEIGHTS = (-4.0, 6.0, 6.0, 1.0, -2.0)
-PRIOR_EXAMPLES = 20.0
+PRIOR_VARIANCE = 0.25
 _VERSION = 1
 _KIND = ord("c")
 _HEAD = struct.Struct("<BBI")
@@ -36,7 +36,7 @@ class Confidence:
     Attributes
     ----------
     examples : learned so far
-    weights, precisions : float64[FEATURES]
+    weights, covariance : float64[FEATURES] and float64[FEATURES, FEATURES], mean and covariance of the posterior
 
     Examples
     --------
@@ -49,7 +49,7 @@ class Confidence:
     def __init__(self) -> None:
         self.examples = 0
         self.weights = np.array(PRIOR_WEIGHTS)
-        self.precisions = np.full(len(FEATURES), PRIOR_EXAMPLES / 4)
+        self.covariance = PRIOR_VARIANCE * np.eye(len(FEATURES))
 
     def predict_one(self, features: np.ndarray) -> float:
         """Probability that one of the answers solves the question.
@@ -65,13 +65,15 @@ class Confidence:
         """Take what came of one slate."""
         x = features.astype(np.float64)
         p = self.predict_one(x)
-        self.precisions += p * (1 - p) * x * x
-        self.weights += (float(solved) - p) * x / self.precisions
+        along = self.covariance @ x
+        curvature = p * (1 - p)
+        self.covariance -= np.outer(along, along) * (curvature / (1 + curvature * float(x @ along)))
+        self.weights += (float(solved) - p) * (self.covariance @ x)
         self.examples += 1
 
     def encode(self) -> bytes:
         """The record (layout: module docstring)."""
-        return _HEAD.pack(_VERSION, _KIND, self.examples) + self.weights.tobytes() + self.precisions.tobytes()
+        return _HEAD.pack(_VERSION, _KIND, self.examples) + self.weights.tobytes() + self.covariance.tobytes()
 
     def load(self, raw: bytes) -> None:
         """Become what a record says.
@@ -84,6 +86,7 @@ class Confidence:
         version, kind, examples = _HEAD.unpack_from(raw)
         if (version, kind) != (_VERSION, _KIND):
             raise ValueError(f"confidence of version {version} and kind {kind}, this release reads {_VERSION} and {_KIND}")
-        numbers = np.frombuffer(raw, "<f8", 2 * len(FEATURES), _HEAD.size).copy()
+        size = len(FEATURES)
+        numbers = np.frombuffer(raw, "<f8", size + size * size, _HEAD.size).copy()
         self.examples = examples
-        self.weights, self.precisions = numbers[: len(FEATURES)], numbers[len(FEATURES) :]
+        self.weights, self.covariance = numbers[:size], numbers[size:].reshape(size, size)

@@ -53,6 +53,7 @@ class AnswerDesk:
         self._window_ms = configuration.outcomes.window_ms
         self._most = configuration.scorer.candidates
         self._encoder = make_encoder(configuration.text) if encoder is None else encoder
+        self._encoder.encode(["the first text takes longer than all others"])
         self.book = AnswerBook(configuration.answers, dimension=self._encoder.dimension)
 
     def ask(self, text: str, *, now_ms: int) -> Question:
