@@ -23,7 +23,8 @@ from confluent_kafka import (
 from cli.errors import UserError
 from models.config import Kafka
 from models.events import Event
-from models.topics import EVENTS, ITEMS, CatalogueItem, topic_name
+from models.requests import Request
+from models.topics import EVENTS, ITEMS, REQUESTS, CatalogueItem, topic_name
 from serving.brokers import librdkafka_options
 
 _POLL_RECORDS = 2_000
@@ -56,6 +57,7 @@ class EventSender:
             raise _no_answer(kafka, error) from None
         self._events = topic_name(kafka.topic_prefix, EVENTS)
         self._items = topic_name(kafka.topic_prefix, ITEMS)
+        self._requests = topic_name(kafka.topic_prefix, REQUESTS)
         self._shift_ms = shift_ms
         self._failure: str | None = None
 
@@ -73,6 +75,11 @@ class EventSender:
         }
         value |= {name: said for name in _OPTIONAL if (said := getattr(event, name)) is not None}
         self._write(self._events, event.user_id.encode(), _encode(value), timestamp=event_time_ms)
+
+    def send_request(self, request: Request) -> None:
+        """Write one request, keyed by its user, and let it go at once: somebody waits for the answer."""
+        self._write(self._requests, request.user_id.encode(), _encode(request))
+        self._producer.flush(_TIMEOUT_S)
 
     def send_items(self, items: dict[str, CatalogueItem]) -> None:
         """Write a catalogue, and wait until Kafka has it."""

@@ -7,6 +7,7 @@
     model-deltas           ├──► members, controls ────────┬──► model-updates
                            ├──► pairs ──► CO-OCCURRENCE ──┼──► model-deltas
                            ├──► examples ──► LEARNER ─────┤
+                           ├──► lessons ───► ANSWERS ─────┤   where answers.enabled is on
                            ├──► steps ─────► BANDIT ──────┤
                            └──► sales ─────► LEDGER ──────┤   where campaigns pay; and charges
     items ──► VECTORS ────────────────────────────────────┘   where section text makes vectors
@@ -56,9 +57,22 @@ from models.topics import (
     TRACES,
     topic_name,
 )
-from operators.learn import DELTAS, learn_cooccurrence, learn_policy, learn_ranker
+from operators.learn import DELTAS, learn_answers, learn_cooccurrence, learn_policy, learn_ranker
 from operators.ledger import CHARGED, Ledger
-from operators.recommend import ACCOUNTS, CLOSED, DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, RECORD, REPLICAS, STEPS, TRACED, Recommend
+from operators.recommend import (
+    ACCOUNTS,
+    CLOSED,
+    DEAD_LETTERS,
+    EXAMPLES,
+    FACTS,
+    LESSONS,
+    PAIRS,
+    RECORD,
+    REPLICAS,
+    STEPS,
+    TRACED,
+    Recommend,
+)
 from operators.vectors import FOR_LEARNER, MakeVectors
 
 MAX_PARALLELISM = 128
@@ -158,6 +172,10 @@ def build(
         accounts = _learn(side_output(recommendations, ACCOUNTS), Ledger(configuration.auction), "LEDGER", "ledger")
         updates.append(accounts)
         charges = side_output(accounts, CHARGED)
+    if configuration.answers.enabled:
+        memory = _learn(side_output(recommendations, LESSONS), learn_answers(configuration), "ANSWERS", "answers")
+        memory.set_parallelism(1)
+        updates.append(memory)
     # a thread of its own for the SQL: chained to RECOMMEND, its windows would run between two events
     facts = DataStream(side_output(recommendations, FACTS)._j_data_stream.rescale())
     return Outputs(

@@ -180,6 +180,7 @@ class CandidateGenerator:
         exclude: np.ndarray | None = None,
         include: np.ndarray | None = None,
         offers: np.ndarray | None = None,
+        answers: np.ndarray | None = None,
         now_ms: int = 0,
     ) -> Candidates:
         """The candidates of a user at the time of the latest event.
@@ -192,6 +193,7 @@ class CandidateGenerator:
         exclude : int64[n], hashes of items that are no candidates
         include : int64[n], hashes of items that are candidates before all others, if the user may be shown them
         offers : int32[n], dense indices of items that are candidates next, likewise
+        answers : int64[n], hashes of items that answer the request's question, the best first: candidates before those of the sources
         now_ms : event time of the slate, by which items are aged for a user without events
 
         Returns
@@ -218,6 +220,8 @@ class CandidateGenerator:
             board.take_first(replica.indices_of(include), len(include), available=replica.available, bit=_RULE_BIT)
         if offers is not None:
             board.take_first(offers, len(offers), available=replica.available, bit=_OFFER_BIT)
+        if answers is not None:
+            board.take_first(replica.indices_of(answers), self._size, available=replica.available, bit=_REQUEST_BIT)
         for source, size in self._places:
             source.choose(visit, board, size)
         self._filler.choose(visit, board, self._size)

@@ -8,6 +8,7 @@ it cannot. The dataclasses are frozen: a running job never changes its configura
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
@@ -352,6 +353,23 @@ class Requests(Section, frozen=True, kw_only=True):
 Wait = Annotated[int, Meta(ge=1, le=31_536_000_000)]
 
 
+class Answers(Section, frozen=True, kw_only=True):
+    """Questions in words (the text of a request) and the items that answer them."""
+
+    enabled: bool = False
+    min_confidence: UnitFloat = 0.5
+    solved_type: Name = "solved"
+    not_solved_type: Name = "not_solved"
+    handed_over_type: Name = "handed_over"
+    text_weight: PositiveFloat = 1.0
+    ridge: NonNegativeFloat = 5.0
+    near_similarity: Annotated[float, Meta(ge=0, lt=1)] = 0.4
+    same_similarity: Annotated[float, Meta(gt=0, le=1)] = 0.8
+    memory: Annotated[int, Meta(ge=1, le=65_536)] = 4096
+    half_life_days: PositiveFloat = 90.0
+    snapshot_every: PositiveInt = 256
+
+
 class Outcomes(Section, frozen=True, kw_only=True):
     enabled: bool = True
     features: bool = True
@@ -424,6 +442,7 @@ class Configuration(Section, frozen=True, kw_only=True):
     slate: Slate = Slate()
     auction: Auction = Auction()
     requests: Requests = Requests()
+    answers: Answers = Answers()
     outcomes: Outcomes = Outcomes()
     metrics: Metrics = Metrics()
     serving: Serving = Serving()
@@ -564,6 +583,8 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
         f"at most {most_rows:,} with scorer.embedding_dim {c.scorer.embedding_dim}",
         c.scorer.embedding_rows,
     )
+    if c.answers.enabled:
+        _check_answers(c, require)
     require(
         c.slate.k <= c.scorer.candidates, "slate.k", f"at most scorer.candidates = {c.scorer.candidates}", c.slate.k
     )
@@ -624,3 +645,13 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
         "more than flink.checkpoint_interval_ms",
         c.kafka.transaction_timeout_ms,
     )
+
+
+def _check_answers(c: Configuration, require: Callable[[bool, str, str, object], None]) -> None:
+    require(c.text.encoder != "none", "text.encoder", "an encoder where answers.enabled is on: questions are compared by meaning", "none")
+    reports = ("solved_type", "not_solved_type", "handed_over_type")
+    for name in reports:
+        kind = getattr(c.answers, name)
+        require(kind in c.events.types, f"answers.{name}", f"one of events.types: {', '.join(c.events.types)}", kind)
+    given = [getattr(c.answers, name) for name in reports]
+    require(len(set(given)) == len(given), "answers.solved_type", "an event type of its own for each report", given)

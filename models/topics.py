@@ -196,6 +196,9 @@ class Recommendation(Struct, frozen=True, kw_only=True):
     timings : for latency; not part of the revision
     request_id : the request that it answers
     erased : the user was erased: it shows nothing, and whoever keeps slates forgets those of the user
+    confidence : probability that one of the answers solves the question of the request; null where none was asked
+    hand_over : it is too low for an answer: there are no items, and a person takes over
+    suggestions : what would have been answered, for that person
     """
 
     slate_id: str
@@ -213,6 +216,9 @@ class Recommendation(Struct, frozen=True, kw_only=True):
     timings: Timings
     request_id: str | None = None
     erased: bool = False
+    confidence: Probability | None = None
+    hand_over: bool = False
+    suggestions: list[RecommendedItem] = []
 
 
 class UserContext(Struct, frozen=True, kw_only=True, gc=False):
