@@ -12,6 +12,8 @@ from msgspec import Meta, Struct
 
 from models.events import DeadLetter, EventRecord
 from models.fields import Milliseconds, Probability, Reason
+from models.monitor.alerts import Alert
+from models.monitor.texts import LabelRecord, TextRecord
 from models.requests import RequestRecord
 from models.traces import Trace
 
@@ -25,6 +27,8 @@ METRICS = "metrics"
 MODEL_UPDATES = "model-updates"
 MODEL_DELTAS = "model-deltas"
 TRACES = "traces"
+TEXTS = "texts"
+LABELS = "labels"
 ALERTS = "alerts"
 DEAD_LETTER = "dead-letter"
 
@@ -39,6 +43,8 @@ TOPICS = (
     MODEL_UPDATES,
     MODEL_DELTAS,
     TRACES,
+    TEXTS,
+    LABELS,
     ALERTS,
     DEAD_LETTER,
 )
@@ -329,6 +335,9 @@ JSON_VALUES: dict[str, type[Struct]] = {
     OUTCOMES: Outcome,
     METRICS: Metric,
     TRACES: Trace,
+    TEXTS: TextRecord,
+    LABELS: LabelRecord,
+    ALERTS: Alert,
     DEAD_LETTER: DeadLetter,
 }
 """The type of a value, for each topic whose values are JSON and of one type; for `controls` see `models.controls.RULES`."""
