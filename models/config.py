@@ -284,6 +284,24 @@ class Experiment(Section, frozen=True, kw_only=True):
     arms: Annotated[dict[Name, Arm], Meta(max_length=8)] = {}
 
 
+TextField = Literal["title", "brand", "categories", "tags", "year", "text"]
+
+
+class Text(Section, frozen=True, kw_only=True):
+    """How texts become vectors; without an encoder no text is read.
+
+    Attributes
+    ----------
+    encoder : none, words, ``package:NAME`` of an installed model, a directory of sentence-transformers, or an ONNX file
+    fields : of a catalogue entry, what its text is made of, in this order
+    """
+
+    encoder: Annotated[str, Meta(min_length=1, max_length=4096)] = "none"
+    words_dimension: Annotated[int, Meta(ge=16, le=4096)] = 384
+    max_tokens: Annotated[int, Meta(ge=8, le=512)] = 128
+    fields: Annotated[tuple[TextField, ...], Meta(min_length=1)] = ("title", "brand", "categories", "tags", "text")
+
+
 class Slate(Section, frozen=True, kw_only=True):
     k: Annotated[int, Meta(ge=1, le=100)] = 10
     recommend_seen: bool = False
@@ -407,6 +425,7 @@ class Configuration(Section, frozen=True, kw_only=True):
     gate: Gate = Gate()
     policy: Policy = Policy()
     experiment: Experiment = Experiment()
+    text: Text = Text()
     slate: Slate = Slate()
     requests: Requests = Requests()
     outcomes: Outcomes = Outcomes()
