@@ -104,6 +104,9 @@ class CatalogueItem(Struct, frozen=True, kw_only=True):
     price : in the shop's own currency
     available_from_ms, available_until_ms : recommended only from and before these event times
     vector : content embedding, at most 4,096 numbers; every item of a catalogue has the same length
+    stock : pieces that are left; an item with none is not recommended. None: any number
+    series : that the item is an episode of
+    episode : its place in the series, from 1
     """
 
     item_id: str | int | None = None
@@ -117,6 +120,9 @@ class CatalogueItem(Struct, frozen=True, kw_only=True):
     available_from_ms: Milliseconds | None = None
     available_until_ms: Milliseconds | None = None
     vector: Annotated[list[float], Meta(min_length=1, max_length=4096)] | None = None
+    stock: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    series: str | None = None
+    episode: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
 
 
 class RecommendedItem(Struct, frozen=True, kw_only=True, gc=False):

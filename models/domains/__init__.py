@@ -1,1 +1,1 @@
-"""The worlds of the domains: seeded people, items and texts that the presets in conf/domains are judged in."""
+"""The worlds of the domains: people and catalogues, made of a seed, in which presets are judged; docs/domains specifies each."""
