@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import yaml
@@ -20,12 +20,14 @@ import models
 import operators
 from cli.errors import UserError
 from cli.stack import Home, Stack
-from models.config import BUILT_IN_SCORERS, Configuration
+from models.config import BUILT_IN_SCORERS, MONITOR_SUFFIX, Configuration
 
 _ENDED = {"FINISHED", "CANCELED", "FAILED"}
 _START_TIMEOUT_S = 180.0
 
 Progress = Callable[[str], None]
+JobKind = Literal["recommend", "monitor"]
+CONFIG_FILES: dict[JobKind, str] = {"recommend": "config.yaml", "monitor": "monitor.yaml"}
 
 
 class Cluster:
@@ -90,11 +92,12 @@ class Cluster:
         return str(entries[0]["stacktrace"]).split("\n\tat ", 1)[0]
 
 
-def submit_job(configuration: Configuration, *, progress: Progress, model: Path | None = None) -> str:
-    """Submit the recommendation job, in place of one of the same name, and wait until it runs.
+def submit_job(configuration: Configuration, *, progress: Progress, model: Path | None = None, job: JobKind = "recommend") -> str:
+    """Submit a job, in place of one of the same name, and wait until it runs.
 
     Parameters
     ----------
+    job : which of the two
     model : file of `flinkrec train` to begin with; that it fits was checked before (`cli.modelfile`)
 
     Returns
@@ -109,12 +112,12 @@ def submit_job(configuration: Configuration, *, progress: Progress, model: Path 
     """
     cluster = Cluster(configuration.flink.jobmanager)
     home = Home.from_environment()
-    for job_id in cluster.running_jobs(configuration.flink.job_name):
+    for job_id in cluster.running_jobs(job_name(configuration, job)):
         progress("ending the job that runs")
         cluster.cancel(job_id)
     stack = Stack.find(home)
     local = stack is not None and stack.jobmanager == configuration.flink.jobmanager
-    config_file = _lay_out(home, configuration)
+    config_file = _lay_out(home, configuration, job)
     if local and stack is not None:
         stack.restart_taskmanagers(progress=progress)
         where = []
@@ -122,7 +125,7 @@ def submit_job(configuration: Configuration, *, progress: Progress, model: Path 
         stack = Stack(home)
         where = ["-m", configuration.flink.jobmanager, "-pyfs", str(home.deployment)]
     progress("submitting the job")
-    script = home.deployment / "jobs" / "recommend.py"
+    script = home.deployment / "jobs" / f"{job}.py"
     begin_with = [] if model is None else ["--model", str(model.resolve())]
     result = stack.run_flink(["run", "-d", *where, "-py", str(script), "--config", str(config_file), *begin_with])
     if "JobID" not in result.stdout:
@@ -133,20 +136,29 @@ def submit_job(configuration: Configuration, *, progress: Progress, model: Path 
     return job_id
 
 
-def _lay_out(home: Home, configuration: Configuration) -> Path:
+def job_name(configuration: Configuration, job: JobKind) -> str:
+    """The name of a job in Flink."""
+    return configuration.flink.job_name + MONITOR_SUFFIX * (job == "monitor")
+
+
+def _lay_out(home: Home, configuration: Configuration, job: JobKind) -> Path:
     """Copy the job's code to where the local TaskManagers import it from, and write its configuration there.
 
-    The place and the files' times stay the same from one submission to the next, so that compiled kernels are found again.
+    The place and the files' times stay the same from one submission to the next, so that compiled kernels are found again. The
+    configuration of the other job stays.
     """
+    file_of_job = home.deployment / CONFIG_FILES[job]
+    others = {path: path.read_bytes() for path in home.deployment.glob("*.yaml") if path != file_of_job}
     shutil.rmtree(home.deployment, ignore_errors=True)
     for package in (models, operators, jobs):
         assert package.__file__ is not None
         source = Path(package.__file__).parent
         shutil.copytree(source, home.deployment / source.name, ignore=shutil.ignore_patterns("__pycache__"))
     _lay_out_own_scorer(home, configuration.scorer.name)
-    config_file = home.deployment / "config.yaml"
-    config_file.write_text(yaml.safe_dump(msgspec.json.decode(msgspec.json.encode(configuration))), encoding="utf-8")
-    return config_file
+    for path, content in others.items():
+        path.write_bytes(content)
+    file_of_job.write_text(yaml.safe_dump(msgspec.json.decode(msgspec.json.encode(configuration))), encoding="utf-8")
+    return file_of_job
 
 
 def _lay_out_own_scorer(home: Home, name: str) -> None:

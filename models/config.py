@@ -167,6 +167,9 @@ class Sources(Section, frozen=True, kw_only=True):
     new_items: NonNegativeFloat = 0.03
 
 
+MONITOR_SUFFIX = "-monitor"
+"""What is put behind flink.job_name for the job that watches what is written, so that it runs beside the recommender."""
+
 BUILT_IN_SCORERS = ("none", "mlp", "fism", "gru", "cnn")
 _OWN_SCORER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 # The embeddings are published as float16 in one record, which a broker and a producer take at their defaults up to 1 MiB.

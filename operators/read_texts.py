@@ -43,11 +43,9 @@ from models.monitor.texts import Encoded, LabelCleaner, Text, TextCleaner, decod
 from models.topics import LABELS, TEXTS, topic_name
 from operators.logs import Log
 from operators.metrics import Counter, Metrics
-from operators.recommend import RECORD, request_mark
+from operators.recommend import MESSAGE, RECORD, request_mark
 from operators.threads import use_one_thread
 
-BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
-SOURCE_RECORD = Types.ROW([BYTES, Types.STRING(), Types.LONG(), Types.LONG()])
 UNREAD = OutputTag("unread", RECORD)
 JUDGE_KEY = 0
 _LOG_EVERY_MS = 10_000
