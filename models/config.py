@@ -371,10 +371,9 @@ class Monitor(Section, frozen=True, kw_only=True):
     history_days: Annotated[int, Meta(ge=1, le=366)] = 28
     min_days: Annotated[int, Meta(ge=1, le=366)] = 2
     min_texts: PositiveInt = 8
-    min_ratio: Annotated[float, Meta(ge=1, le=1_000)] = 2.0
-    min_share_rise: UnitFloat = 0.2
-    slack: NonNegativeFloat = 1.0
-    raise_score: PositiveFloat = 5.0
+    min_ratio: Annotated[float, Meta(gt=1, le=1_000)] = 3.0
+    min_share_rise: Annotated[float, Meta(gt=0, lt=1)] = 0.4
+    raise_evidence: PositiveFloat = 11.0
     clear_score: BoundedFloat = 1.5
     clear_windows: PositiveInt = 2
     max_surge_hours: PositiveFloat = 48.0

@@ -107,7 +107,7 @@ class _World:
 
     def _habit(self, topic: str) -> _Habit:
         negative = float(self._draw.uniform(0.2, 0.3))
-        shares = self._draw.dirichlet(np.full(len(ENTITIES), 6.0))
+        shares = self._draw.dirichlet(np.full(len(ENTITIES), 2.0))
         return _Habit(
             base=_RARE_A_WINDOW if topic == _RARE else float(self._draw.uniform(3, 7)),
             moods=(negative, 0.7 - negative, 0.3),
@@ -127,9 +127,9 @@ class _World:
         while len(surges) < len(plans):
             kind, of_entity, times = plans[len(surges)]
             topic = busy[int(self._draw.integers(len(busy)))]
-            day = int(self._draw.integers(JUDGED_FROM_DAY, self._days))
+            day = int(self._draw.choice([day for day in range(JUDGED_FROM_DAY, self._days) if day % 7 < 5]))
             begin_ms = START_MS + day * _DAY_MS + int(self._draw.uniform(8, 17) * _HOUR_MS)
-            end_ms = begin_ms + int(self._draw.uniform(1.5, 4) * _HOUR_MS)
+            end_ms = begin_ms + int(self._draw.uniform(2, 4) * _HOUR_MS)
             entity = None
             if of_entity:
                 # of those who are written about often enough that twelve times as much is a surge

@@ -8,9 +8,8 @@ a over the same window of earlier days, of the most alike days of which there ar
     workdays, or days of the weekend      at least min_days
     any days                              at least min_days; not their median but their maximum: another kind of day proves nothing
 
-The standard deviation is that of earlier windows from what was usual then, by their median absolute deviation times 1.4826, and at
-least 1; a median of few days adds its own. The usual share of negative texts is the mean over the windows of the last days, of which the
-tenth with the highest shares is left out. Windows of a surge are left out of what is usual.
+The standard deviation is 1, and what a median of few days adds; times that of earlier windows from what was usual then, by their median
+absolute deviation times 1.4826, where that is more than 1. The usual share of negative texts is the median over the last days; of an entity with few texts it is drawn towards its topic's. Windows of a surge are left out of what is usual.
 
 Layout of a series, version 1 (little endian): ``version u8 | n u32 | last index i64 | texts u16[n] | negative u16[n] | flags u8[n] |
 volume residual f16[n] | share residual f16[n]``, the newest window last; index is the number of the window since 1970. n is at most
@@ -36,10 +35,8 @@ _MEDIAN_VARIANCE = np.pi / 2
 _MIN_RESIDUALS = 24
 _RESIDUAL_DAYS = 7
 _SHARE_DAYS = 7
-_TRIMMED = 0.1
 _MIN_SHARE_TEXTS = 4
-# Added to the counts of a share, so that a topic without a negative text yet does not make the first one a miracle.
-_PRIOR_TEXTS, _PRIOR_NEGATIVE = 20.0, 5.0
+_PRIOR_TEXTS, _PRIOR_SHARE = 20.0, 0.25
 
 VOLUME, NEGATIVE = 1, 2
 """Flags of windows that are of a surge of this kind."""
@@ -54,15 +51,21 @@ class Usual:
     Attributes
     ----------
     texts : expected number
+    texts_high : the same, one standard error of the estimate higher
     volume_score : standard deviations above it
+    volume_spread : standard deviation of earlier windows from what was usual, in units of what chance explains; at least 1
     share : expected share of negative texts
     share_score : standard deviations above it
+    share_spread : as of the volume
     """
 
     texts: float
+    texts_high: float
     volume_score: float
+    volume_spread: float
     share: float
     share_score: float
+    share_spread: float
 
 
 class Series:
@@ -92,21 +95,32 @@ class Series:
         """Let the series be empty windows from `first_index` to now: before that nobody looked."""
         self.last_index = first_index - 1
 
-    def judge(self, index: int, texts: int, negative: int) -> Usual | None:
-        """How a window that is not in the series yet compares with what is usual; None while that is not known."""
+    def judge(self, index: int, texts: int, negative: int, *, prior_share: float = _PRIOR_SHARE) -> Usual | None:
+        """How a window that is not in the series yet compares with what is usual; None while that is not known.
+
+        Parameters
+        ----------
+        index : number of the window since 1970, after those of the series
+        texts, negative : what was written in it
+        prior_share : share of negative texts that is assumed while there were few: of an entity, that of its topic
+        """
         assert self.last_index is not None
         reference = self._reference(index)
         if reference is None:
             return None
         usual, variance = reference
-        volume = (_stable(texts) - usual) / sqrt(variance + self._spread(0) ** 2)
-        share = self._usual_share()
+        volume_spread, share_spread = self._spread(0), self._spread(1)
+        volume = (float(_stable(texts)) - usual) / (sqrt(1 + variance) * volume_spread)
+        share = self._usual_share(prior_share)
         above = (negative - texts * share) / sqrt(texts * share * (1 - share)) if texts else 0.0
         return Usual(
-            texts=max(0.0, (usual / 2) ** 2 - 0.375),
-            volume_score=float(volume),
+            texts=_texts(usual),
+            texts_high=_texts(usual + sqrt(variance)),
+            volume_score=volume,
+            volume_spread=volume_spread,
             share=share,
-            share_score=above / self._spread(1),
+            share_score=above / share_spread,
+            share_spread=share_spread,
         )
 
     def _reference(self, index: int) -> tuple[float, float] | None:
@@ -137,22 +151,27 @@ class Series:
             return 1.0
         return max(1.0, _NORMAL * float(np.median(np.abs(residuals - np.median(residuals)))))
 
-    def _usual_share(self) -> float:
-        some = slice(-_SHARE_DAYS * self._a_day, None)
-        texts, negative = self._texts[some].astype(np.float64), self._negative[some].astype(np.float64)
-        counted = ((self._flags[some] & NEGATIVE) == 0) & (texts > 0)
-        texts, negative = texts[counted], negative[counted]
-        if len(texts):
-            order = np.argsort(negative / texts, kind="stable")[: len(texts) - int(_TRIMMED * len(texts))]
-            texts, negative = texts[order], negative[order]
-        return float((negative.sum() + _PRIOR_NEGATIVE) / (texts.sum() + _PRIOR_TEXTS))
+    def _usual_share(self, prior: float) -> float:
+        """The median over the last days, drawn towards the prior where there were few texts."""
+        days = min(_SHARE_DAYS, len(self._texts) // self._a_day)
+        if not days:
+            return prior
+        some = slice(-days * self._a_day, None)
+        counted = (self._flags[some] & NEGATIVE) == 0
+        texts = (self._texts[some] * counted).reshape(days, -1).sum(axis=1)
+        negative = (self._negative[some] * counted).reshape(days, -1).sum(axis=1)
+        enough = texts >= _MIN_SHARE_TEXTS
+        if not enough.any():
+            return prior
+        n = float(texts[enough].sum())
+        return (float(np.median(negative[enough] / texts[enough])) * n + prior * _PRIOR_TEXTS) / (n + _PRIOR_TEXTS)
 
     def add(self, index: int, texts: int, negative: int, *, usual: Usual | None, flags: int) -> None:
         """Append a window, with the empty ones between the last and it."""
         assert self.last_index is not None
         gap = min(index - self.last_index - 1, self._history)
-        volume = np.nan if usual is None or flags & VOLUME else usual.volume_score * self._spread(0)
-        share = np.nan if usual is None or flags & NEGATIVE or texts < _MIN_SHARE_TEXTS else usual.share_score * self._spread(1)
+        volume = np.nan if usual is None or flags & VOLUME else usual.volume_score * usual.volume_spread
+        share = np.nan if usual is None or flags & NEGATIVE or texts < _MIN_SHARE_TEXTS else usual.share_score * usual.share_spread
         keep = self._history
 
         def longer(values: npt.NDArray, value: float, between: float = 0) -> npt.NDArray:
@@ -189,6 +208,10 @@ class Series:
 
         self._texts, self._negative, self._flags = take(np.uint16), take(np.uint16), take(np.uint8)
         self._residuals = np.stack([take(np.float16), take(np.float16)])
+
+
+def _texts(stable: float) -> float:
+    return max(0.0, (stable / 2) ** 2 - 0.375)
 
 
 def _stable(texts: npt.ArrayLike) -> Floats:

@@ -1,13 +1,16 @@
 """The windows of one topic, one after the other: when a surge of it, or of an entity in it, is raised and cleared.
 
-A surge is of volume (more texts than usual) or negative (a larger part of them is negative than usual). The scores z of the windows (standard
-deviations from what is usual, `models.monitor.seasons`) are summed up as by Page, "Continuous inspection schemes", Biometrika 41, 1954:
+A surge is of volume (more texts than usual) or negative (a larger part of them is negative than usual). Each window is evidence for one or against
+it: the logarithm of how much more likely its x texts, k of them negative, are in a surge than usually, where mu texts and a share p of
+negative ones are (`models.monitor.seasons`):
 
-    S <- max(0, S + z - slack)
+    volume      x ln r - mu (r - 1)                               Poisson, r = min_ratio
+    negative    k ln(q / p) + (x - k) ln((1 - q) / (1 - p))       binomial, q = p + min_share_rise
 
-It is raised where S or z alone reaches raise_score, and since S was 0 the last time there were min_texts texts (negative ones, for a negative
-surge) and min_ratio times as many as usual (a share of negative ones that is min_share_rise higher). It is cleared when z stayed below clear_score
-for clear_windows windows, or after max_surge_hours, when it is what is usual now. In between nothing more is raised: that is the hysteresis.
+divided by the square of the spread that the windows have beside chance. It is summed up as by Page, "Continuous inspection schemes", Biometrika 41,
+1954: S <- max(0, S + evidence). An alert is raised where S reaches raise_evidence and there were min_texts texts (negative ones, for a negative
+surge) since S was 0. It is cleared when a window's score, its standard deviations above what is usual, was below clear_score for
+clear_windows windows, or after max_surge_hours, when it is what is usual now. In between nothing more is raised: that is the hysteresis.
 
 One surge makes one alert: where one entity has more than half of a topic's excess the alert is the entity's, and covers the topic; otherwise it
 is the topic's, and covers the entities. Who is covered raises nothing until they were calm again.
@@ -22,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import log
 from typing import NamedTuple
 
 import msgspec
@@ -43,6 +47,8 @@ _PHASES_ROW = "phases"
 _SERIES_PREFIX = "series:"
 _EXCERPT_CHARACTERS = 500
 _MAJORITY = 0.5
+_LEAST_TEXTS = 0.5
+_MOST_SHARE = 0.98
 _NAMED = 5
 _HOUR_S = 3_600
 
@@ -64,17 +70,15 @@ class Phase(msgspec.Struct, array_like=True, gc=False):
     state : `QUIET`, `RAISED`, or `COVERED` by the alert of the topic or of an entity
     since : index of the window in which that began
     calm : windows in a row with a score below clear_score
-    score : S of the module docstring
-    texts, negative, expected : since it was 0 the last time; expected is of texts
+    evidence : S of the module docstring
+    texts : since it was 0 the last time; negative ones in the phase of negative surges
     """
 
     state: int = QUIET
     since: int = 0
     calm: int = 0
-    score: float = 0.0
+    evidence: float = 0.0
     texts: int = 0
-    negative: int = 0
-    expected: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,16 @@ class _Reading:
 
     def score(self, kind: AlertKind) -> float:
         return self.usual.volume_score if kind == "volume" else self.usual.share_score
+
+    def evidence(self, kind: AlertKind, *, ratio: float, rise: float) -> float:
+        """For a surge (formulas: module docstring)."""
+        usual = self.usual
+        if kind == "volume":
+            return (self.texts * log(ratio) - max(usual.texts_high, _LEAST_TEXTS) * (ratio - 1)) / usual.volume_spread**2
+        share = min(max(usual.share, 1 - _MOST_SHARE), _MOST_SHARE - rise / 2)
+        raised = min(share + rise, _MOST_SHARE)
+        others = self.texts - self.negative
+        return (self.negative * log(raised / share) + others * log((1 - raised) / (1 - share))) / usual.share_spread**2
 
     def excess(self, kind: AlertKind) -> float:
         if kind == "volume":
@@ -139,9 +153,10 @@ class TopicWatch:
         index = window_end_ms // self._window_ms - 1
         self._follow(index, counts)
         readings: dict[str, _Reading] = {}
-        for name, series in self._series.items():
+        for name, series in self._series.items():  # the topic itself is the first
             texts, negative = counts.get(name, Counts())
-            usual = series.judge(index, texts, negative)
+            prior = {"prior_share": readings[WHOLE].usual.share} if WHOLE in readings else {}
+            usual = series.judge(index, texts, negative, **prior)
             if usual is not None:
                 readings[name] = _Reading(texts, negative, usual)
         alerts = [alert for kind in _KINDS for alert in self._alerts(kind, index, readings, kept)]
@@ -228,22 +243,10 @@ class TopicWatch:
     def _rises(self, kind: AlertKind, phase: Phase, reading: _Reading) -> bool:
         """Take a window into the sum; whether that is enough for an alert."""
         settings = self._settings
-        score = reading.score(kind)
-        phase.score = min(max(0.0, phase.score + score - settings.slack), 2 * settings.raise_score)
-        if phase.score == 0.0:
-            phase.texts, phase.negative, phase.expected = 0, 0, 0.0
-            return False
-        phase.texts += reading.texts
-        phase.negative += reading.negative
-        phase.expected += reading.usual.texts
-        if max(phase.score, score) < settings.raise_score:
-            return False
-        if kind == "volume":
-            return phase.texts >= max(settings.min_texts, settings.min_ratio * phase.expected)
-        return (
-            phase.negative >= settings.min_texts
-            and phase.negative >= (reading.usual.share + settings.min_share_rise) * phase.texts
-        )
+        more = reading.evidence(kind, ratio=settings.min_ratio, rise=settings.min_share_rise)
+        phase.evidence = min(max(0.0, phase.evidence + more), 2 * settings.raise_evidence)
+        phase.texts = phase.texts + (reading.texts if kind == "volume" else reading.negative) if phase.evidence else 0
+        return phase.evidence >= settings.raise_evidence and phase.texts >= settings.min_texts
 
     def _alert(
         self,
