@@ -12,6 +12,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from models.events import DeadLetter, EventRecord
 from models.fields import Milliseconds, Probability, Reason
+from models.monitor.alerts import Alert
+from models.monitor.texts import LabelRecord, TextRecord
 from models.requests import RequestRecord
 from models.traces import Trace
 
@@ -26,6 +28,8 @@ MODEL_UPDATES = "model-updates"
 MODEL_DELTAS = "model-deltas"
 TRACES = "traces"
 CHARGES = "charges"
+TEXTS = "texts"
+LABELS = "labels"
 ALERTS = "alerts"
 DEAD_LETTER = "dead-letter"
 
@@ -41,6 +45,8 @@ TOPICS = (
     MODEL_DELTAS,
     TRACES,
     CHARGES,
+    TEXTS,
+    LABELS,
     ALERTS,
     DEAD_LETTER,
 )
@@ -384,6 +390,9 @@ JSON_VALUES: dict[str, type[Struct]] = {
     METRICS: Metric,
     TRACES: Trace,
     CHARGES: Charge,
+    TEXTS: TextRecord,
+    LABELS: LabelRecord,
+    ALERTS: Alert,
     DEAD_LETTER: DeadLetter,
 }
 """The type of a value, for each topic whose values are JSON and of one type; for `controls` see `models.controls.RULES`."""

@@ -45,19 +45,19 @@ def own(tmp_path, monkeypatch) -> Path:
 
 
 def test_what_is_laid_out_again_is_left_alone_with_what_was_compiled_of_it(stack, own):
-    lay_out(stack.home, OWN)
+    lay_out(stack.home, OWN, "recommend")
     deployed = stack.home.deployment / "own_scorer.py"
     kernel = stack.home.deployment / "__pycache__" / "own_scorer.kernel-1.py311.nbi"
     assert kernel.read_text() == "compiled"
     kernel.write_text("by the job")
     before = deployed.stat().st_ino, deployed.stat().st_ctime_ns
-    lay_out(stack.home, OWN)
+    lay_out(stack.home, OWN, "recommend")
     assert (deployed.stat().st_ino, deployed.stat().st_ctime_ns) == before
     assert kernel.read_text() == "by the job"
     own.write_text("changed = True")
-    lay_out(stack.home, OWN)
+    lay_out(stack.home, OWN, "recommend")
     assert deployed.read_text() == "changed = True"
-    lay_out(stack.home, Configuration())
+    lay_out(stack.home, Configuration(), "recommend")
     assert not deployed.exists()
     assert (stack.home.deployment / "jobs" / "recommend.py").is_file()
 
