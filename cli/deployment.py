@@ -66,7 +66,7 @@ def bring_to(stack: Stack, configuration: Configuration, *, progress: Callable[[
 
 def _sources(scorer: str) -> dict[Path, Path]:
     """The files of the job, by their places in the deployment."""
-    found = {}
+    found: dict[Path, Path] = {}
     for package in (models, operators, jobs):
         assert package.__file__ is not None
         found |= _package(Path(package.__file__).parent)
