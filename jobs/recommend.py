@@ -54,6 +54,7 @@ from models.topics import (
     MODEL_UPDATES,
     OUTCOMES,
     RECOMMENDATIONS,
+    TOPIC_PREFIX_PARAMETER,
     TRACES,
     topic_name,
 )
@@ -271,6 +272,8 @@ def environment(configuration: Configuration) -> StreamExecutionEnvironment:
     env = StreamExecutionEnvironment.get_execution_environment(options)
     env.set_parallelism(flink.parallelism)
     env.set_max_parallelism(MAX_PARALLELISM)
+    # which topics a job has, to whoever asks Flink
+    env.get_config().set_global_job_parameters({TOPIC_PREFIX_PARAMETER: configuration.kafka.topic_prefix})
     env.enable_checkpointing(flink.checkpoint_interval_ms, CheckpointingMode.EXACTLY_ONCE)
     return env
 

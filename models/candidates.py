@@ -162,6 +162,11 @@ class CandidateGenerator:
             np.array([bit for _, _, bit in scoring], np.uint16),
         )
 
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """Of everything that a candidate can come from, as answers and traces name it."""
+        return tuple(self._names.values())
+
     def told_of(self, origins: int) -> tuple[list[str], list[Reason]]:
         """Names of the sources of one candidate and the reasons that they are, the same lists for the same sources."""
         told = self._by_origins.get(origins)

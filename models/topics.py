@@ -57,6 +57,10 @@ DEFAULT_ARM = "default"
 """The arm of everybody where no experiment runs."""
 
 
+TOPIC_PREFIX_PARAMETER = "flinkrec.topic-prefix"
+"""The job's parameter, shown by Flink's REST interface, that says which topics it has."""
+
+
 def topic_name(prefix: str, name: str) -> str:
     """Name of a topic in Kafka.
 

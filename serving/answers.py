@@ -211,7 +211,8 @@ class Readiness(Struct, frozen=True, kw_only=True):
     ----------
     ready : it has read what the topics held when it started, and nothing has failed
     kafka : up, down
-    job : running, down, or unknown where Flink was never reached
+    job : running; down, also where it has other topics than those that are served; or unknown where Flink was never reached
+    brokers, topic_prefix : where the topics are that are served
     slates : whether the store has read `recommendations` to its end
     slates_lag : records of it that are not read yet
     model : whether the catalogue, the published model and the rules are read to their end
@@ -221,6 +222,8 @@ class Readiness(Struct, frozen=True, kw_only=True):
     ready: bool
     kafka: Literal["up", "down"]
     job: Literal["running", "down", "unknown"]
+    brokers: str
+    topic_prefix: str
     slates: bool
     slates_lag: int
     model: bool
