@@ -487,13 +487,16 @@ class Recommender:
 
     def _weight(self, pending: bytes, event: Event, place: int) -> float:
         learner = self._config.learner
-        worth = 1.0 if self._worth is None else self._worth[event.type](event.value)
+        worth = 1.0
+        if self._worth is not None:
+            worth = min(learner.max_weight, max(-learner.max_weight, self._worth[event.type](event.value)))
         if learner.debias == "none" or place == 0:
             return worth
         propensities = pending_propensities(pending)
         # a slate of before the switch
         propensity = float(propensities[place - 1]) if place <= len(propensities) else 1.0
-        return worth * example_weight(learner, place=event.position or place, propensity=propensity)
+        weight = worth * example_weight(learner, place=event.position or place, propensity=propensity)
+        return min(learner.max_weight, max(-learner.max_weight, weight))
 
     def recommend(
         self, user: User, event: Event, stamp: Callable[[], Timings], *, watermark_ms: int = UNKNOWN_WATERMARK_MS
