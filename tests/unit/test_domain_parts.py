@@ -21,7 +21,11 @@ from models.topics import CatalogueItem
 
 HOUR_MS = 3_600_000
 NOW_MS = 1_700_000_000_000
-QUIET = {"policy": {"epsilon": 0.0, "epsilon_min": 0.0}, "scorer": {"name": "none", "candidates": 40}}
+QUIET = {
+    "policy": {"epsilon": 0.0, "epsilon_min": 0.0},
+    "scorer": {"name": "none", "candidates": 40},
+    "sources": {"new_items": 10.0},
+}
 SKIPS = {"types": {"view": {"weight": 1.0}, "skip": {"weight": -1.0}}}
 
 
@@ -96,8 +100,9 @@ def test_relevance_halves_with_age_and_the_latest_items_are_candidates_first():
                 shop.does(f"u{user}", item)
         shop.does("w", "seen")
         shop.does("w", "i50")
-    assert plain.shown().index("i50") < plain.shown("bob").index("i2") + 2
-    assert fresh.shown().index("i2") == 0
+    without, slate = plain.shown(), fresh.shown()
+    assert without.index("i50") < without.index("i2")
+    assert slate.index("i2") < slate.index("i50")
     fresh.put("just in", available_from_ms=NOW_MS)
     assert "just in" in fresh.shown("eve", time_ms=NOW_MS)
 
@@ -111,8 +116,8 @@ def test_a_track_comes_again_when_its_pause_is_over():
     shop.does("ann", "b")
     assert shop.shown(item="c", time_ms=NOW_MS + HOUR_MS // 2) == []
     slate = shop.pipeline.recommend(shop.does("ann", "c", time_ms=NOW_MS + HOUR_MS))
-    assert [one.item_id for one in slate.items] == ["a", "b"]
-    assert [reason.kind for reason in slate.items[0].reasons][-1] == "repeat"
+    assert {one.item_id for one in slate.items} == {"a", "b"}
+    assert all("repeat" in [reason.kind for reason in one.reasons] for one in slate.items)
 
 
 def test_a_skip_lowers_what_is_near_it_for_this_user_and_teaches_nothing_of_others():
