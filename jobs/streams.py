@@ -78,11 +78,26 @@ def request_source(t_env: StreamTableEnvironment, kafka: Kafka, *, from_ms: int)
     return requests.assign_timestamps_and_watermarks(_timeless())
 
 
+def item_source(t_env: StreamTableEnvironment, kafka: Kafka) -> DataStream:
+    """The catalogue from its beginning, with the key of the record, falling back to the payload's item_id, as `EVENT_ROW`.
+
+    The whole of it, wherever the job begins in the events: whose vectors are known is in the state of who makes them.
+    """
+    options = _source_options(kafka, topic_name(kafka.topic_prefix, ITEMS)) | {"scan.startup.mode": "earliest-offset"}
+    t_env.execute_sql(f"CREATE TEMPORARY TABLE items_source ({_KEYED_COLUMNS}) WITH ({_options(options)})")
+    items = _keyed(t_env, "items_source", field="item_id", partition="record_partition")
+    return items.assign_timestamps_and_watermarks(_timeless())
+
+
 def _keyed_by_user(t_env: StreamTableEnvironment, source: str, *, partition: str) -> DataStream:
+    return _keyed(t_env, source, field="user_id", partition=partition)
+
+
+def _keyed(t_env: StreamTableEnvironment, source: str, *, field: str, partition: str) -> DataStream:
     table = t_env.sql_query(
         f"""
         SELECT
-            COALESCE(k, TRIM(JSON_VALUE(CAST(v AS STRING), '$.user_id' NULL ON EMPTY NULL ON ERROR)), '') AS k,
+            COALESCE(k, TRIM(JSON_VALUE(CAST(v AS STRING), '$.{field}' NULL ON EMPTY NULL ON ERROR)), '') AS k,
             CAST(ROW(v, CAST({partition} AS BIGINT), record_offset) AS ROW<v BYTES, p BIGINT, o BIGINT>) AS record
         FROM {source}
         """

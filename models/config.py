@@ -179,7 +179,7 @@ class Sources(Section, frozen=True, kw_only=True):
     new_items: NonNegativeFloat = 0.03
 
 
-BUILT_IN_SCORERS = ("none", "mlp", "fism", "gru", "cnn")
+BUILT_IN_SCORERS = ("none", "mlp", "fism", "gru", "cnn", "text")
 _OWN_SCORER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 # The embeddings are published as float16 in one record, which a broker and a producer take at their defaults up to 1 MiB.
 _MAX_EMBEDDING_NUMBERS = 480_000
@@ -193,6 +193,7 @@ class Scorer(Section, frozen=True, kw_only=True):
     history: Annotated[int, Meta(ge=1, le=200)] = 200
     embedding_rows: Annotated[int, Meta(ge=16, le=1_000_000)] = 8_192
     embedding_dim: Annotated[int, Meta(ge=2, le=256)] = 32
+    vector_dimension: Annotated[int, Meta(ge=2, le=8192)] = 384
     dropout: Annotated[float, Meta(ge=0, le=0.9)] = 0.0
     options: dict[str, Any] = {}
 
@@ -298,6 +299,30 @@ class Experiment(Section, frozen=True, kw_only=True):
     arms: Annotated[dict[Name, Arm], Meta(max_length=8)] = {}
 
 
+TextField = Literal["title", "brand", "categories", "tags", "year", "text"]
+
+
+class Text(Section, frozen=True, kw_only=True):
+    """How texts become vectors; without an encoder no text is read.
+
+    Attributes
+    ----------
+    encoder : none, words, ``package:NAME`` of an installed model, a directory of sentence-transformers, or an ONNX file
+    fields : of a catalogue entry, what its text is made of, in this order
+    """
+
+    encoder: Annotated[str, Meta(min_length=1, max_length=4096)] = "none"
+    words_dimension: Annotated[int, Meta(ge=16, le=4096)] = 384
+    max_tokens: Annotated[int, Meta(ge=8, le=512)] = 128
+    fields: Annotated[tuple[TextField, ...], Meta(min_length=1)] = ("title", "brand", "categories", "tags", "text")
+    catalogue_dimension: Annotated[int, Meta(ge=0, le=4096)] = 0
+
+    @property
+    def makes_vectors(self) -> bool:
+        """Whether items have vectors that are compared and projected: of their texts, or those that come with them."""
+        return self.encoder != "none" or self.catalogue_dimension > 0
+
+
 class Slate(Section, frozen=True, kw_only=True):
     k: Annotated[int, Meta(ge=1, le=100)] = 10
     recommend_seen: bool = False
@@ -395,6 +420,7 @@ class Configuration(Section, frozen=True, kw_only=True):
     policy: Policy = Policy()
     experiment: Experiment = Experiment()
     rules: dict[str, dict[str, Any]] = {}
+    text: Text = Text()
     slate: Slate = Slate()
     auction: Auction = Auction()
     requests: Requests = Requests()
@@ -525,9 +551,17 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
         c.scorer.name,
     )
     require(
-        c.scorer.embedding_rows * (c.scorer.embedding_dim + 1) <= _MAX_EMBEDDING_NUMBERS,
+        c.scorer.name != "text" or c.text.makes_vectors,
+        "scorer.name",
+        "another one than text, unless section text makes vectors (text.encoder, text.catalogue_dimension)",
+        c.scorer.name,
+    )
+    projected = c.scorer.vector_dimension if c.scorer.name == "text" else 0
+    most_rows = _MAX_EMBEDDING_NUMBERS // (c.scorer.embedding_dim + 1) - projected
+    require(
+        c.scorer.embedding_rows <= most_rows,
         "scorer.embedding_rows",
-        f"at most {_MAX_EMBEDDING_NUMBERS // (c.scorer.embedding_dim + 1):,} with scorer.embedding_dim {c.scorer.embedding_dim}",
+        f"at most {most_rows:,} with scorer.embedding_dim {c.scorer.embedding_dim}",
         c.scorer.embedding_rows,
     )
     require(

@@ -43,7 +43,9 @@ from models.replica import Replica
 from models.requests import Request
 from models.rules import Rules
 from models.scorers import make_scorer
+from models.scorers.text import TextFISM
 from models.served import ServedNetwork
+from models.text.vectors import VECTOR_PREFIX
 from models.topics import Recommendation, RecommendedItem, Timings, kept_value
 from models.traces import Trace
 from models.tracing import Making, Tracer
@@ -164,6 +166,10 @@ class Recommender:
         self._next_factor = configuration.series.next_factor if configuration.series.in_order else 1.0
         if configuration.scorer.name != "none" and not self._logs:
             self._network = make_scorer(configuration.scorer, seed=configuration.learner.seed).eval()
+            if isinstance(self._network, TextFISM):
+                self._network.vectors = self.replica.vectors
+                if self._network.is_tuned:
+                    self.replica.told = self._network.told
             version = None
             if start is not None:
                 start.require_fit(configuration.scorer)
@@ -203,7 +209,7 @@ class Recommender:
 
         Returns
         -------
-        Why it was passed over, where it is the version of a network of another shape; None otherwise.
+        Why it was passed over, where it is the version of a network, or of a policy's tables, of another shape; None otherwise.
 
         Raises
         ------
@@ -220,6 +226,8 @@ class Recommender:
         elif key.startswith(ACCOUNT_PREFIX):
             if self._campaigns is not None and self._campaigns.apply(key, value):
                 self._rules.reconsider()
+        elif key.startswith(VECTOR_PREFIX):
+            self.replica.apply_vector(hash64(key.removeprefix(VECTOR_PREFIX)), value)
         elif key.startswith(PANEL_PREFIX) and value is None:
             self.replica.panel.forget(user_of_key(key))
         elif value is None:
@@ -229,7 +237,7 @@ class Recommender:
         elif key.startswith(PANEL_PREFIX):
             self.replica.panel.apply(value)
         elif key.startswith(POLICY_PREFIX):
-            self.treatments.apply_tables(key, value)
+            return self.treatments.apply_tables(key, value)
         return None
 
     def pin(self, version: str | None) -> None:

@@ -26,6 +26,7 @@ from models.labels import Labels
 from models.offers import Offers
 from models.panel import Panel
 from models.pools import Pools, is_due, make_pools
+from models.text.vectors import ItemVectors, VectorRecord
 from models.topics import CatalogueItem
 
 WIDTH = len(COLUMNS)
@@ -271,10 +272,14 @@ class Replica:
         Users that others are compared with.
     content : Content
         What the catalogue says, for comparison.
+    vectors : ItemVectors
+        Of the items, where the learn path makes them (section ``text``); none otherwise.
     labels : Labels
         Categories, brand and campaign of each item by name, for the rules.
     offers : Offers
         Campaign, bid and price of each item.
+    told : callable, or None
+        How well items fit a user by their vectors, where that is learned: `models.scorers.text.TextFISM.told`.
     excludes : callable, or None
         Whether a rule excludes the item of a dense index; whoever sets it calls `reconsider`.
     impressions : int32[items]
@@ -298,6 +303,10 @@ class Replica:
         self.known_items = 0
         self.panel = Panel(configuration.user_cf, configuration.profile.items, self._indices_for)
         self.content = Content()
+        self.vectors = ItemVectors()
+        self.told: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+        # the vectors come by themselves, with those of the texts
+        self._given_vectors = not configuration.text.makes_vectors
         self.labels = Labels()
         self.offers = Offers()
         self.episodes = Episodes()
@@ -561,7 +570,7 @@ class Replica:
             tags=tuple(item.tags),
             brand=item.brand,
             price=item.price,
-            vector=None if item.vector is None else tuple(item.vector),
+            vector=None if item.vector is None or not self._given_vectors else tuple(item.vector),
         )
         was_available = self.available[index]
         self.labels.put(index, item.categories, item.brand, item.campaign)
@@ -577,6 +586,27 @@ class Replica:
             bits |= 1 << (hash64(category) % CATEGORY_BITS)
         self.categories[index] = bits
         self.year[index] = np.nan if item.year is None else item.year
+
+    def apply_vector(self, item: int, raw: bytes | None) -> None:
+        """Apply one record of an item's vector (`models.text.vectors`), by the hash of its id; None takes it back.
+
+        Raises
+        ------
+        ValueError
+            When the record is of another version or kind.
+        """
+        if raw is None:
+            self.vectors.forget(item)
+            index = self.index_of(item)
+            if index >= 0:
+                self.content.displace(index)
+            return
+        record = VectorRecord.decode(raw)
+        index = self._index_for(record.item)
+        if len(record.values) != self.vectors.dimension:
+            # of another encoder: those of the others will come again
+            self.content.displace(slice(None))
+        self.content.place(index, self.vectors.apply(record), record.values)
 
     def withdraw(self, item_id: str) -> None:
         """Take an item off the catalogue: it is no candidate any more; what was learned of it stays."""

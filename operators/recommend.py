@@ -36,8 +36,8 @@ Flink metrics
     `operators.recommend_metrics`; and ``outcomes_joined``, ``_repeated``, ``_late``, ``_orphan``, ``_superseded``
     (`models.attribution.Tally`) and ``slates_closed_window``, ``_bound``, ``_heartbeat``, ``_erased``;
     ``requests_answered``, and of them ``requests_waited`` for an event that came, and ``requests_waited_in_vain``; ``users_erased``;
-    ``networks_passed_over``: published versions of a network of another shape, as `model-updates` holds them from before a change of
-    the configuration
+    ``versions_passed_over``: published versions of a network, or of a policy's tables, of another shape, as `model-updates` holds them
+    from before a change of the configuration
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._attribution = self._recommender.attribution
         self._defined: dict[str, bytes] = {}
         metrics = runtime_context.get_metrics_group()
-        self._passed_over = metrics.counter("networks_passed_over")
+        self._passed_over = metrics.counter("versions_passed_over")
         self._metrics = RecommendMetrics(
             metrics, types=self._config.events.types, recommender=self._recommender, started_ms=1_000 * self._submitted_s
         )
@@ -579,7 +579,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
                 self._metrics.update(key, value, time_ms)
                 if passed_over is not None:
                     self._passed_over.inc()
-                    self._log.warn("network passed over", key=key, detail=passed_over)
+                    self._log.warn("version passed over", key=key, detail=passed_over)
         except Rejected as rejected:
             self._metrics.refusal(rejected.reason)
             return rejected

@@ -7,7 +7,7 @@ run in this process, in the same worlds, and the page has both.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,13 +35,23 @@ Sections = Callable[[Any, "Kafka"], list["PageSection"]]
 """What a domain shows beside the ordinary, from its world and from the topics of the run, which are there until it has returned."""
 
 
-def show(demo: DomainDemo, domain: Domain, *, headline: str, sections: Sections = lambda world, kafka: []) -> Path:
+def show(
+    demo: DomainDemo,
+    domain: Domain,
+    *,
+    headline: str,
+    sections: Sections = lambda world, kafka: [],
+    variants: Mapping[str, Configuration] | None = None,
+    slates: int = COMPARED_SLATES,
+) -> Path:
     """Run a domain on the stack and in this process, and write its page.
 
     Parameters
     ----------
     headline : the measure that the domain is about
     sections : of the page that are the domain's own
+    variants : what is drawn beside the preset over time, by name
+    slates : of each run in this process
 
     Returns
     -------
@@ -50,7 +60,7 @@ def show(demo: DomainDemo, domain: Domain, *, headline: str, sections: Sections 
     from cli.report.domain import DomainPage, write_domain_page
 
     seen, example, own = _through_the_job(demo, domain, headline=headline, sections=sections)
-    compared = _compared(demo, domain)
+    compared = _compared(demo, domain, slates=slates)
     page = DomainPage(
         domain=domain.name,
         title=domain.title,
@@ -59,9 +69,10 @@ def show(demo: DomainDemo, domain: Domain, *, headline: str, sections: Sections 
         compared=compared,
         against="the default configuration" if domain.name == DEFAULT else "the products preset",
         seeds=COMPARED_SEEDS,
-        slates=COMPARED_SLATES,
+        slates=slates,
         example=example,
         sections=own,
+        variants=_courses(demo, domain, variants or {}, slates=slates),
     )
     return write_domain_page(demo.pages(domain.name), page)
 
@@ -105,7 +116,21 @@ def _line(seen: list[Seen], headline: str) -> str:
     return f"{len(seen):,} slates seen; of the last {course.slates}: {shown}"
 
 
-def _compared(demo: DomainDemo, domain: Domain) -> list[Compared]:
+def _courses(
+    demo: DomainDemo, domain: Domain, variants: Mapping[str, Configuration], *, slates: int
+) -> dict[str, DomainCourse]:
+    """Runs of other configurations in this process."""
+    from models.domains.comparison import run_locally
+
+    assert domain.world is not None
+    found = {}
+    for name, configuration in variants.items():
+        with demo.console.status(f"comparing with {name}"):
+            found[name] = run_locally(domain.world(SEED), configuration, slates=slates)
+    return found
+
+
+def _compared(demo: DomainDemo, domain: Domain, *, slates: int) -> list[Compared]:
     import torch
 
     from models.domains.comparison import compare
@@ -114,7 +139,7 @@ def _compared(demo: DomainDemo, domain: Domain) -> list[Compared]:
     torch.set_num_threads(1)
     with demo.console.status("comparing presets in this process"):
         return compare(
-            domain.world, demo.configuration, yardstick(domain.name), seeds=COMPARED_SEEDS, slates=COMPARED_SLATES
+            domain.world, demo.configuration, yardstick(domain.name), seeds=COMPARED_SEEDS, slates=slates
         )
 
 

@@ -108,6 +108,18 @@ def _video_world(seed: int) -> DomainWorld:
     return VideoWorld(seed)
 
 
+def _text_world(seed: int) -> DomainWorld:
+    from models.domains.text import TextWorld
+
+    return TextWorld(seed)
+
+
+def _show_text(demo: DomainDemo) -> Path:
+    from cli.domains.text import run
+
+    return run(demo)
+
+
 def _of_people(name: str, title: str, world: Callable[[int], DomainWorld], *, headline: str) -> Domain:
     """A domain whose demo is people who react to slates in its world."""
 
@@ -127,6 +139,7 @@ DOMAINS: dict[str, Domain] = {
         _of_people("music", "tracks that are heard again, moods, and skips", _music_world, headline="listened"),
         _of_people("video", "films, and series in order, watched to the end or not", _video_world, headline="minutes"),
         Domain("ads", "a site with ads: bids, budgets, frequency caps", preset_path("ads"), _show_ads, _ads_world),
+        Domain("text", "stories told by a few sentences and a cover", preset_path("text"), _show_text, _text_world),
     )
 }
 

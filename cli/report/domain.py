@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
@@ -11,12 +11,13 @@ import numpy as np
 from markupsafe import Markup
 
 from cli.errors import UserError
-from cli.report.svg import ACCENT, drawing
+from cli.report.svg import ACCENT, BASELINE, MUTED, WARM, drawing
 from models.domains.comparison import Compared, DomainCourse, Floats
 from models.fields import Reason
 from models.topics import Recommendation
 
-_PERIODS = 20
+_PERIODS, _VARIANT_PERIODS = 20, 8
+_LINES = (ACCENT, WARM, BASELINE, MUTED)
 _CHARTS = 4
 
 
@@ -52,6 +53,7 @@ class DomainPage:
     seeds, slates : of the comparison
     example : a slate of the job, None where it made none
     sections : of the domain alone
+    variants : what else the preset could be, each in the world of the first seed, in this process
     """
 
     domain: str
@@ -64,6 +66,7 @@ class DomainPage:
     slates: int
     example: Recommendation | None
     sections: Sequence[PageSection] = ()
+    variants: Mapping[str, DomainCourse] = field(default_factory=dict)
 
 
 def write_domain_page(directory: Path, page: DomainPage) -> Path:
@@ -104,6 +107,7 @@ def render_domain(page: DomainPage) -> str:
         page=page,
         style=Markup(environment.get_template("style.css").render()),
         charts=[(name, Markup(_over_time(page.course.measures[name], name))) for name in names if name in page.course.measures],
+        variants=Markup(_variants(page.variants, page.headline)) if page.variants else None,
         headline=next((one for one in page.compared if one.name == page.headline), None),
     )
 
@@ -113,11 +117,28 @@ def _reason(reason: Reason) -> str:
     return f"{reason.kind.replace('_', ' ')}{of}"
 
 
+def _periods(values: Floats, most: int) -> tuple[list[int], list[float]]:
+    """Ends of the periods of a run, and the means of a measure over them."""
+    periods = [part for part in np.array_split(np.arange(len(values)), min(most, len(values))) if len(part)]
+    ends = [int(part[-1]) + 1 for part in periods]
+    return ends, [float(np.nanmean(values[part])) if not np.isnan(values[part]).all() else np.nan for part in periods]
+
+
+def _variants(variants: Mapping[str, DomainCourse], label: str) -> str:
+    """One measure of several runs over time, each named where its line ends."""
+    with drawing() as chart:
+        for (name, course), color in zip(variants.items(), _LINES, strict=False):
+            ends, means = _periods(course.measures[label], _VARIANT_PERIODS)
+            chart.axes.plot(ends, means, color=color, label=f"{name}: {course.mean(label):.3f}")
+        chart.axes.set_xlabel("slates seen")
+        chart.axes.set_ylabel(label.replace("_", " "))
+        chart.axes.legend(frameon=False, loc="best")
+    return chart.svg
+
+
 def _over_time(values: Floats, label: str) -> str:
     """Means of a measure over the periods of a run."""
-    periods = [part for part in np.array_split(np.arange(len(values)), min(_PERIODS, len(values))) if len(part)]
-    ends = [int(part[-1]) + 1 for part in periods]
-    means = [float(np.nanmean(values[part])) if not np.isnan(values[part]).all() else np.nan for part in periods]
+    ends, means = _periods(values, _PERIODS)
     with drawing() as chart:
         chart.axes.plot(ends, means, color=ACCENT)
         chart.axes.set_xlim(0, max(1, len(values)))
