@@ -400,7 +400,7 @@ class Attribution:
             return
         shown = recommendation.items
         probabilities = [item.probability for item in shown]
-        prices = [0 if item.price_micros is UNSET else item.price_micros for item in shown]
+        prices = [0 if item.price_micros is UNSET else item.price_micros for item in shown] if self._charged else []
         campaigns = ["" if item.campaign is UNSET else item.campaign for item in shown] if any(prices) else []
         frozen = _Frozen(
             recommendation.event_id,

@@ -41,7 +41,7 @@ def spending(world: AdsWorld, kafka: Kafka) -> list[PageSection]:
     charged, promised = (sum(getattr(charge, name) for charge in charges) / 1e6 for name in ("charged_micros", "price_micros"))
     text = (
         f"{len(charges):,} clicks were charged, {charged:.2f} in all; {promised - charged:.2f} more was delivered for nothing, on slates "
-        f"that were shown before the money of their campaign was gone. No day of a campaign is above its budget (the nearest: {most:+.2f}). "
+        f"shown before the money of their campaign was gone. No campaign is above its budget on any day (the nearest: {most:+.2f}). "
         f"The lines are the part of its budget that each campaign had spent by the hour, on day {days.index(whole[-1]) + 1} of "
         "the run; the dashed one is the part of that day's traffic that had come."
     )

@@ -34,7 +34,7 @@ class Traffic(Struct, array_like=True):
     def count(self, slates: int, *, time_ms: int) -> None:
         """Count slates; those of an earlier day than the last one count on this day, at their hour."""
         day, hour = time_ms // DAY_MS, time_ms % DAY_MS // HOUR_MS
-        if day > self.day:
+        if day > self.day or not self.counts:
             self._learn()
             self.day, self.counts = day, [0.0] * 24
         self.counts[hour] += slates

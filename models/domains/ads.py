@@ -15,17 +15,17 @@ from models.simulation.loop import Reaction
 from models.simulation.world import DAY_MS, START_MS
 from models.topics import CatalogueItem
 
-CAMPAIGNS, ADS_EACH, PAGES = 12, 8, 120
+CAMPAIGNS, ADS_EACH, PAGES = 6, 8, 120
 PLACES = 4
 """Beside a page; more of a slate nobody sees."""
 ADS = CAMPAIGNS * ADS_EACH
-_FIRST_BUDGET, _BUDGET_STEP = 4.0, 1.5
+_FIRST_BUDGET, _BUDGET_STEP = 10.0, 6.0
 _BID_SIGMA, _QUALITY = 0.6, 0.5
-_TASTE, _AD_OFFSET, _PAGE_OFFSET = 1.2, -2.6, -3.0
+_TASTE, _AD_OFFSET, _PAGE_OFFSET = 1.2, -1.8, -3.0
 _TIRES_OF_AD, _TIRES_OF_CAMPAIGN, _REMEMBERS_MS = 0.5, 0.15, DAY_MS
 _PEAK_HOUR, _SWING = 20, 0.9
 _PAGE_CATEGORY = "page"
-_KINDS = ("travel", "cars", "gardens", "banking", "games", "fashion", "cooking", "sports", "phones", "films", "pets", "furniture")
+_KINDS = ("travel", "cars", "gardens", "banking", "games", "fashion")
 
 
 def campaign_name(number: int) -> str:
@@ -76,7 +76,7 @@ class AdsWorld(TasteWorld):
     days : what came of each day, by its number from 0
     """
 
-    def __init__(self, seed: int, *, users: int = 120, start_ms: int = START_MS) -> None:
+    def __init__(self, seed: int, *, users: int = 80, start_ms: int = START_MS) -> None:
         super().__init__(seed=seed, users=users, items=ADS + PAGES, genres=CAMPAIGNS, joining_days=1.0, start_ms=start_ms)
         rng = self.rng
         directions = np.array([self.factors[self.genre == kind].mean(0) for kind in range(CAMPAIGNS)])
@@ -159,7 +159,7 @@ class Reading(Visit):
         self._time_ms = time_ms
         utilities = self._world.utilities(self.person, time_ms)[ADS:]
         page = ADS + int(np.argmax(utilities + self.rng.gumbel(size=PAGES)))
-        return self.event(self.organic_type, page, time_ms)
+        return self.event("view", page, time_ms)
 
     def measures(self, shown: Ints, time_ms: int) -> dict[str, float]:
         self._time_ms = time_ms
@@ -169,7 +169,7 @@ class Reading(Visit):
 
     def clicked(self, item: int, slate_id: str, place: int, time_ms: int) -> tuple[list[Event], dict[str, float]]:
         if item >= ADS:
-            return [self.event(self.organic_type, item, time_ms, slate_id, place)], {}
+            return [self.event("view", item, time_ms, slate_id, place)], {}
         paid = self._world.pay(item, time_ms)
         bid = float(self._world.bids[item // ADS_EACH])
         return [self.event("click", item, time_ms, slate_id, place)], {"clicks": 1.0, "revenue": paid, "unpaid": bid - paid}
