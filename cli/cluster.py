@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import shutil
 import time
 import urllib.error
 import urllib.request
@@ -12,15 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import yaml
-
-import jobs
-import models
-import operators
+from cli.deployment import bring_to, lay_out
 from cli.errors import UserError
 from cli.stack import Home, Stack
-from models.config import BUILT_IN_SCORERS, Configuration, ConfigurationError
+from models.config import Configuration, ConfigurationError
 
 _ENDED = {"FINISHED", "CANCELED", "FAILED"}
 _START_TIMEOUT_S = 180.0
@@ -126,11 +119,11 @@ def submit_job(configuration: Configuration, *, progress: Progress, model: Path 
         cluster.cancel(job_id)
     stack = Stack.find(home)
     local = stack is not None and stack.jobmanager == configuration.flink.jobmanager
-    config_file = _lay_out(home, configuration)
     if local and stack is not None:
-        stack.restart_taskmanagers(progress=progress)
+        config_file = bring_to(stack, configuration, progress=progress)
         where = []
     else:
+        config_file = lay_out(home, configuration)
         stack = Stack(home)
         where = ["-m", configuration.flink.jobmanager, "-pyfs", str(home.deployment)]
     progress("submitting the job")
@@ -143,38 +136,6 @@ def submit_job(configuration: Configuration, *, progress: Progress, model: Path 
     progress("waiting for the tasks")
     cluster.wait_running(job_id)
     return job_id
-
-
-def _lay_out(home: Home, configuration: Configuration) -> Path:
-    """Copy the job's code to where the local TaskManagers import it from, and write its configuration there.
-
-    The place and the files' times stay the same from one submission to the next, so that compiled kernels are found again.
-    """
-    shutil.rmtree(home.deployment, ignore_errors=True)
-    for package in (models, operators, jobs):
-        assert package.__file__ is not None
-        source = Path(package.__file__).parent
-        shutil.copytree(source, home.deployment / source.name, ignore=shutil.ignore_patterns("__pycache__"))
-    _lay_out_own_scorer(home, configuration.scorer.name)
-    config_file = home.deployment / "config.yaml"
-    config_file.write_text(yaml.safe_dump(msgspec.json.decode(msgspec.json.encode(configuration))), encoding="utf-8")
-    return config_file
-
-
-def _lay_out_own_scorer(home: Home, name: str) -> None:
-    """Copy the module of somebody's own scorer, or the package that it is in, beside the job's code."""
-    if name in BUILT_IN_SCORERS:
-        return
-    top = importlib.import_module(name.partition(":")[0].partition(".")[0])
-    if not top.__file__:
-        raise UserError(f"scorer.name: expected a module in a file or in a package with __init__.py, got {name!r}")
-    source = Path(top.__file__)
-    if source.name == "__init__.py":
-        target = home.deployment / source.parent.name
-        if not target.exists():
-            shutil.copytree(source.parent, target, ignore=shutil.ignore_patterns("__pycache__"))
-    else:
-        shutil.copy2(source, home.deployment / source.name)
 
 
 def _gist(output: str) -> str:

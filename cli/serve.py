@@ -32,15 +32,11 @@ def serve(
 
     Without --config it serves the job that was submitted last. It starts without Kafka too, and answers from its store.
     """
-    import os
-
     from cli.configuration import load_configuration, submitted_configuration
     from cli.stack import Home
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     home = Home.from_environment()
-    # kernels of the model are compiled once for all processes of this home
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(home.numba_cache))
     configuration = load_configuration(
         config or submitted_configuration(),
         {"kafka": {"bootstrap_servers": bootstrap_servers}, "serving": {"host": host, "port": port}},

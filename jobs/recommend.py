@@ -7,8 +7,9 @@
     model-deltas           ├──► members, controls ────────┬──► model-updates
                            ├──► pairs ──► CO-OCCURRENCE ──┼──► model-deltas
                            ├──► examples ──► LEARNER ─────┤
-    items ──► VECTORS ─────────────────────────▲──────────┤   where section text makes vectors
-                           └──► steps ─────► BANDIT ──────┘
+                           ├──► steps ─────► BANDIT ──────┤
+                           └──► sales ─────► LEDGER ──────┤   where campaigns pay; and charges
+    items ──► VECTORS ────────────────────────────────────┘   where section text makes vectors
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from jobs.streams import (
 )
 from models.config import Configuration, parse_configuration
 from models.topics import (
+    CHARGES,
     DEAD_LETTER,
     EVENTS,
     MODEL_DELTAS,
@@ -55,7 +57,8 @@ from models.topics import (
     topic_name,
 )
 from operators.learn import DELTAS, learn_cooccurrence, learn_policy, learn_ranker
-from operators.recommend import CLOSED, DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, RECORD, REPLICAS, STEPS, TRACED, Recommend
+from operators.ledger import CHARGED, Ledger
+from operators.recommend import ACCOUNTS, CLOSED, DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, RECORD, REPLICAS, STEPS, TRACED, Recommend
 from operators.vectors import FOR_LEARNER, MakeVectors
 
 MAX_PARALLELISM = 128
@@ -86,7 +89,8 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What the job makes: Row(key, value) for topics, and facts for the metrics; no outcomes where outcomes.enabled is off."""
+    """What the job makes: Row(key, value) for topics, and facts for the metrics; no outcomes where outcomes.enabled is off, no
+    charges where auction.value is not bid."""
 
     recommendations: DataStream
     outcomes: DataStream | None
@@ -95,6 +99,7 @@ class Outputs:
     model_deltas: DataStream
     dead_letters: DataStream
     facts: DataStream
+    charges: DataStream | None = None
 
 
 def build(
@@ -148,6 +153,11 @@ def build(
     updates = [versions, tables, side_output(recommendations, REPLICAS)]
     if vectors is not None:
         updates.append(vectors)
+    charges = None
+    if configuration.auction.value == "bid":
+        accounts = _learn(side_output(recommendations, ACCOUNTS), Ledger(configuration.auction), "LEDGER", "ledger")
+        updates.append(accounts)
+        charges = side_output(accounts, CHARGED)
     # a thread of its own for the SQL: chained to RECOMMEND, its windows would run between two events
     facts = DataStream(side_output(recommendations, FACTS)._j_data_stream.rescale())
     return Outputs(
@@ -158,6 +168,7 @@ def build(
         model_deltas=side_output(rows, DELTAS),
         dead_letters=side_output(recommendations, DEAD_LETTERS),
         facts=facts,
+        charges=charges,
     )
 
 
@@ -195,6 +206,7 @@ def attach_sinks(t_env: StreamTableEnvironment, outputs: Outputs, configuration:
         (outputs.traces, TRACES, DeliveryGuarantee.AT_LEAST_ONCE, SERVE, SERVE_PATH_DELAY_MS),
         (outputs.outcomes, OUTCOMES, DeliveryGuarantee.EXACTLY_ONCE, SERVE, LEARN_PATH_DELAY_MS),
         (outputs.dead_letters, DEAD_LETTER, DeliveryGuarantee.EXACTLY_ONCE, SERVE, LEARN_PATH_DELAY_MS),
+        (outputs.charges, CHARGES, DeliveryGuarantee.EXACTLY_ONCE, LEARN, LEARN_PATH_DELAY_MS),
         (outputs.model_updates, MODEL_UPDATES, DeliveryGuarantee.AT_LEAST_ONCE, LEARN, LEARN_PATH_DELAY_MS),
         (outputs.model_deltas, MODEL_DELTAS, DeliveryGuarantee.AT_LEAST_ONCE, LEARN, LEARN_PATH_DELAY_MS),
     ):

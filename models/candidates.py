@@ -13,7 +13,7 @@ from models.config import Configuration, Sources
 from models.features import candidate_features, columns_of
 from models.fields import Reason
 from models.profile import SeenItems, UserState
-from models.reasons import REPEAT, REQUEST, RULE, SERIES, reasons_of_sources
+from models.reasons import OFFER, REPEAT, REQUEST, RULE, SERIES, reasons_of_sources
 from models.replica import Replica, lookup, lookup_all
 from models.sources import Source, Visit
 from models.sources.content import Content
@@ -30,6 +30,7 @@ _RULE_BIT = 64
 _REQUEST_BIT = 128
 _SERIES_BIT = 256
 _REPEAT_BIT = 512
+_OFFER_BIT = 1024
 _SCORES = {"item_cf": CF, "user_cf": USER_CF, "content": CONTENT}
 
 
@@ -138,6 +139,7 @@ class CandidateGenerator:
             _REQUEST_BIT: REQUEST,
             _SERIES_BIT: SERIES,
             _REPEAT_BIT: REPEAT,
+            _OFFER_BIT: OFFER,
         }
         self._by_origins: dict[int, tuple[list[str], list[Reason]]] = {}
         self._weighed: Sources | None = None
@@ -177,6 +179,7 @@ class CandidateGenerator:
         restrict: np.ndarray | None = None,
         exclude: np.ndarray | None = None,
         include: np.ndarray | None = None,
+        offers: np.ndarray | None = None,
         now_ms: int = 0,
     ) -> Candidates:
         """The candidates of a user at the time of the latest event.
@@ -188,6 +191,7 @@ class CandidateGenerator:
             from the source `models.reasons.REQUEST`
         exclude : int64[n], hashes of items that are no candidates
         include : int64[n], hashes of items that are candidates before all others, if the user may be shown them
+        offers : int32[n], dense indices of items that are candidates next, likewise
         now_ms : event time of the slate, by which items are aged for a user without events
 
         Returns
@@ -212,6 +216,8 @@ class CandidateGenerator:
             board.take_first(again, self._slate.repeat_candidates, available=replica.available, bit=_REPEAT_BIT)
         if include is not None:
             board.take_first(replica.indices_of(include), len(include), available=replica.available, bit=_RULE_BIT)
+        if offers is not None:
+            board.take_first(offers, len(offers), available=replica.available, bit=_OFFER_BIT)
         for source, size in self._places:
             source.choose(visit, board, size)
         self._filler.choose(visit, board, self._size)

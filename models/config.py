@@ -114,6 +114,7 @@ class Profile(Section, frozen=True, kw_only=True):
     items: Annotated[int, Meta(ge=1, le=200)] = 200
     seen_items: Annotated[int, Meta(ge=16, le=65_536)] = 4_096
     dedup_events: Annotated[int, Meta(ge=1, le=1024)] = 64
+    impressions: Annotated[int, Meta(ge=16, le=65_536)] = 512
     ttl_days: PositiveFloat = 365.0
     sitting_gap_s: PositiveFloat = 3_600.0
 
@@ -212,6 +213,7 @@ class Learner(Section, frozen=True, kw_only=True):
     replay_bytes: PositiveInt = 33_554_432
     sample_rate: UnitFloat = 1.0
     miss_rate: UnitFloat = 0.125
+    probability_of: Literal["candidate", "shown"] = "candidate"
     debias: Literal["none", "ips", "position", "both"] = "none"
     position_eta: Annotated[float, Meta(ge=0, le=4)] = 1.0
     max_weight: Annotated[float, Meta(ge=1, le=1000)] = 10.0
@@ -329,6 +331,19 @@ class Slate(Section, frozen=True, kw_only=True):
     reasons: Annotated[int, Meta(ge=0, le=20)] = 3
 
 
+class Auction(Section, frozen=True, kw_only=True):
+    """Slates that are ranked by expected value: the probability of an event times what it is worth."""
+
+    value: Literal["none", "bid", "price"] = "none"
+    candidates: Annotated[int, Meta(ge=0, le=1000)] = 32
+    floor: NonNegativeFloat = 0.0
+    price: Literal["second", "first"] = "second"
+    charged: Annotated[tuple[Name, ...], Meta(min_length=1)] = ("click",)
+    pacing: Literal["throttle", "shade"] = "throttle"
+    pacing_interval_s: Annotated[int, Meta(ge=1, le=86_400)] = 300
+    pacing_step: Annotated[float, Meta(gt=0, lt=1)] = 0.1
+
+
 class Requests(Section, frozen=True, kw_only=True):
     wait_ms: Annotated[int, Meta(ge=0, le=60_000)] = 50
 
@@ -407,6 +422,7 @@ class Configuration(Section, frozen=True, kw_only=True):
     rules: dict[str, dict[str, Any]] = {}
     text: Text = Text()
     slate: Slate = Slate()
+    auction: Auction = Auction()
     requests: Requests = Requests()
     outcomes: Outcomes = Outcomes()
     metrics: Metrics = Metrics()
@@ -562,6 +578,25 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
         "at least item_cf.pair_items and item_cf.score_items",
         c.profile.items,
     )
+    if c.auction.value != "none":
+        require(
+            c.scorer.name != "none" and c.learner.mode != "logging",
+            "auction.value",
+            "none where no scorer predicts probabilities: scorer.name none, learner.mode logging",
+            c.auction.value,
+        )
+    if c.auction.value == "bid":
+        require(
+            c.outcomes.enabled, "outcomes.enabled", "true where auction.value is bid: a charge follows from an outcome", False
+        )
+        for name in c.auction.charged:
+            charged = c.events.types.get(name)
+            require(
+                charged is not None and name != "impression" and (charged.weight > 0 or bool(charged.reward)),
+                "auction.charged",
+                "names of events.types with a weight or a reward, other than impression",
+                name,
+            )
     from models.experiments import InvalidArm, treatment_settings
 
     try:

@@ -148,7 +148,7 @@ def judge(network: Scorer, lists: Lists, labels: torch.Tensor, *, k: int, miss_w
     rank = rank.masked_fill(lists.mask == 0, -1e9)
     rank_loss = functional.cross_entropy(rank, known, reduction="none")
     targets = (torch.arange(lists.mask.shape[1], device=labels.device) == labels.unsqueeze(1)).float()
-    pointwise = functional.binary_cross_entropy_with_logits(logit, targets, lists.mask, reduction="none").sum(1)
+    pointwise = functional.binary_cross_entropy_with_logits(logit, targets, lists.predicted, reduction="none").sum(1)
     own = rank.gather(1, known.unsqueeze(1))
     # what is no number is no hit, and stands behind nothing
     place = rank.shape[1] - 1 - (rank < own).sum(1)

@@ -271,6 +271,8 @@ class Learner:
         )
         if self._config.debias != "none" or self._config.weigh_by_reward or any(example.weight < 0 for example in examples):
             lists = replace(lists, weights=torch.tensor([example.weight for example in examples]))
+        if self._config.probability_of == "shown":
+            lists = replace(lists, shown=_shown(examples, lists.mask))
         lists = lists.to(self._config.device)
         return lists, torch.tensor([example.label for example in examples], device=self._config.device)
 
@@ -561,13 +563,24 @@ def _pointwise(logit: torch.Tensor, lists: Lists, labels: torch.Tensor, weights:
     Of a list of a negative weight the labelled candidate alone counts, as one that was not taken.
     """
     targets = (torch.arange(lists.mask.shape[1], device=labels.device) == labels.unsqueeze(1)).float()
-    shares = lists.mask * weights.abs().unsqueeze(1)
+    shares = lists.predicted * weights.abs().unsqueeze(1)
     if lists.weights is not None and (lists.weights < 0).any():
         # of what was not wanted nothing is known but that
         unwanted = (lists.weights < 0).unsqueeze(1)
         shares, targets = torch.where(unwanted, shares * targets, shares), torch.where(unwanted, 0.0, targets)
     total = functional.binary_cross_entropy_with_logits(logit, targets, shares, reduction="sum")
     return total / shares.sum()
+
+
+def _shown(examples: list[Example], mask: torch.Tensor) -> torch.Tensor:
+    """Which candidates were shown; all of an example of before the switch."""
+    shown = torch.zeros_like(mask)
+    for row, example in enumerate(examples):
+        if example.shown is None:
+            shown[row] = mask[row]
+        else:
+            shown[row, torch.from_numpy(example.shown)] = 1.0
+    return shown
 
 
 def _pack(messages: list[bytes]) -> bytes:

@@ -11,6 +11,7 @@ from heapq import heappop, heappush
 import msgspec
 
 from models.attribution import ClosedSlate
+from models.auction.ledger import Account
 from models.catalogue import decode_catalogue_entry
 from models.config import Configuration, ConfigurationError
 from models.cooccurrence import CooccurrenceTable
@@ -24,7 +25,7 @@ from models.recommender import NOTHING_LEARNED, Observation, Recommender, User
 from models.requests import Request
 from models.text.encoder import HashedWords, TextEncoder, make_encoder
 from models.text.vectors import VectorMaker, gone, vector_key
-from models.topics import Recommendation, Timings
+from models.topics import Charge, Recommendation, Timings
 from models.treatments import Treatment
 
 _WARM_UP_EVENTS = 300
@@ -50,11 +51,13 @@ class LocalPipeline:
     publish_every : events between two publications of changed rows to the recommender; 1 is the freshest
     start : a trained network to begin with
     on_closed : is told of each slate that closes, and whose it was
+    on_charge : is told of each charge
     encoder : of texts, instead of the configured one, which is made otherwise
 
     Attributes
     ----------
     watermark_ms : largest event time that was learned
+    accounts : of campaigns, by name
     """
 
     def __init__(
@@ -64,10 +67,14 @@ class LocalPipeline:
         publish_every: int = 16,
         start: ModelFile | None = None,
         on_closed: Callable[[str, ClosedSlate], None] = lambda user_id, closed: None,
+        on_charge: Callable[[Charge], None] = lambda charge: None,
         encoder: TextEncoder | None = None,
     ) -> None:
         self.watermark_ms = UNKNOWN_WATERMARK_MS
-        self._on_closed = on_closed
+        self._on_closed, self._on_charge = on_closed, on_charge
+        self._auction_settings = configuration.auction
+        self.accounts: dict[str, Account] = {}
+        self._standings: dict[str, bytes] = {}
         self._timers: list[tuple[int, str]] = []
         self._publish_every = publish_every
         self._since_publication = 0
@@ -212,6 +219,19 @@ class LocalPipeline:
                 self._learner_of(treatment).learn_one(step)
             self._on_closed(user_id, closed)
         user.tally.closed.clear()
+        self._keep_accounts(user)
+
+    def _keep_accounts(self, user: User) -> None:
+        for message in self.recommender.take_ledger_messages(user.tally):
+            account = self.accounts.get(message.campaign)
+            if account is None:
+                account = self.accounts[message.campaign] = Account(self._auction_settings)
+            charge, tells = account.take(message)
+            if charge is not None:
+                self._on_charge(charge)
+            if tells:
+                key, value = account.record(message.campaign)
+                self._standings[key] = value
 
     def _publish_in_turn(self) -> None:
         self._since_publication += 1
@@ -228,7 +248,8 @@ class LocalPipeline:
         if self.learner.has_updates():
             updates += self.learner.take_updates()
         members, self._members = self._members, []
-        for key, value in (*updates, *members):
+        standings, self._standings = self._standings, {}
+        for key, value in (*updates, *members, *standings.items()):
             self.recommender.apply_update(key, value)
 
 

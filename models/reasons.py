@@ -15,7 +15,9 @@ RULE = "rule"
 SERIES = "series"
 REPEAT = "repeat"
 REQUEST = "request"
-_BY_SOURCE = {name: Reason(kind=name) for name in ("content", "trending", "new_items", "popularity", RULE, SERIES, REPEAT, REQUEST)}
+OFFER = "offer"
+_ALONE = ("content", "trending", "new_items", "popularity", RULE, SERIES, REPEAT, REQUEST, OFFER)
+_BY_SOURCE = {name: Reason(kind=name) for name in _ALONE}
 
 
 def item_cf_reasons(parts: np.ndarray, item_ids: Sequence[str], *, most: int) -> list[list[Reason]]:

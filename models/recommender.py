@@ -16,6 +16,8 @@ import msgspec
 import numpy as np
 
 from models.attribution import Attribution, ClosedSlate, OpenSlates, Tally, reward_of
+from models.auction.auction import Auction
+from models.auction.ledger import ACCOUNT_PREFIX, Message
 from models.board import USER_CF
 from models.candidates import CandidateGenerator, Candidates
 from models.catalogue import decode_catalogue_entry
@@ -25,6 +27,7 @@ from models.cooccurrence import ROW_PREFIX, PairMessage, encode_pair_message
 from models.debias import example_weight
 from models.events import UNKNOWN_WATERMARK_MS, Event, Refusal, Rejected
 from models.examples import NO_ITEMS, encode_pending, label_pending, missed, pending_propensities
+from models.frequency import Impressions
 from models.identity import hash64, item_hash64, slate_id, uniform
 from models.learner import weights_key
 from models.model_file import ModelFile
@@ -65,6 +68,7 @@ class User:
     seen : items that are not recommended again
     pending : candidates of the last slate (`models.examples`), waiting for the next event
     slates : those that wait for what comes of them
+    impressions : what was shown lately, where a frequency cap is in force
     tally : what was made of the events since the caller took it last
     trace : of the slate that was made last, where it was asked for; the caller takes it
     """
@@ -73,6 +77,7 @@ class User:
     seen: SeenItems = field(default_factory=SeenItems)
     pending: bytes | None = None
     slates: OpenSlates = field(default_factory=OpenSlates)
+    impressions: Impressions = field(default_factory=Impressions)
     tally: Tally = field(default_factory=Tally)
     trace: Trace | None = None
 
@@ -144,7 +149,14 @@ class Recommender:
         self._versions: dict[str, str] = {}
         self.treatments = Treatments(configuration)
         self._sources = configuration.sources
-        self._rules = Rules(self.replica, candidates=configuration.scorer.candidates)
+        self._auction = Auction(configuration, self.replica.offers) if configuration.auction.value != "none" else None
+        self._campaigns = None if self._auction is None else self._auction.campaigns
+        self._rules = Rules(
+            self.replica,
+            candidates=configuration.scorer.candidates,
+            campaigns=self._campaigns,
+            impressions=configuration.profile.impressions,
+        )
         self._tracer = Tracer(self.replica, self._generator, self._rules)
         self._configured = decode_rules(configuration.rules)
         self._controls: dict[str, msgspec.Struct] = {}
@@ -174,6 +186,20 @@ class Recommender:
         return None if self._served is None else self._served.version
 
     @property
+    def caps_impressions(self) -> bool:
+        """Whether a frequency cap is in force, and `User.impressions` is looked at."""
+        return self._rules.window_ms > 0
+
+    def take_ledger_messages(self, tally: Tally | None = None) -> list[Message]:
+        """What campaigns' accounts must be told, with the charged events of a tally (`models.auction.ledger`)."""
+        if self._campaigns is None:
+            return []
+        if tally is not None:
+            self._campaigns.sell(tally.sales)
+            tally.sales = []
+        return self._campaigns.take_messages() if self._campaigns.outbox else []
+
+    @property
     def versions(self) -> dict[str, str]:
         """Version of each model part that answers with it."""
         return self.treatments.everybody.versions(self._versions)
@@ -183,7 +209,7 @@ class Recommender:
 
         Returns
         -------
-        Why it was passed over, where it is the version of a network of another shape; None otherwise.
+        Why it was passed over, where it is the version of a network, or of a policy's tables, of another shape; None otherwise.
 
         Raises
         ------
@@ -197,6 +223,9 @@ class Recommender:
             return passed_over
         if key.startswith(_CONTROL):
             self.apply_control(key.removeprefix(_CONTROL), value)
+        elif key.startswith(ACCOUNT_PREFIX):
+            if self._campaigns is not None and self._campaigns.apply(key, value):
+                self._rules.reconsider()
         elif key.startswith(VECTOR_PREFIX):
             self.replica.apply_vector(hash64(key.removeprefix(VECTOR_PREFIX)), value)
         elif key.startswith(PANEL_PREFIX) and value is None:
@@ -208,7 +237,7 @@ class Recommender:
         elif key.startswith(PANEL_PREFIX):
             self.replica.panel.apply(value)
         elif key.startswith(POLICY_PREFIX):
-            self.treatments.apply_tables(key, value)
+            return self.treatments.apply_tables(key, value)
         return None
 
     def pin(self, version: str | None) -> None:
@@ -263,6 +292,10 @@ class Recommender:
                 )
             except ValueError as error:
                 raise Rejected(Refusal.WRONG_TYPE, str(error)) from None
+        elif kind == "campaign":
+            if self._campaigns is not None:
+                self._campaigns.install(controls)
+                self._rules.reconsider()
         else:
             self._rules.install(controls)
         self._controls = controls
@@ -473,7 +506,13 @@ class Recommender:
         treatment = self.treatments.of(cause.user_id)
         action, action_probability, context = self._act(state, treatment, key=key)
         strategy = treatment.settings.strategies[action]
+        if self._campaigns is not None and self._campaigns.pass_time(cause.event_time_ms):
+            self._rules.reconsider()
         asked = self._rules.asked_of(cause) if self._rules.active else None
+        tired = None
+        if self._rules.window_ms:
+            tired = self._rules.tired_of(user.impressions, time_ms=cause.event_time_ms)
+            exclude = tired.items if exclude is None else np.concatenate((exclude, tired.items))
         self._generator.weigh(strategy.sources or treatment.sources or self._sources)
         candidates = self._generator.generate(
             hash64(cause.user_id),
@@ -482,40 +521,55 @@ class Recommender:
             restrict=restrict,
             exclude=exclude,
             include=None if asked is None else asked.joining,
+            offers=None if self._campaigns is None else self._campaigns.items(config.auction.candidates, turn=state.seq),
             now_ms=cause.event_time_ms,
         )
         hashes = self.replica.hashes[candidates.items]
         matrix, history = self._frozen(candidates, hashes, state)
         scores, probabilities = self._score(candidates, matrix, hashes, history, strategy)
+        worth = None
+        if self._auction is not None and probabilities is not None:
+            worth = self._auction.worth(candidates.items, probabilities, key=key)
+            scores = worth.values
         if asked is not None:
-            odds = self._network is not None and strategy.scorer_weight == 1
+            odds = self._network is not None and strategy.scorer_weight == 1 and worth is None
             scores = self._rules.boosted(scores, candidates.items, odds=odds)
         if self._freshness_ms or self._next_factor != 1:
-            odds = self._network is not None and strategy.scorer_weight == 1
+            odds = self._network is not None and strategy.scorer_weight == 1 and worth is None
             scores = self._at_its_time(scores, candidates, cause.event_time_ms, odds=odds)
         ranked = order(strategy, scores, self.replica.categories[candidates.items], k=k)
+        prices = None
+        if self._auction is not None and worth is not None:
+            ranked = self._auction.shown(ranked, scores)
+            prices = self._auction.prices(worth, scores, ranked)
         listed, pool, pinned = ranked[:k], ranked[k:], None
         if asked is not None:
-            listed, pool, pinned = self._rules.lay_out(asked, ranked, candidates.items, k=k)
+            listed, pool, pinned = self._rules.lay_out(asked, ranked, candidates.items, k=k, tired=tired)
         epsilon = self.treatments.epsilon(treatment, strategy, slates=state.seq) if self._explores else 0.0
         slots = explore_slots(listed, pool, epsilon=epsilon, key=key, seed=config.policy.seed, pinned=pinned)
         rows = np.array([slot.item for slot in slots], np.int64)
         items = self._explained(candidates, rows, slots, scores, probabilities)
+        if prices is not None:
+            items = self._priced(items, candidates.items[rows], prices[rows])
         context_of_trace = (context or context_of(state)) if cause.trace else None
         state.seq += 1
         shown = hashes[rows]
         self.replica.impressions[candidates.items[rows]] += 1
+        if tired is not None:
+            self._rules.remember(user.impressions, candidates.items[rows], time_ms=cause.event_time_ms)
         if is_judged:
             state.last_slate = shown
             state.last_probabilities = _NO_PROBABILITIES if probabilities is None else probabilities[rows]
-            if self._network is not None and config.learner.enabled and len(candidates.items) > 1:
+            learns_probability = config.learner.probability_of == "candidate" or len(rows) > 0
+            if self._network is not None and config.learner.enabled and len(candidates.items) > 1 and learns_probability:
                 weighs = config.learner.debias != "none" or self._worth is not None
                 propensities = np.array([slot.propensity for slot in slots], np.float32) if weighs else None
-                user.pending = encode_pending(matrix, hashes, history, propensities=propensities)
+                shown_rows = rows if config.learner.probability_of == "shown" else None
+                user.pending = encode_pending(matrix, hashes, history, propensities=propensities, shown=shown_rows)
         versions = treatment.versions(self._versions)
         recommendation = Recommendation(
             slate_id=name,
-            revision=self._revision(shown, slots, versions),
+            revision=self._revision(shown, slots, versions, None if prices is None else prices[rows]),
             seq=state.seq,
             user_id=cause.user_id,
             event_id=cause.event_id if isinstance(cause, Event) else "",
@@ -688,12 +742,23 @@ class Recommender:
             for place, (slot, score) in enumerate(zip(slots, scores[rows].tolist(), strict=True))
         ]
 
+    def _priced(self, items: list[RecommendedItem], indices: np.ndarray, prices: np.ndarray) -> list[RecommendedItem]:
+        """The items of a slate with what their campaigns pay if they are charged."""
+        assert self._auction is not None
+        priced = []
+        for item, index, price in zip(items, indices.tolist(), prices.tolist(), strict=True):
+            campaign = self._auction.campaign_of(index)
+            unpaid = campaign is None
+            priced.append(item if unpaid else msgspec.structs.replace(item, campaign=campaign, price_micros=price))
+        return priced
+
     @staticmethod
-    def _revision(shown: np.ndarray, slots: list[Slot], versions: dict[str, str]) -> str:
-        """Digest of the items, their propensities and the versions behind them."""
+    def _revision(shown: np.ndarray, slots: list[Slot], versions: dict[str, str], prices: np.ndarray | None = None) -> str:
+        """Digest of the items, their propensities, what they cost, and the versions behind them."""
         propensities = np.array([slot.propensity for slot in slots])
         said = "\x1f".join(versions.values()).encode()
-        return blake2b(shown.tobytes() + propensities.tobytes() + said, digest_size=8).hexdigest()
+        cost = b"" if prices is None else prices.tobytes()
+        return blake2b(shown.tobytes() + propensities.tobytes() + said + cost, digest_size=8).hexdigest()
 
 
 def _worth(configuration: Configuration) -> dict[str, Callable[[float | None], float]] | None:

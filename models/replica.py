@@ -23,6 +23,7 @@ from models.cooccurrence import COLUMNS, ROW_HEADER, ROW_KIND, ROW_VERSION, SCAL
 from models.episodes import Episodes
 from models.identity import hash64
 from models.labels import Labels
+from models.offers import Offers
 from models.panel import Panel
 from models.pools import Pools, is_due, make_pools
 from models.text.vectors import ItemVectors, VectorRecord
@@ -274,7 +275,9 @@ class Replica:
     vectors : ItemVectors
         Of the items, where the learn path makes them (section ``text``); none otherwise.
     labels : Labels
-        Categories and brand of each item by name, for the rules.
+        Categories, brand and campaign of each item by name, for the rules.
+    offers : Offers
+        Campaign, bid and price of each item.
     told : callable, or None
         How well items fit a user by their vectors, where that is learned: `models.scorers.text.TextFISM.told`.
     excludes : callable, or None
@@ -305,6 +308,7 @@ class Replica:
         # the vectors come by themselves, with those of the texts
         self._given_vectors = not configuration.text.makes_vectors
         self.labels = Labels()
+        self.offers = Offers()
         self.episodes = Episodes()
         self.excludes: Callable[[int], bool] | None = None
         # what is available is right for event times from the first of these and before the second
@@ -344,6 +348,7 @@ class Replica:
         self.panel.grow_items(capacity)
         self.content.grow_items(capacity)
         self.labels.grow_items(capacity)
+        self.offers.grow_items(capacity)
 
     hashes: np.ndarray
     lists: np.ndarray
@@ -568,7 +573,8 @@ class Replica:
             vector=None if item.vector is None or not self._given_vectors else tuple(item.vector),
         )
         was_available = self.available[index]
-        self.labels.put(index, item.categories, item.brand)
+        self.labels.put(index, item.categories, item.brand, item.campaign)
+        self.offers.put(index, campaign=item.campaign, bid=item.bid, price=item.price)
         self.episodes.put(index, item.series, item.episode)
         self._set_time(index, item)
         self._name(index, item_id, offered=item.stock != 0)

@@ -7,16 +7,17 @@ run in this process, in the same worlds, and the page has both.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cli.domains.registry import DEFAULT, Domain, DomainDemo, preset_path
 from models.domains.comparison import DomainCourse
 
 if TYPE_CHECKING:
-    from models.config import Configuration
+    from cli.report.domain import PageSection
+    from models.config import Configuration, Kafka
     from models.domains.comparison import Compared
     from models.simulation.loop import Seen
     from models.topics import Recommendation
@@ -30,11 +31,16 @@ _LINE_EVERY_S = 5.0
 _SHOWN_SLATES = 500
 
 
+Sections = Callable[[Any, "Kafka"], list["PageSection"]]
+"""What a domain shows beside the ordinary, from its world and from the topics of the run, which are there until it has returned."""
+
+
 def show(
     demo: DomainDemo,
     domain: Domain,
     *,
     headline: str,
+    sections: Sections = lambda world, kafka: [],
     variants: Mapping[str, Configuration] | None = None,
     slates: int = COMPARED_SLATES,
 ) -> Path:
@@ -43,6 +49,7 @@ def show(
     Parameters
     ----------
     headline : the measure that the domain is about
+    sections : of the page that are the domain's own
     variants : what is drawn beside the preset over time, by name
     slates : of each run in this process
 
@@ -52,7 +59,7 @@ def show(
     """
     from cli.report.domain import DomainPage, write_domain_page
 
-    seen, example = _through_the_job(demo, domain, headline=headline)
+    seen, example, own = _through_the_job(demo, domain, headline=headline, sections=sections)
     compared = _compared(demo, domain, slates=slates)
     page = DomainPage(
         domain=domain.name,
@@ -64,20 +71,24 @@ def show(
         seeds=COMPARED_SEEDS,
         slates=slates,
         example=example,
+        sections=own,
         variants=_courses(demo, domain, variants or {}, slates=slates),
     )
     return write_domain_page(demo.pages(domain.name), page)
 
 
-def _through_the_job(demo: DomainDemo, domain: Domain, *, headline: str) -> tuple[list[Seen], Recommendation | None]:
-    """What people made of the slates of the job, and the last slate that it made."""
+def _through_the_job(
+    demo: DomainDemo, domain: Domain, *, headline: str, sections: Sections
+) -> tuple[list[Seen], Recommendation | None, list[PageSection]]:
+    """What people made of the slates of the job, the last slate that it made, and what the domain shows beside."""
     from cli.simulation.job import JobCompetitor
     from models.simulation.loop import Crowd, closed_loop
 
     assert domain.world is not None
     console, seen = demo.console, list[Seen]()
     with closing(JobCompetitor(demo.configuration, demo.stack, name=domain.name, say=console.print)) as job:
-        loop = closed_loop(domain.world(SEED), job, k=demo.configuration.slate.k, crowd=Crowd(_IN_FLIGHT, _AHEAD_MS))
+        world = domain.world(SEED)
+        loop = closed_loop(world, job, k=demo.configuration.slate.k, crowd=Crowd(_IN_FLIGHT, _AHEAD_MS))
         said_s = time.monotonic()
         for one in _for_a_while(loop):
             seen.append(one)
@@ -85,7 +96,7 @@ def _through_the_job(demo: DomainDemo, domain: Domain, *, headline: str) -> tupl
                 said_s = time.monotonic()
                 console.print(_line(seen, headline))
         console.print(_line(seen, headline))
-        return seen, job.latest()
+        return seen, job.latest(), sections(world, job.kafka)
 
 
 def _for_a_while(loop: Iterator[Seen]) -> Iterator[Seen]:

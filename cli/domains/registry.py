@@ -77,6 +77,19 @@ def _products_world(seed: int) -> DomainWorld:
     return ProductsWorld(seed)
 
 
+def _ads_world(seed: int) -> DomainWorld:
+    from models.domains.ads import AdsWorld
+
+    return AdsWorld(seed)
+
+
+def _show_ads(demo: DomainDemo) -> Path:
+    from cli.domains.ads import spending
+    from cli.domains.people import show
+
+    return show(demo, DOMAINS["ads"], headline="revenue", sections=spending)
+
+
 def _news_world(seed: int) -> DomainWorld:
     from models.domains.news import NewsWorld
 
@@ -125,6 +138,7 @@ DOMAINS: dict[str, Domain] = {
         _of_people("news", "items that live for hours, breaking ones at once", _news_world, headline="dwell_s"),
         _of_people("music", "tracks that are heard again, moods, and skips", _music_world, headline="listened"),
         _of_people("video", "films, and series in order, watched to the end or not", _video_world, headline="minutes"),
+        Domain("ads", "a site with ads: bids, budgets, frequency caps", preset_path("ads"), _show_ads, _ads_world),
         Domain("text", "stories told by a few sentences and a cover", preset_path("text"), _show_text, _text_world),
     )
 }

@@ -22,6 +22,24 @@ _CHARTS = 4
 
 
 @dataclass(frozen=True, slots=True)
+class PageSection:
+    """What a domain has to show beside the ordinary.
+
+    Attributes
+    ----------
+    title, text : of the section
+    charts : captions and drawings (SVG)
+    columns, rows : of a table
+    """
+
+    title: str
+    text: str
+    charts: Sequence[tuple[str, str]] = ()
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DomainPage:
     """What the page shows.
 
@@ -34,6 +52,7 @@ class DomainPage:
     against : which other
     seeds, slates : of the comparison
     example : a slate of the job, None where it made none
+    sections : of the domain alone
     variants : what else the preset could be, each in the world of the first seed, in this process
     """
 
@@ -46,6 +65,7 @@ class DomainPage:
     seeds: Sequence[int]
     slates: int
     example: Recommendation | None
+    sections: Sequence[PageSection] = ()
     variants: Mapping[str, DomainCourse] = field(default_factory=dict)
 
 
@@ -80,6 +100,7 @@ def render_domain(page: DomainPage) -> str:
         signed=lambda value: f"{value:+.3g}".replace("-", "−"),
         words=lambda name: name.replace("_", " "),
         reason=_reason,
+        drawing=Markup,
     )
     names = [page.headline, *(name for name in page.course.measures if name != page.headline)][:_CHARTS]
     return environment.get_template("domain.html.jinja").render(

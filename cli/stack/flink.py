@@ -184,7 +184,6 @@ def environment(home: Home) -> dict[str, str]:
         # such as a pyenv shim's, does not fit the library that is loaded.
         "PATH": os.pathsep.join((str(Path(sys.base_prefix) / "bin"), inherited.get("PATH", os.defpath))),
         "PYTHONPATH": os.pathsep.join((str(home.deployment), sysconfig.get_path("purelib"))),
-        "NUMBA_CACHE_DIR": str(home.numba_cache),
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",

@@ -280,6 +280,7 @@ def _write_plan(home: Home, ports: Ports, taskmanagers: int, memory: Memory, log
     # stack was up; a new stack starts without jobs, so that an old one cannot stand in the way of what is submitted.
     for directory in (home.tmp, home.zookeeper, home.high_availability):
         shutil.rmtree(directory, ignore_errors=True)
+    home.imported.unlink(missing_ok=True)
     home.create()
     broker.prepare(home, ports)
     flink.prepare(home, ports, memory, log_level=log_level)

@@ -77,6 +77,11 @@ class Home:
         return self.root / "deployment"
 
     @property
+    def imported(self) -> Path:
+        """A digest of the code that the running TaskManagers have imported, as far as anything was submitted to them."""
+        return self.supervisor / "imported"
+
+    @property
     def serving(self) -> Path:
         """Stores of `flinkrec serve`, one for each set of topics."""
         return self.root / "serving"
@@ -93,10 +98,6 @@ class Home:
     def data(self) -> Path:
         """Downloaded data sets."""
         return self.root / "data"
-
-    @property
-    def numba_cache(self) -> Path:
-        return self.root / "cache" / "numba"
 
     @property
     def supervisor(self) -> Path:
@@ -123,7 +124,6 @@ class Home:
             self.logs,
             self.tmp,
             self.data,
-            self.numba_cache,
             self.supervisor,
         ):
             directory.mkdir(parents=True, exist_ok=True)

@@ -37,6 +37,7 @@ class Lists:
     items : int64[lists, candidates], hashes of the candidates, EMPTY for padding
     history : int64[lists, history], hashes of the user's latest items, the latest first, EMPTY for padding
     weights : float32[lists], of each in the loss of the order; None where all count alike. Below 0: the item of the label was not wanted
+    shown : float32[lists, candidates], 1 for what was shown, where the probability is that of what is shown; None otherwise
     """
 
     features: torch.Tensor
@@ -44,6 +45,7 @@ class Lists:
     items: torch.Tensor
     history: torch.Tensor
     weights: torch.Tensor | None = None
+    shown: torch.Tensor | None = None
 
     @classmethod
     def of(
@@ -80,13 +82,20 @@ class Lists:
     def where(self, chosen: torch.Tensor) -> Lists:
         """Some of the lists, bool[lists]."""
         weights = None if self.weights is None else self.weights[chosen]
-        return Lists(self.features[chosen], self.mask[chosen], self.items[chosen], self.history[chosen], weights)
+        shown = None if self.shown is None else self.shown[chosen]
+        return Lists(self.features[chosen], self.mask[chosen], self.items[chosen], self.history[chosen], weights, shown)
 
     def to(self, device: str) -> Lists:
         """The same lists on a device."""
         weights = None if self.weights is None else self.weights.to(device)
         before = self.history.to(device)
-        return Lists(self.features.to(device), self.mask.to(device), self.items.to(device), before, weights)
+        shown = None if self.shown is None else self.shown.to(device)
+        return Lists(self.features.to(device), self.mask.to(device), self.items.to(device), before, weights, shown)
+
+    @property
+    def predicted(self) -> torch.Tensor:
+        """float32[lists, candidates], 1 for those whose probability is learned."""
+        return self.mask if self.shown is None else self.shown
 
     def cross_entropy(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Loss of the softmax over each list, the mean over the lists by their weights.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from models.fields import Reason
 from serving.console.markup import Bar, Markup, bars, chip, joined
-from serving.console.words import COLOURS, SOURCES, significant
+from serving.console.words import COLOURS, significant, source
 
 Titles = Callable[[str], str | None]
 
@@ -68,7 +68,7 @@ def reason_bars(reasons: Sequence[Reason], *, longest: Mapping[str, float], titl
         for reason in reasons
         if reason.contribution > 0
     ]
-    named = [chip(SOURCES.get(reason.kind, reason.kind)) for reason in reasons if reason.contribution <= 0]
+    named = [chip(source(reason.kind)) for reason in reasons if reason.contribution <= 0]
     return Markup((bars(measured) if measured else "") + (f'<div class="row tight">{joined(named)}</div>' if named else ""))
 
 
@@ -83,4 +83,4 @@ def longest_contributions(reasons: Iterable[Reason]) -> dict[str, float]:
 def _because(reason: Reason, titles: Titles) -> str:
     if reason.item_id is not None:
         return f"because of {titles(reason.item_id) or reason.item_id}"
-    return "because of others of your items" if reason.kind == "item_cf" else SOURCES.get(reason.kind, reason.kind)
+    return "because of others of your items" if reason.kind == "item_cf" else source(reason.kind)

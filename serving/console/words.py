@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
+from itertools import cycle
 
 UNKNOWN = "–"
 
@@ -14,11 +16,23 @@ SOURCES = {
     "new_items": "few have seen",
     "popularity": "popular",
     "rule": "rule",
+    "request": "asked for",
 }
-"""What a candidate source, or kind of reason, means in a few words."""
+"""What a candidate source, or kind of reason, means in a few words; a test holds the job's sources to it."""
 
-COLOURS = dict(zip(SOURCES, ("s1", "s2", "s3", "s4", "s5", "s6", "s7"), strict=True))
+COLOURS = dict(zip(SOURCES, cycle(f"s{number}" for number in range(1, 8)), strict=False))
 """The colour of each in console.css."""
+
+
+def source(name: str) -> str:
+    """What a source means; of one that this console does not know, such as a newer job's, its name."""
+    return SOURCES.get(name, name.replace("_", " "))
+
+
+def sources(names: Iterable[str]) -> list[str]:
+    """Each of these sources once, those with words in the order of the words."""
+    found = set(names)
+    return [name for name in SOURCES if name in found] + sorted(found - SOURCES.keys())
 
 
 def number(value: float | None, *, digits: int = 0) -> str:

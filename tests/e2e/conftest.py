@@ -11,6 +11,9 @@ from contextlib import contextmanager
 import pytest
 
 from cli.stack import Home, Stack, free_ports
+from tests.e2e.answered import run, stream
+
+__all__ = ["run", "stream"]
 
 
 @pytest.fixture(scope="session")

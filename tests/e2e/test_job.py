@@ -1,4 +1,4 @@
-"""The job on a real broker and a real cluster: dirty records, metrics, and a new start on what was learned before."""
+"""The job on a real broker and a real cluster: slates, dirty records, metrics, and what is learned."""
 
 from __future__ import annotations
 
@@ -8,65 +8,12 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from kafka import KafkaProducer
 
 from cli.models import read_models
-from cli.stack import Stack
-from models.topics import DEAD_LETTER, EVENTS, METRICS, MODEL_UPDATES, RECOMMENDATIONS, topic_name
+from models.topics import DEAD_LETTER, EVENTS, METRICS, MODEL_UPDATES, RECOMMENDATIONS
 from models.versions import decode_tensors, decode_version
-from tests import synthetic
 from tests.e2e import running
-
-EVENTS_SENT = 1_500
-WINDOW_S = 3_600
-
-
-@pytest.fixture(scope="module")
-def stream() -> list[running.Event]:
-    return synthetic.events(EVENTS_SENT)
-
-
-@pytest.fixture(scope="module")
-def run(stack: Stack, stream: list[running.Event]) -> running.Configuration:
-    """The job after it has answered the whole stream, dirty records between its events."""
-    strategies = {"personal": {}, "sources": {"scorer_weight": 0.0}}
-    policy = {"name": "thompson", "strategies": strategies}
-    at_the_next_slate = {"max_open": 1, "window_ms": 10**9}
-    config = running.configuration(stack, metrics={"window_s": WINDOW_S}, policy=policy, outcomes=at_the_next_slate)
-    running.submitted(config)
-    loop = running.loop(config)
-    half = len(stream) // 2
-    for _ in loop.run(stream[:half]):
-        pass
-    send_dirt(config, stream)
-    for _ in loop.run(stream[half:]):
-        pass
-    loop.close()
-    return config
-
-
-DIRT = {
-    "not_json": b"{",
-    "missing_field": b'{"event_id": "d1", "user_id": "user-1"}',
-    "wrong_type": b'{"event_id": "d2", "user_id": "user-1", "item_id": [], "event_time_ms": 1}',
-    "unknown_type": b'{"event_id": "d3", "user_id": "user-1", "item_id": "i", "event_time_ms": 1, "type": "sneeze"}',
-    "oversized": b'{"text": "' + b"x" * 70_000 + b'"}',
-    "key_mismatch": b'{"event_id": "d4", "user_id": "user-2", "item_id": "i", "event_time_ms": 1}',
-    "in_the_future": b'{"event_id": "d5", "user_id": "user-1", "item_id": "i", "event_time_ms": 99999999999999}',
-}
-
-
-def send_dirt(config: running.Configuration, stream: list[running.Event]) -> None:
-    """One record of every kind of dirt, and a duplicate of the first user's last event so far."""
-    producer = KafkaProducer(bootstrap_servers=config.kafka.bootstrap_servers)
-    topic = topic_name(config.kafka.topic_prefix, EVENTS)
-    half = stream[: len(stream) // 2]
-    for value in DIRT.values():
-        producer.send(topic, key=b"user-1", value=value, timestamp_ms=half[-1].event_time_ms)
-    again = running.msgspec.json.encode(half[-1])
-    producer.send(topic, key=half[-1].user_id.encode(), value=again, timestamp_ms=half[-1].event_time_ms)
-    producer.send(topic, key=b"user-1", value=None, timestamp_ms=half[-1].event_time_ms)
-    producer.close()
+from tests.e2e.answered import DIRT, WINDOW_S
 
 
 def test_every_event_is_answered_exactly_once_while_nothing_fails(
@@ -184,21 +131,3 @@ def test_the_policy_has_learned_of_each_slate_what_slates_and_events_say(
     last = slates[stream[-1].event_id]
     assert last["versions"].keys() == {"ranker", "policy"}
     assert 0 < last["action_probability"] < 1
-
-
-def test_a_new_job_serves_what_an_earlier_one_learned(run: running.Configuration, stream: list[running.Event]) -> None:
-    running.await_learned(run, len(stream))
-    # no state of the old job, but its published model: only new events are read
-    config = running.msgspec.structs.replace(run, kafka=running.msgspec.structs.replace(run.kafka, start_from="latest"))
-    running.submitted(config)
-    known = stream[-1]
-    newcomer = running.msgspec.structs.replace(known, event_id="newcomer-1", user_id="newcomer")
-    loop = running.loop(config)
-    for _ in loop.run([newcomer]):
-        pass
-    loop.close()
-    [slate] = [s for s in running.values(config, RECOMMENDATIONS) if s["user_id"] == "newcomer"]
-
-    assert len(slate["items"]) == config.slate.k
-    assert "item_cf" in slate["items"][0]["sources"]
-    assert slate["items"][0]["reasons"][0]["item_id"] == known.item_id

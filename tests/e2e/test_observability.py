@@ -14,19 +14,17 @@ from typing import Any
 
 import pytest
 import yaml
-from kafka import KafkaProducer
 
 from cli.stack import Stack
 from cli.stack.ports import free_ports
-from models.topics import DEAD_LETTER, EVENTS, RECOMMENDATIONS, topic_name
-from tests import synthetic
+from models.topics import EVENTS, RECOMMENDATIONS, topic_name
 from tests.e2e import running
+from tests.e2e.answered import DIRT
 from tests.e2e.test_stack import flinkrec
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
-STREAM = synthetic.events(600)
-NOT_JSON = 7
+REFUSED = dict.fromkeys([*DIRT, "duplicate", "empty"], 1)
 # what is there only after something has gone wrong, or in a process that this test does not start
 NOT_OF_THIS_JOB = re.compile(r"flinkrec_http_.*")
 NAME = re.compile(r"\b(?:flink|flinkrec)_[A-Za-z0-9_]+")
@@ -53,27 +51,6 @@ def selectors() -> set[str]:
 def names() -> set[str]:
     """Names of the metrics that dashboard and rules ask for."""
     return {name for text in expressions() for name in NAME.findall(text)}
-
-
-@pytest.fixture(scope="module")
-def job(stack: Stack) -> running.Configuration:
-    """The job after it has answered a stream with some records in it that are no JSON."""
-    config = running.configuration(
-        stack, learner={"batch_examples": 16, "publish_every_steps": 1}, outcomes={"max_open": 1, "window_ms": 10**9}
-    )
-    running.submitted(config)
-    loop = running.loop(config)
-    for _ in loop.run(STREAM):
-        pass
-    loop.close()
-    producer = KafkaProducer(bootstrap_servers=config.kafka.bootstrap_servers)
-    for _ in range(NOT_JSON):
-        producer.send(
-            topic_name(config.kafka.topic_prefix, EVENTS), key=b"user-1", value=b"{", timestamp_ms=STREAM[-1].event_time_ms
-        )
-    producer.close()
-    running.await_true(lambda: len(running.values(config, DEAD_LETTER)) == NOT_JSON, "dead letters are missing")
-    return config
 
 
 def pages(stack: Stack) -> dict[str, str]:
@@ -114,7 +91,7 @@ class Prometheus:
 
 
 @pytest.fixture(scope="module")
-def prometheus(stack: Stack, job: running.Configuration, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+def prometheus(stack: Stack, run: running.Configuration, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A Prometheus with the project's configuration, on this stack's ports."""
     program = shutil.which("prometheus")
     if program is None:
@@ -152,7 +129,7 @@ def prometheus(stack: Stack, job: running.Configuration, tmp_path_factory: pytes
         process.wait(20)
 
 
-def test_every_metric_that_dashboard_and_rules_name_is_exported(stack: Stack, job: running.Configuration) -> None:
+def test_every_metric_that_dashboard_and_rules_name_is_exported(stack: Stack, run: running.Configuration) -> None:
     asked = {name for name in names() if not NOT_OF_THIS_JOB.fullmatch(name)}
     assert len(asked) > 30
 
@@ -181,14 +158,16 @@ def test_whatever_dashboard_and_rules_pick_by_labels_is_there(prometheus: Promet
 T = "flink_taskmanager_job_task_operator_flinkrec_"
 
 
-def test_what_was_counted_is_what_happened(prometheus: Prometheus, job: running.Configuration) -> None:
+def test_what_was_counted_is_what_happened(
+    prometheus: Prometheus, run: running.Configuration, stream: list[running.Event]
+) -> None:
     happened = {
-        f'sum({T}refused_reason_total{{reason="not_json"}})': NOT_JSON,
-        f"sum({T}events_type_total)": len(STREAM),
-        f"sum({T}slates_total)": len(running.values(job, RECOMMENDATIONS)),
-        f'sum({T}latency_ms_le_bucket{{le="+Inf"}})': len(STREAM),
-        f"sum({T}latency_ms_count)": len(STREAM),
-        f'sum({T}learned_total{{operator_name="CO-OCCURRENCE"}})': len(STREAM),
+        f'sum({T}refused_reason_total{{reason="not_json"}})': 1,
+        f"sum({T}events_type_total)": len(stream),
+        f"sum({T}slates_total)": len(running.values(run, RECOMMENDATIONS)),
+        f'sum({T}latency_ms_le_bucket{{le="+Inf"}})': len(stream),
+        f"sum({T}latency_ms_count)": len(stream),
+        f'sum({T}learned_total{{operator_name="CO-OCCURRENCE"}})': len(stream),
     }
     counted: dict[str, float | None] = {}
 
@@ -217,7 +196,7 @@ def test_quantiles_of_latency_and_lag_and_ages_are_numbers_that_can_be(prometheu
     assert (found[decisions] or 0) > 0
 
 
-def test_a_healthy_job_raises_no_alert(prometheus: Prometheus, job: running.Configuration) -> None:
+def test_a_healthy_job_raises_no_alert(prometheus: Prometheus, run: running.Configuration) -> None:
     def evaluated() -> bool:
         groups = prometheus.get("/api/v1/rules")["groups"]
         return all(rule["health"] == "ok" for group in groups for rule in group["rules"])
@@ -227,26 +206,30 @@ def test_a_healthy_job_raises_no_alert(prometheus: Prometheus, job: running.Conf
     assert firing == []
 
 
-def test_the_job_logs_json_lines_with_the_place_of_what_it_refused(stack: Stack, job: running.Configuration) -> None:
+def test_the_job_logs_json_lines_with_the_place_of_what_it_refused(stack: Stack, run: running.Configuration) -> None:
     def lines() -> list[dict[str, Any]]:
         return [json.loads(line) for file in stack.home.logs.glob("taskmanager-*.jsonl") for line in file.read_text().splitlines()]
 
-    topic = topic_name(job.kafka.topic_prefix, EVENTS)
+    topic = topic_name(run.kafka.topic_prefix, EVENTS)
     running.await_true(lambda: any(line.get("topic") == topic for line in lines()), "the refusal is not in the log")
-    [refused] = [line for line in lines() if line.get("topic") == topic]
+    refused_lines = [line for line in lines() if line.get("topic") == topic]
+    assert {line["reason"] for line in refused_lines} == REFUSED.keys(), "one line of each kind"
+    [refused] = [line for line in refused_lines if line["reason"] == "not_json"]
     assert (refused["message"], refused["reason"], refused["user_id"]) == ("record refused", "not_json", "user-1")
     assert refused["partition"] == 0
     assert any(line["message"] == "replica filled" for line in lines())
 
 
-def test_status_says_in_words_and_in_json_how_the_job_does(stack: Stack, job: running.Configuration) -> None:
+def test_status_says_in_words_and_in_json_how_the_job_does(
+    stack: Stack, run: running.Configuration, stream: list[running.Event]
+) -> None:
     config = stack.home.root / "status.yaml"
-    config.write_text(json.dumps({"kafka": {"topic_prefix": job.kafka.topic_prefix}, "metrics": {}}))
+    config.write_text(json.dumps({"kafka": {"topic_prefix": run.kafka.topic_prefix}, "metrics": {}}))
 
     def answered() -> bool:
         # Flink's REST interface keeps metrics for ten seconds
         found = json.loads(flinkrec(stack.home, "status", "--json", "--config", str(config)).stdout)
-        return bool(found["job"] and found["job"]["answered"] == len(STREAM))
+        return bool(found["job"] and found["job"]["answered"] == len(stream))
 
     running.await_true(answered, "status does not count the events that were answered")
     said = flinkrec(stack.home, "status", "--json", "--config", str(config))
@@ -254,7 +237,7 @@ def test_status_says_in_words_and_in_json_how_the_job_does(stack: Stack, job: ru
 
     assert (said.returncode, found["standing"], found["problems"]) == (0, "well", [])
     assert found["job"]["state"] == "RUNNING"
-    assert found["job"]["refused"] == {"not_json": NOT_JSON}
+    assert found["job"]["refused"] == REFUSED
     assert found["job"]["waiting"] == 0
     assert found["job"]["checkpoint"]["age_s"] < 60
     assert found["job"]["model_age_s"] < 3_600
@@ -263,19 +246,19 @@ def test_status_says_in_words_and_in_json_how_the_job_does(stack: Stack, job: ru
     shown = flinkrec(stack.home, "status", "--config", str(config))
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert shown.stdout.startswith("All is well.")
-    assert "7 not_json" in shown.stdout
+    assert "1 not_json" in shown.stdout
     assert found["job"]["id"] in shown.stdout
     assert len(shown.stdout.splitlines()) <= 24, "it fits on one screen"
     by_address = flinkrec(
         stack.home.__class__(stack.home.root / "elsewhere", stack.home.jars),
         *("status", "--json", "--bootstrap-servers", stack.bootstrap_servers),
-        *("--jobmanager", stack.jobmanager, "--topic-prefix", job.kafka.topic_prefix),
+        *("--jobmanager", stack.jobmanager, "--topic-prefix", run.kafka.topic_prefix),
     )
     assert by_address.returncode == 0, by_address.stdout + by_address.stderr
 
 
-def test_status_of_a_job_that_was_cancelled_is_that_it_does_not_run(stack: Stack, job: running.Configuration) -> None:
-    running.cluster(job).cancel(running.cluster(job).running_jobs(job.flink.job_name)[0])
+def test_status_of_a_job_that_was_cancelled_is_that_it_does_not_run(stack: Stack, run: running.Configuration) -> None:
+    running.cluster(run).cancel(running.cluster(run).running_jobs(run.flink.job_name)[0])
     shown = flinkrec(stack.home, "status")
     assert shown.returncode == 1
     assert shown.stdout.startswith("The job does not run.")

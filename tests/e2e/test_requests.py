@@ -1,4 +1,7 @@
-"""Requests, traces and erasures on a running job: real records in, the records that answer them out."""
+"""Requests, traces, erasures and rules on a running job: real records in, the records that answer them out.
+
+One job for all of them, so that it is submitted once; what rules leave behind, the tests before them must not see.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import ast
 import json
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +17,13 @@ import pytest
 from kafka import KafkaProducer
 
 from cli.stack import Stack
+from models.events import Event
+from models.experiments import Split
 from models.identity import hash64
 from models.panel import panel_key
+from models.policies.learner import learner_of
 from models.topics import (
+    CONTROLS,
     DEAD_LETTER,
     EVENTS,
     METRICS,
@@ -29,16 +37,26 @@ from tests import synthetic
 from tests.e2e import running
 
 USER = "user-3"
+# of a rule: until slates keep it
+WITHIN_S = 1.0
+ARMS = {
+    "salt": "spring",
+    "arms": {"a": {}, "b": {"policy": {"name": "ucb1", "strategies": {"personal": {}, "sources": {"scorer_weight": 0.0}}}}},
+}
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "serving.md"
 
 
 class Job:
-    """A running job that has learned something, and is asked."""
+    """A running job that has learned something, and is asked and told."""
 
     def __init__(self, stack: Stack) -> None:
         # a wait that is longer than the machine is slow, so that it ends by the event and by nothing else
         self.config = running.configuration(
-            stack, learner={"enabled": False}, requests={"wait_ms": 20_000}, metrics={"window_s": 1}, events={"late_after_ms": 0}
+            stack,
+            learner={"enabled": False},
+            requests={"wait_ms": 20_000},
+            metrics={"window_s": 1, "by_arm": True},
+            events={"late_after_ms": 0},
         )
         self.job_id = running.submitted(self.config)
         self._producer = KafkaProducer(
@@ -46,12 +64,12 @@ class Job:
             key_serializer=str.encode,
             value_serializer=lambda value: json.dumps(value).encode(),
         )
+        self._rules = KafkaProducer(bootstrap_servers=self.config.kafka.bootstrap_servers)
         self.stream = synthetic.events(400, users=20)
         self.now_ms = self.stream[-1].event_time_ms
-        loop = running.loop(self.config)
-        for _ in loop.run(self.stream):
-            pass
-        loop.close()
+        self._slates_asked = 0
+        self._loop = running.loop(self.config)
+        self.ask(self.stream)
 
     def send(self, topic: str, user: str, **fields: Any) -> None:
         self.now_ms += 1_000
@@ -76,6 +94,37 @@ class Job:
         running.await_true(is_there, f"no record with {field} {value} on {topic}")
         [record] = found
         return record
+
+    def ask(self, events: list[Event]) -> list[dict[str, Any]]:
+        """The slates that answer some events."""
+        for _ in self._loop.run(events):
+            pass
+        wanted = {event.event_id for event in events}
+        return [slate for slate in self.values(RECOMMENDATIONS) if slate["event_id"] in wanted]
+
+    def slate(self, user: str = "somebody") -> list[str]:
+        """Item ids of a slate of somebody who has done little so far, the same person each time."""
+        self._slates_asked += 1
+        self.now_ms += 1
+        event = Event(f"asked-{self._slates_asked}", user, self.stream[-1].item_id, "view", self.now_ms)
+        for progress in self._loop.run([event]):
+            answer = progress.last
+        assert answer is not None
+        assert answer.event_id == event.event_id
+        return [item.item_id for item in answer.items]
+
+    def tell(self, name: str, rule: Any) -> float:
+        """Send a rule, bytes as they are; the time at which the broker had it."""
+        value = rule if rule is None or isinstance(rule, bytes) else json.dumps(rule).encode()
+        self._rules.send(topic_name(self.config.kafka.topic_prefix, CONTROLS), key=name.encode(), value=value).get(timeout=10)
+        return time.monotonic()
+
+    def in_force_after_s(self, name: str, rule: Any, holds: Callable[[list[str]], bool]) -> float:
+        """How long until slates keep a rule that was sent."""
+        sent = self.tell(name, rule)
+        while not holds(self.slate()):
+            assert time.monotonic() - sent < 30, f"{name} is not in force"
+        return time.monotonic() - sent
 
     def members(self) -> dict[bytes, bytes | None]:
         """The last record of each member of the panel."""
@@ -170,3 +219,56 @@ def test_an_erased_user_is_forgotten_by_state_and_panel(job: Job) -> None:
     assert job.awaited(TRACES, "request_id", "after")["profile"] == []
     assert not any("item_cf" in item["sources"] for item in after["items"])
     assert running.restarts(job.config, job.job_id) == 0
+
+
+# ------------------------------------------------------------------------------------------------ rules
+
+
+def test_a_rule_is_in_force_within_a_second_and_a_bad_one_leaves_the_last_good_one(job: Job) -> None:
+    first, second, *_ = job.slate()
+    assert job.in_force_after_s("exclude:recall", {"items": [first]}, lambda slate: first not in slate) < WITHIN_S
+    assert job.in_force_after_s("pin", {"item": second, "position": 4}, lambda slate: slate[3] == second) < WITHIN_S
+    for name, bad in (("exclude:recall", b'{"items": 7}'), ("pin", b"{"), ("no-such-rule", b"{}")):
+        job.tell(name, bad)
+
+    def refused() -> list[str]:
+        return [letter["key"] for letter in job.values(DEAD_LETTER) if letter["topic"].endswith(CONTROLS)]
+
+    running.await_true(lambda: len(refused()) == 3, "three rules are bad")
+    assert set(refused()) == {"exclude:recall", "pin", "no-such-rule"}
+    slate = job.slate()
+    assert first not in slate
+    assert slate[3] == second
+    published = {key for key, _ in running.records(job.config, MODEL_UPDATES, committed=False)}
+    assert {b"control:exclude:recall", b"control:pin"} <= published
+    assert job.in_force_after_s("exclude:recall", None, lambda slate: first in slate) < WITHIN_S
+    job.tell("pin", None)
+
+
+def test_an_experiment_that_begins_while_the_job_runs_splits_users_and_its_arm_learns(job: Job) -> None:
+    job.tell("experiment", ARMS)
+    split = Split("spring", {"a": 1, "b": 1})
+    user_of_b = next(f"new-{number}" for number in range(99) if split.arm_of(hash64(f"new-{number}")) == "b")
+    running.await_true(
+        lambda: bool(job.slate(user_of_b)) and job.values(RECOMMENDATIONS)[-1]["arm"] == "b", "the experiment is not in force"
+    )
+    asked = [Event(f"x-{event.event_id}", event.user_id, event.item_id, "view", job.now_ms + 600_000 + 1_000 * number)
+             for number, event in enumerate(synthetic.events(300, users=20))]
+    slates = job.ask(asked)
+    assert len(slates) == 300
+    for slate in slates:
+        assert slate["arm"] == split.arm_of(hash64(slate["user_id"]))
+        assert (slate["policy"] == "ucb1") == (slate["arm"] == "b")
+    assert {slate["action"] for slate in slates if slate["arm"] == "b"} == {"personal", "sources"}
+    key = b"policy:ucb1@spring.b"
+    assert learner_of(key.decode()) != 0
+    running.await_true(
+        lambda: any(found == key for found, _ in running.records(job.config, MODEL_UPDATES, committed=False)),
+        "the arm's tables are not published",
+    )
+
+    def slices() -> set[str]:
+        return {metric["slice"] for metric in job.values(METRICS)}
+
+    running.await_true(lambda: {"arm=a", "arm=b", "arm=b/action=personal"} <= slices(), "no metrics of the arms")
+    assert any(metric["metric"] == "srm_p" for metric in job.values(METRICS))

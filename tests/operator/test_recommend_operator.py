@@ -503,7 +503,7 @@ def test_a_broadcast_version_scores_the_next_slate_and_an_older_one_does_not_rep
 def test_a_network_of_another_shape_does_not_stop_the_job_and_is_counted(recommend, caplog):
     other = LocalPipeline(msgspec.structs.replace(CONFIG, scorer=Scorer(hidden=(9,), candidates=30))).learner
     recommend.update("model-updates", weights_key("ranker"), encode_version(0, 1, other.network.published()))
-    assert recommend.backend.counts["networks_passed_over"] == 1
+    assert recommend.backend.counts["versions_passed_over"] == 1
     assert "of a network with other tensors" in caplog.text
     assert recommend.event(view(1)).slates[0]["versions"] == {}
 

@@ -8,16 +8,21 @@ became unreadable.
 from __future__ import annotations
 
 import math
+import struct
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
-from models.attribution import Attribution, ClosedSlate, decode_open_slates, encode_open_slates
-from models.config import Configuration
+from models.attribution import Attribution, ClosedSlate, Tally, decode_open_slates, encode_open_slates
+from models.auction.ledger import Account, Sale, Slates, Terms, decode_message, decode_standing, encode_message
+from models.config import Auction, Configuration
 from models.config import Gate as GateConfig
 from models.cooccurrence import decode_deltas, decode_pair_message, decode_row, encode_pair_message, encode_row
+from models.events import Event
 from models.examples import decode_example, encode_pending, label_pending, pending_propensities
+from models.frequency import Impressions
 from models.gate import Gate
 from models.policies.learner import PolicyLearner, action_key
 from models.policies.state import FEATURES, Context
@@ -231,6 +236,53 @@ def test_open_slates_of_version_2_say_what_was_asked_for():
     assert attribution.last_made(slates) == ("default", "sarsa", "other")
 
 
+def test_open_slates_of_version_3_say_what_their_places_cost_and_who_pays():
+    slates = decode_open_slates(released("open-slates-v3.bin"))
+    configuration = Configuration(auction=Auction(value="bid"))
+    attribution, tally = Attribution(configuration), Tally()
+    click = Event("e", "u", ITEM_ID, "click", 1_700_000_000_100, slate_id="f" * 16)
+    for _ in range(2):
+        attribution.join(slates, click, -10, watermark_ms=0, tally=tally)
+    attribution.join(slates, msgspec.structs.replace(click, item_id="i1"), 9, watermark_ms=0, tally=tally)
+    assert tally.sales == [Sale("pets", ITEM_ID, "u", "f" * 16, 2, 1_250_000, 1_700_000_000_100)]
+    assert slates.waiting[0].charged
+    earlier = decode_open_slates(released("open-slates-v2.bin"))
+    assert [slate.prices for slate in earlier.slates] == [b"", b""]
+
+
+def test_impressions_of_version_1_are_read():
+    rows = Impressions.decode(released("impressions-v1.bin")).rows
+    assert rows.tolist() == [(5, -6, 1_700_000_000_000), (2**63 - 1, 0, 1_700_000_000_500)]
+
+
+def test_accounts_and_messages_of_version_1_are_read():
+    account = Account(Auction(value="bid"), released("account-v1.bin"))
+    assert account.left_micros == 12_500_000
+    standing = decode_standing(account.record("cars")[1])
+    assert (standing.spent_micros, standing.beyond_micros, standing.pace, standing.time_ms) == (7_500_000, 250_000, 0.5, 1_700_000_000_000)
+    raw, messages = released("ledger-messages-v1.bin"), []
+    while raw:
+        (length,) = struct.unpack_from("<I", raw)
+        messages.append(raw[4 : 4 + length])
+        raw = raw[4 + length :]
+    assert [decode_message(message) for message in messages] == [
+        Terms("cars", 20_000_000, True, None, 1_800_000_000_000, "even"),
+        Sale("cars", ITEM_ID, "u", "00000000000000ff", 3, 1_250_000, 1_700_000_000_000),
+        Slates("cars", 40, 1_700_000_000_000),
+    ]
+    assert [encode_message(decode_message(message)) for message in messages] == messages
+
+
+def test_an_example_of_version_4_says_what_was_shown():
+    example, without = decode_example(released("example-v4.bin")), decode_example(released("example-v3.bin"))
+    assert example.shown is not None
+    assert (example.shown.tolist(), without.shown, example.weight) == ([1, 2], None, 2.5)
+    assert (example.items.tolist(), example.history.tolist()) == (without.items.tolist(), without.history.tolist())
+    pending = released("pending-v4.bin")
+    assert label_pending(pending, -10, 2.5) == released("example-v4.bin")
+    assert pending_propensities(pending).tolist() == [0.75, 0.125]
+
+
 def test_waiting_requests_of_version_1_are_read():
     [waiting] = decode_waiting(released("waiting-requests-v1.bin"))
     assert (waiting.due_ms, waiting.received_ms, waiting.after) == (1_700_000_000_060, 1_700_000_000_010, -(2**63))
@@ -249,7 +301,9 @@ def test_waiting_requests_of_version_1_are_read():
         ("pair-message-v1.bin", lambda raw: encode_pair_message(decode_pair_message(raw))),
         ("user-state-v2.bin", lambda raw: encode_user_state(decode_user_state(raw))),
         ("seen-items-v1.bin", lambda raw: SeenItems.decode(raw).encode()),
-        ("open-slates-v2.bin", lambda raw: encode_open_slates(decode_open_slates(raw))),
+        ("open-slates-v3.bin", lambda raw: encode_open_slates(decode_open_slates(raw))),
+        ("impressions-v1.bin", lambda raw: Impressions.decode(raw).encode()),
+        ("account-v1.bin", lambda raw: Account(Auction(), raw).encode()),
         ("waiting-requests-v1.bin", lambda raw: encode_waiting(decode_waiting(raw))),
     ],
 )

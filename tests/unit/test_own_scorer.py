@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli.cluster import _lay_out_own_scorer
 from cli.configuration import load_configuration
+from cli.deployment import lay_out
 from cli.errors import UserError
 from cli.stack import Home
 from models.pipeline import LocalPipeline
@@ -92,8 +92,6 @@ def test_an_own_class_travels_with_the_code_of_the_job(directory, package):
         name = "shop.ranking:Linear"
     config = directory / "own.yaml"
     config.write_text(yaml.safe_dump({"scorer": {"name": name}}))
-    load_configuration(config)
     home = Home.from_environment()
-    home.deployment.mkdir(parents=True)
-    _lay_out_own_scorer(home, name)
+    lay_out(home, load_configuration(config))
     assert (home.deployment / ("shop/ranking.py" if package else "linear.py")).is_file()

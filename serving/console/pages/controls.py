@@ -15,7 +15,7 @@ from serving.console.frame import button, html, panel, tell, text_field
 from serving.console.markup import Column, Markup, chip, empty, facts, joined, table, titled
 from serving.console.slates import moves
 from serving.console.templates import EXAMPLES, example, label_of, meaning, pretty_rule, rule_name
-from serving.console.words import SOURCES, significant
+from serving.console.words import significant, source
 
 _REFRESH_S = 2.0
 _ANSWER_WITHIN_MS = 5_000
@@ -206,7 +206,7 @@ class _ControlsPage:
                 titled(item.title, item.item_id),
                 self.categories(item.item_id),
                 significant(item.score),
-                joined([chip(SOURCES.get(source, source), "accent" if source == "rule" else "") for source in item.sources or []]),
+                joined([chip(source(name), "accent" if name == "rule" else "") for name in item.sources or []]),
                 chip(*move.in_words()) if move.in_words()[0] else "",
             )
             for item, move in zip(items, moved, strict=True)

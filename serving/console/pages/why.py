@@ -15,7 +15,7 @@ from serving.console.frame import button, html, panel, tell, text_field
 from serving.console.learned import state_in_words
 from serving.console.markup import Bar, Column, Markup, bars, chip, empty, facts, joined, table, titled
 from serving.console.slates import Titles, longest_contributions, reason_bars
-from serving.console.words import COLOURS, SOURCES, UNKNOWN, ago, number, share, significant
+from serving.console.words import COLOURS, UNKNOWN, ago, number, share, significant, source, sources
 
 _TRACE_WITHIN_S = 20.0
 _OFFERED = 8
@@ -174,12 +174,12 @@ def _decision(trace: Trace) -> Markup:
 def _by_source(trace: Trace) -> Markup:
     counts = {name: 0 for name in trace.source_weights}
     for candidate in trace.candidates:
-        for source in candidate.sources:
-            counts[source] = counts.get(source, 0) + 1
+        for name in candidate.sources:
+            counts[name] = counts.get(name, 0) + 1
     most = max(counts.values(), default=0)
     return bars(
         Bar(
-            f"{SOURCES.get(name, name)} (weight {significant(trace.source_weights.get(name, 0.0))})",
+            f"{source(name)} (weight {significant(trace.source_weights.get(name, 0.0))})",
             count / most if most else 0.0,
             number(count),
             COLOURS.get(name, "s6"),
@@ -205,8 +205,8 @@ def _action_values(trace: Trace) -> Markup:
 
 
 def _ranking(trace: Trace, *, everything: bool) -> Markup:
-    sources = [name for name in SOURCES if any(name in candidate.sources for candidate in trace.candidates)]
-    columns = [Column("Shown", number=True), Column("Item"), *(Column(SOURCES[name], number=True) for name in sources)]
+    named = sources(name for candidate in trace.candidates for name in candidate.sources)
+    columns = [Column("Shown", number=True), Column("Item"), *(Column(source(name), number=True) for name in named)]
     columns += [Column(title, number=True) for title in ("Blend", "Score", "Probability", "Propensity")] + [Column("Marks")]
     shown = sorted((c for c in trace.candidates if c.position is not None), key=lambda c: c.position or 0)
     candidates = shown + ([c for c in trace.candidates if c.position is None] if everything else [])
@@ -214,7 +214,7 @@ def _ranking(trace: Trace, *, everything: bool) -> Markup:
         (
             UNKNOWN if c.position is None else str(c.position),
             titled(c.title, c.item_id),
-            *(_given(c, name) for name in sources),
+            *(_given(c, name) for name in named),
             significant(c.base),
             significant(c.score),
             share(c.probability),
