@@ -30,6 +30,7 @@ from models.policies.steps import Choice, encode_step
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.replica import Replica
 from models.requests import decode_waiting, encode_waiting
+from models.text.vectors import VectorRecord
 from models.versions import Version, decode_tensors, decode_version
 from tests.fixtures.make_layouts import RELEASED
 
@@ -68,6 +69,12 @@ def test_deltas_of_version_1_are_read():
     assert (first.item_id.decode(), first.base, first.positions.tolist()) == (ITEM_ID, 3, [1])
     assert (first.neighbours.tolist(), first.weights.tolist()) == ([11], [[4096, 2048, 0]])
     assert (int(other.header["item"]), other.item_id, other.base, len(other.positions)) == (5, b"x", 0, 0)
+
+
+def test_a_vector_of_version_1_is_read():
+    record = VectorRecord.decode(released("vector-v1.bin"))
+    assert (record.item, record.digest, record.scale) == (-42, 2**63 - 1, 0.5)
+    assert record.values.tolist() == [127, -127, 0]
 
 
 def test_a_pair_message_of_version_1_is_read():
