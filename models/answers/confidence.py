@@ -22,8 +22,8 @@ FEATURES = ("constant", "best", "lead", "solved", "unsolved")
 """1; the best score of the slate; what it is ahead of the best that is not shown; what near questions say for the answers that are shown,
 and against any answer."""
 
-PRIOR_WEIGHTS = (-4.0, 6.0, 6.0, 1.0, -2.0)
-PRIOR_VARIANCE = 0.25
+PRIOR_WEIGHTS = (-1.8, 4.2, 4.2, 4.0, -3.2)
+PRIOR_VARIANCE = 0.5
 _VERSION = 1
 _KIND = ord("c")
 _HEAD = struct.Struct("<BBI")
