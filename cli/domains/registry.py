@@ -88,10 +88,17 @@ def _of_people(name: str, title: str, world: Callable[[int], DomainWorld], *, he
     return Domain(name, title, preset_path(name), run, world)
 
 
+def _show_opinion(demo: DomainDemo) -> Path:
+    from cli.domains.opinion import show
+
+    return show(demo)
+
+
 DOMAINS: dict[str, Domain] = {
     domain.name: domain
     for domain in (
         _of_people("products", "a shop with prices, brands and stock", _products_world, headline="revenue"),
+        Domain("opinion", "what is written about companies: topics, mood, alerts", preset_path("opinion"), _show_opinion),
     )
 }
 
