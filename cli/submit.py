@@ -12,7 +12,7 @@ from cli.errors import UserError
 from cli.modelfile import MODEL, read_model
 
 BOOTSTRAP = typer.Option(help="Kafka to use, HOST:PORT[,...], instead of the configuration's or the local one.")
-JOB = typer.Option(help="recommend, or monitor: what is written on the topic texts, and alerts (docs/domains/opinion.md). They run side by side.")
+JOB = typer.Option(help="recommend, or monitor: of what is written on texts, with alerts (docs/domains/opinion.md). Both run side by side.")
 JOBMANAGER = typer.Option(help="Flink to use, HOST:PORT of its REST interface, likewise.")
 CONFIG = typer.Option(help="YAML file of the configuration; without it the defaults (conf/default.yaml).")
 

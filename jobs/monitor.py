@@ -35,8 +35,8 @@ from jobs.streams import (
 from models.config import MONITOR_SUFFIX, Configuration, parse_configuration
 from models.topics import ALERTS, DEAD_LETTER, topic_name
 from operators.judge_texts import NEW_TEXTS, OPINION, JudgeTexts
-from operators.read_texts import MESSAGE, UNREAD, ReadTexts
-from operators.recommend import RECORD
+from operators.read_texts import UNREAD, ReadTexts
+from operators.recommend import MESSAGE, RECORD
 from operators.watch_topics import WatchTopics
 
 

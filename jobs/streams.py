@@ -150,7 +150,7 @@ def _clock(t_env: StreamTableEnvironment, behind: str, shard_keys: Sequence[int]
 
 
 def label_source(t_env: StreamTableEnvironment, configuration: Configuration, *, shard_keys: Sequence[int]) -> DataStream:
-    """The labels by shard, as `TEXT_ROW` with partitions that `operators.recommend.request_mark` tells from the texts'; they have no clock."""
+    """The labels, as `TEXT_ROW` with partitions that `operators.recommend.request_mark` tells from the texts'; they have no clock."""
     options = _source_options(configuration.kafka, topic_name(configuration.kafka.topic_prefix, LABELS))
     t_env.execute_sql(f"CREATE TEMPORARY TABLE labels_source ({_KEYED_COLUMNS}) WITH ({_options(options)})")
     labels = _by_shard(t_env, "labels_source", shard_keys, partition="-1 - record_partition")

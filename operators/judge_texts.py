@@ -38,7 +38,7 @@ OPINION = Types.ROW_NAMED(
     ["time_ms", "kind", "topic", "entity", "sentiment", "sentiment_right", "topic_right"],
     [Types.LONG(), Types.STRING(), Types.STRING(), Types.STRING(), Types.LONG(), Types.LONG(), Types.LONG()],
 )
-"""One for a text and one for each of its entities (kind text or repeat), and one for a label (kind label); right is 1, 0, or -1: not said."""
+"""One for a text and one for each of its entities (kind text or repeat), one for a label; right is 1, 0, or -1: not said."""
 
 NEW_TEXT = Types.ROW([Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])
 NEW_TEXTS = OutputTag("new-texts", NEW_TEXT)

@@ -10,13 +10,13 @@ State
     ``waiting``  ListState of bytes: what waits for its batch (`models.monitor.texts`), at most monitor.batch_texts; cleared with the batch
     No TTL: both are bounded by their numbers.
 Timers
-    one of processing time for the first text of a batch, monitor.batch_wait_ms later; and one of event time for each text, at its own time: before the
-    watermark passes a text, it has gone on, so that waiting makes none late. All are part of a checkpoint
+    one of processing time for the first text of a batch, monitor.batch_wait_ms later; and one of event time for each text, at its own
+    time: before the watermark passes a text, it has gone on, so that waiting makes none late. All are part of a checkpoint
 Outputs
     main: Row(0, bytes) for JUDGE; side: dead letters
 Late, duplicate and malformed events
-    A malformed record and a text whose id was there before become one dead letter each, and nothing else; nothing that arrives stops the job.
-    A late text is judged like any other; its window may have ended, which WATCH and the metrics count.
+    A malformed record and a text whose id was there before become one dead letter each, and nothing else; nothing that arrives stops the
+    job. A late text is judged like any other; its window may have ended, which WATCH and the metrics count.
 Flink metrics
     ``texts``, ``labels``, ``batches``, ``refused{reason}``; ``encoding_us``, the time in the encoder
 """
@@ -43,7 +43,7 @@ from models.monitor.texts import Encoded, LabelCleaner, Text, TextCleaner, decod
 from models.topics import LABELS, TEXTS, topic_name
 from operators.logs import Log
 from operators.metrics import Counter, Metrics
-from operators.recommend import MESSAGE, RECORD, request_mark
+from operators.recommend import RECORD, request_mark
 from operators.threads import use_one_thread
 
 UNREAD = OutputTag("unread", RECORD)

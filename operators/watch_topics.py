@@ -7,14 +7,15 @@ Input
     (`models.monitor.texts.JudgedText`)
 State (MapStates of str to bytes; no TTL: the state of a topic goes when nothing was written about it for monitor.history_days)
     ``rows``     `models.monitor.surges.TopicWatch`: some 9 bytes a window and entity, at most 65 of them
-    ``windows``  counts of the windows that have not been judged, ``texts u32 | negative u32`` under ``END/ENTITY``; the topic's entity is ""
+    ``windows``  counts of the windows that have not been judged, ``texts u32 | negative u32`` under ``END/ENTITY``; the topic's entity
+    is ""
     ``sample``   texts of these windows under ``END/PLACE``, at most monitor.sample_texts a window, about 1 kB each
 Timers
-    one of event time, at the last millisecond of the window that is judged next. It fires when the texts and the counts of its window are all
-    there, since both come before the watermark. Windows without a text are judged, too
+    one of event time, at the last millisecond of the window that is judged next. It fires when the texts and the counts of its window
+    are all there, since both come before the watermark. Windows without a text are judged, too
 Outputs
-    main: Row(topic, JSON) for `alerts`. They are written at once, before the checkpoint: after a restore an alert may be written again, under the
-    same alert_id and state
+    main: Row(topic, JSON) for `alerts`. They are written at once, before the checkpoint: after a restore an alert may be written again,
+    under the same alert_id and state
 Late, duplicate and malformed events
     A text whose window was judged is counted and left out; SQL leaves it out of the counts, too. Bytes that cannot be decoded stop the job.
 Flink metrics

@@ -137,6 +137,12 @@ def _of_people(name: str, title: str, world: Callable[[int], DomainWorld], *, he
     return Domain(name, title, preset_path(name), run, world)
 
 
+def _show_opinion(demo: DomainDemo) -> Path:
+    from cli.domains.opinion import show
+
+    return show(demo)
+
+
 DOMAINS: dict[str, Domain] = {
     domain.name: domain
     for domain in (
@@ -147,6 +153,7 @@ DOMAINS: dict[str, Domain] = {
         Domain("ads", "a site with ads: bids, budgets, frequency caps", preset_path("ads"), _show_ads, _ads_world),
         Domain("text", "stories told by a few sentences and a cover", preset_path("text"), _show_text, _text_world),
         Domain("service", "questions of customers, and the answer templates that solve them", preset_path("service"), _show_service),
+        Domain("opinion", "what is written about companies: topics, mood, alerts", preset_path("opinion"), _show_opinion),
     )
 }
 

@@ -1,7 +1,7 @@
 """A grammar of what is written about companies: a text of a topic, a mood, an entity and a kind, and edited copies of texts.
 
-The mood of a text is not in its words alone: it is negated ("fears of a profit warning proved unfounded"), conceded ("despite strong margins"),
-left open, and beside details of either colour. docs/domains/opinion.md has the rules.
+The mood of a text is not in its words alone: it is negated ("fears of a profit warning proved unfounded"), conceded ("despite strong
+margins"), left open, and beside details of either colour. docs/domains/opinion.md has the rules.
 """
 
 from __future__ import annotations
@@ -175,6 +175,7 @@ _SLOTS: dict[str, Sequence[str]] = {
     "unit": ("retail", "industrial", "overseas", "digital", "leasing", "wholesale", "service"),
     "moved": ("gained", "lost", "rose", "fell", "added", "dropped"),
 }
+_NUMBERS = {"price": (8, 400), "percent": (1, 40), "year": (1890, 2020), "hour": (7, 19), "pages": (4, 90), "thousand": (2, 200)}
 _OPENINGS: dict[TextKind, Sequence[str]] = {
     "news": ("", "", "Update: ", "Exclusive: ", "From {city}: ", "{day} briefing: ", "Market report: "),
     "post": ("", "Just in: ", "Hm. ", "Look at this: ", "Thread on {E}. ", "{day} note to self: ", "Heads up: "),
@@ -183,7 +184,10 @@ _OPENINGS: dict[TextKind, Sequence[str]] = {
 _CLOSINGS: dict[TextKind, Sequence[str]] = {
     "news": ("", "", ", {house} reports", ", according to {person}", ", says a filing of {day}"),
     "post": (" #{tag}", " #stocks", "", " what do you think?", " ${tag}"),
-    "comment": ("", ", that is all I know", ", and I have followed them since {year}", ", my neighbour {person} says", ", we will see in {month}"),
+    "comment": (
+        *("", ", that is all I know", ", and I have followed them since {year}"),
+        *(", my neighbour {person} says", ", we will see in {month}"),
+    ),
 }
 
 
@@ -220,7 +224,7 @@ class Writer:
         for name, choices in _SLOTS.items():
             while "{" + name + "}" in text:
                 text = text.replace("{" + name + "}", self._pick(choices), 1)
-        for name, low, high in (("price", 8, 400), ("percent", 1, 40), ("year", 1890, 2020), ("hour", 7, 19), ("pages", 4, 90), ("thousand", 2, 200)):
+        for name, (low, high) in _NUMBERS.items():
             while "{" + name + "}" in text:
                 text = text.replace("{" + name + "}", str(int(self._draw.integers(low, high))), 1)
         return text

@@ -1,4 +1,4 @@
-"""The monitor of public opinion: what a text is about and in which mood, and when a topic is written about in another way than it is used to.
+"""The monitor of public opinion: what a text is about and in which mood, and when a topic is written about as it never is.
 
     texts          schema and cleaning of `texts` and `labels`, and what goes from READ to JUDGE
     rings          the last so many of something, as rows of keyed state

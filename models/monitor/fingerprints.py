@@ -1,10 +1,10 @@
 """Near-duplicates: texts that are the same but for some edits, found by their SimHash.
 
-Charikar, "Similarity estimation techniques from rounding algorithms", STOC 2002: each feature of a text votes with the bits of its hash, and
-the signs of the sums are the text's fingerprint. Two fingerprints differ in a share of bits that is the angle between the texts' feature
-vectors divided by pi. Deviations: 256 bits instead of 64, as short texts have few features and a wide margin is wanted; features are
-the words and pairs of neighbouring words of the text without its case, marks, links and addressees. All fingerprints of the time are compared,
-which takes 15 us a thousand and misses none, as tables of parts of the bits would.
+Charikar, "Similarity estimation techniques from rounding algorithms", STOC 2002: each feature of a text votes with the bits of its hash,
+and the signs of the sums are the text's fingerprint. Two fingerprints differ in a share of bits that is the angle between the texts'
+feature vectors divided by pi. Deviations: 256 bits instead of 64, as short texts have few features and a wide margin is wanted; features
+are the words and pairs of neighbouring words of the text without its case, marks, links and addressees. All fingerprints of the time are
+compared, which takes 15 us a thousand and misses none, as tables of parts of the bits would.
 
 Payload of a row of the ring: ``fingerprint 32 bytes | event time i64``; its key is the hash of the text's id.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
+from itertools import pairwise
 
 import numpy as np
 
@@ -30,7 +31,7 @@ _WORD = re.compile(r"\w+")
 def fingerprint(text: str) -> bytes:
     """The SimHash of a text, 32 bytes; all zeros where it has no word."""
     words = _WORD.findall(_NOISE.sub(" ", text).lower())
-    features = {*words, *(f"{first} {second}" for first, second in zip(words, words[1:], strict=False))}
+    features = {*words, *(f"{first} {second}" for first, second in pairwise(words))}
     if not features:
         return bytes(FINGERPRINT_BYTES)
     digests = b"".join(blake2b(feature.encode("utf-8", "replace"), digest_size=FINGERPRINT_BYTES).digest() for feature in features)

@@ -120,8 +120,7 @@ def prototypes(phrases: Sequence[Floats], dimension: int) -> Floats:
     means = np.zeros((len(phrases), dimension), np.float32)
     for mean, vectors in zip(means, phrases, strict=True):
         if len(vectors):
-            mean[:] = vectors.mean(axis=0)
-            mean /= max(float(np.linalg.norm(mean)), 1e-12)
+            mean[:] = vectors.mean(axis=0) / max(float(np.linalg.norm(vectors.mean(axis=0))), 1e-12)
     return means
 
 

@@ -1,8 +1,9 @@
 """Judges one text after the other: whether it is new, what it is about, in which mood; and learns from labels.
 
-Rows of a snapshot: ``prints:N`` (`models.monitor.fingerprints`), ``vectors:N`` and ``waiting:N`` (`models.monitor.rings`: the vectors of the last
-texts, float16, and the labels that wait for their text, ``sentiment i8 | topic i16``, -1 where it says none), ``sentiment:...`` and ``topic:...``
-(`models.monitor.heads`). Every text and label changes a few of them: they are saved with it, so that a checkpoint is exact without a log.
+Rows of a snapshot: ``prints:N`` (`models.monitor.fingerprints`), ``vectors:N`` and ``waiting:N`` (`models.monitor.rings`: the vectors of
+the last texts, float16, and the labels that wait for their text, ``sentiment i8 | topic i16``, -1 where it says none), ``sentiment:...``
+and ``topic:...`` (`models.monitor.heads`). Every text and label changes a few of them: they are saved with it, so that a checkpoint is
+exact without a log.
 """
 
 from __future__ import annotations

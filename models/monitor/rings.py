@@ -1,6 +1,7 @@
 """The last so many payloads by key: a bounded memory whose every change is one row of keyed state.
 
-Layout of a row, version 1 (little endian): ``version u8 | number u64 | key i64 | payload``. Numbers rise from 0; the row of number n is called
+Layout of a row, version 1 (little endian): ``version u8 | number u64 | key i64 | payload``. Numbers rise from 0; the row of number n is
+called
 ``n % capacity`` and takes the place of the one that is `capacity` older. A ring that is loaded with another capacity keeps the newest.
 """
 

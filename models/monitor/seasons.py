@@ -1,15 +1,16 @@
 """What is usual for a series of windows: robust, by the hour of the day and the day of the week.
 
-The count x of a window is looked at as ``a = 2 sqrt(x + 3/8)``, which of a Poisson count has a standard deviation of about 1 whatever its mean
-(Anscombe, "The transformation of Poisson, binomial and negative-binomial data", Biometrika 35, 1948). What is usual now is the median of
-a over the same window of earlier days, of the most alike days of which there are enough:
+The count x of a window is looked at as ``a = 2 sqrt(x + 3/8)``, which of a Poisson count has a standard deviation of about 1 whatever
+its mean (Anscombe, "The transformation of Poisson, binomial and negative-binomial data", Biometrika 35, 1948). What is usual now is the
+median of a over the same window of earlier days, of the most alike days of which there are enough:
 
     days of the same weekday              at least `_MIN_WEEKS`
     workdays, or days of the weekend      at least min_days
     any days                              at least min_days; not their median but their maximum: another kind of day proves nothing
 
 The standard deviation is 1, and what a median of few days adds; times that of earlier windows from what was usual then, by their median
-absolute deviation times 1.4826, where that is more than 1. The usual share of negative texts is the median over the last days; of an entity with few texts it is drawn towards its topic's. Windows of a surge are left out of what is usual.
+absolute deviation times 1.4826, where that is more than 1. The usual share of negative texts is the median over the last days; of an
+entity with few texts it is drawn towards its topic's. Windows of a surge are left out of what is usual.
 
 Layout of a series, version 1 (little endian): ``version u8 | n u32 | last index i64 | texts u16[n] | negative u16[n] | flags u8[n] |
 volume residual f16[n] | share residual f16[n]``, the newest window last; index is the number of the window since 1970. n is at most

@@ -1,23 +1,24 @@
 """The windows of one topic, one after the other: when a surge of it, or of an entity in it, is raised and cleared.
 
-A surge is of volume (more texts than usual) or negative (a larger part of them is negative than usual). Each window is evidence for one or against
-it: the logarithm of how much more likely its x texts, k of them negative, are in a surge than usually, where mu texts and a share p of
-negative ones are (`models.monitor.seasons`):
+A surge is of volume (more texts than usual) or negative (a larger part of them is negative than usual). Each window is evidence for one
+or against it: the logarithm of how much more likely its x texts, k of them negative, are in a surge than usually, where mu texts and a
+share p of negative ones are (`models.monitor.seasons`):
 
     volume      x ln r - mu (r - 1)                               Poisson, r = min_ratio
     negative    k ln(q / p) + (x - k) ln((1 - q) / (1 - p))       binomial, q = p + min_share_rise
 
-divided by the square of the spread that the windows have beside chance. It is summed up as by Page, "Continuous inspection schemes", Biometrika 41,
-1954: S <- max(0, S + evidence). An alert is raised where S reaches raise_evidence and there were min_texts texts (negative ones, for a negative
-surge) since S was 0. It is cleared when a window's score, its standard deviations above what is usual, was below clear_score for
-clear_windows windows, or after max_surge_hours, when it is what is usual now. In between nothing more is raised: that is the hysteresis.
+divided by the square of the spread that the windows have beside chance. It is summed up as by Page, "Continuous inspection schemes",
+Biometrika 41, 1954: S <- max(0, S + evidence). An alert is raised where S reaches raise_evidence and there were min_texts texts
+(negative ones, for a negative surge) since S was 0. It is cleared when a window's score, its standard deviations above what is usual, was
+below clear_score for clear_windows windows, or after max_surge_hours, when it is what is usual now. In between nothing more is raised:
+that is the hysteresis.
 
-One surge makes one alert: where one entity has more than half of a topic's excess the alert is the entity's, and covers the topic; otherwise it
-is the topic's, and covers the entities. Who is covered raises nothing until they were calm again.
+One surge makes one alert: where one entity has more than half of a topic's excess the alert is the entity's, and covers the topic;
+otherwise it is the topic's, and covers the entities. Who is covered raises nothing until they were calm again.
 
-Layout of the row ``phases``, version 1: ``version u8 | MessagePack``, a map of the entity ("" for the topic) to the `Phase`s of the two kinds as
-arrays. The rows ``series:ENTITY`` are `models.monitor.seasons.Series`; at most `MAX_ENTITIES` entities of a topic are followed, those with
-the most texts.
+Layout of the row ``phases``, version 1: ``version u8 | MessagePack``, a map of the entity ("" for the topic) to the `Phase`s of the two
+kinds as arrays. The rows ``series:ENTITY`` are `models.monitor.seasons.Series`; at most `MAX_ENTITIES` entities of a topic are followed,
+those with the most texts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The job that watches what is written, on Flink's embedded MiniCluster: what `build` wires makes the alerts of the same objects in one process."""
+"""The job that watches what is written, on the embedded MiniCluster: it makes the alerts of the same objects in one process."""
 
 from __future__ import annotations
 

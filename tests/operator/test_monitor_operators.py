@@ -1,4 +1,4 @@
-"""The operators of the monitor: what is killed where, each text is judged once, each label learned once, each surge raised and cleared once."""
+"""The monitor's operators: whatever is killed when, each text is judged, each label learned, each surge raised and cleared once."""
 
 from __future__ import annotations
 
