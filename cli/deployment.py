@@ -33,7 +33,8 @@ _CACHE = "__pycache__"
 def lay_out(home: Home, configuration: Configuration, job: JobKind) -> Path:
     """Put the code of the jobs into the home, and the configuration of one beside it, whose path is returned.
 
-    The configuration of the other job stays. What has not changed stays as it is, with the kernels that were compiled of it; what is new comes with those of where it comes from.
+    The configuration of the other job stays, and so does what has not changed, with the kernels that were compiled of it; what is new
+    comes with those of where it comes from.
 
     Raises
     ------
