@@ -25,6 +25,8 @@ from models.config import BUILT_IN_SCORERS, Configuration
 
 _CONFIGURATION = Path("config.yaml")
 _CACHE = "__pycache__"
+# An ended job leaves some 30 MB in the processes that it ran in.
+_JOBS_AT_MOST = 20
 
 
 def lay_out(home: Home, configuration: Configuration) -> Path:
@@ -51,16 +53,17 @@ def lay_out(home: Home, configuration: Configuration) -> Path:
 
 
 def bring_to(stack: Stack, configuration: Configuration, *, progress: Callable[[str], None]) -> Path:
-    """`lay_out` for the local stack, whose TaskManagers are replaced where they may have imported other code."""
+    """`lay_out` for the local stack, whose TaskManagers are replaced where they may have imported other code, and after many jobs."""
     imported = stack.home.imported
-    before = imported.read_text() if imported.exists() else None
+    before, jobs_before = imported.read_text().split() if imported.exists() else ("nothing", "0")
     # until it is known again: who is interrupted below leaves TaskManagers of which nothing is known
-    imported.write_text("")
+    imported.write_text("unknown 0")
     config_file = lay_out(stack.home, configuration)
-    code = _digest(stack.home)
-    if before not in (None, code):
+    code, jobs_since = _digest(stack.home), int(jobs_before)
+    if before not in ("nothing", code) or jobs_since >= _JOBS_AT_MOST:
         stack.restart_taskmanagers(progress=progress)
-    imported.write_text(code)
+        jobs_since = 0
+    imported.write_text(f"{code} {jobs_since + 1}")
     return config_file
 
 
