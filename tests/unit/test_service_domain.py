@@ -17,7 +17,7 @@ from models.domains.service_texts import TEMPLATES, UNANSWERED_ASKED, UNANSWERED
 from models.text.encoder import HashedWords, words_of
 
 PRESETS = Path(__file__).resolve().parents[2] / "conf" / "domains"
-COMMON = 300
+COMMON = 200
 WORDS = HashedWords(512)
 
 
@@ -75,7 +75,7 @@ def worked(configuration: Configuration, *, learns: bool = True) -> tuple[Servic
     """Figures of some cases, and of some of the kept ones after them."""
     world, desk = ServiceDesk(seed=1), LocalDesk(configuration, encoder=WORDS, learns=learns)
     closed = list(islice(work(world, desk, days=30), COMMON))
-    return ServiceFigures.of(closed), ServiceFigures.of(examine(world, desk, day=30)[::3])
+    return ServiceFigures.of(closed), ServiceFigures.of(examine(world, desk, day=30)[::4])
 
 
 def test_the_preset_solves_more_than_the_shops_preset_and_learns():
