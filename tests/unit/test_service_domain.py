@@ -84,10 +84,11 @@ def test_the_preset_solves_more_than_the_shops_preset_and_learns():
     words = msgspec.structs.replace(service, text=msgspec.structs.replace(service.text, encoder="words", words_dimension=512))
     learned, kept = worked(words)
     frozen, kept_frozen = worked(words, learns=False)
-    shop, kept_shop = worked(preset("products"))
+    # it would refuse the reports of a desk: it is given the types that the desk has
+    shop, kept_shop = worked(msgspec.structs.replace(preset("products"), events=service.events))
     assert kept.top3 > kept_frozen.top3 + 0.03
     assert learned.solved > frozen.solved
-    assert learned.solved > 3 * shop.solved
-    assert kept.top3 > 3 * kept_shop.top3
+    assert learned.solved > 1.5 * shop.solved
+    assert kept.top3 > 2 * kept_shop.top3
     assert learned.handed_over > 0.1
     assert shop.handed_over == 0
