@@ -79,9 +79,9 @@ def test_taskmanagers_are_replaced_where_they_have_imported_other_code_and_nowhe
 
 def test_taskmanagers_are_replaced_after_many_jobs(stack, own):
     for _ in range(40):
-        bring_to(stack, OWN, progress=print)
+        bring_to(stack, OWN, "recommend", progress=print)
     assert stack.restarts == ["restarted"], "after 20"
-    bring_to(stack, OWN, progress=print)
+    bring_to(stack, OWN, "recommend", progress=print)
     assert len(stack.restarts) == 2
 
 
