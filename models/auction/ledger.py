@@ -229,7 +229,7 @@ class Account:
         if terms is not None and terms.budget_micros > 0:
             if terms.pacing == "fast":
                 state.pace = 1.0
-            else:
+            elif self.left_micros > 0:  # without money there is nothing to hold back: the next day begins with the pace of before
                 spent = state.spent_micros / terms.budget_micros
                 state.pace = next_pace(state.pace, spent=spent, planned=self._planned(terms), step=settings.pacing_step)
         return True
