@@ -135,7 +135,7 @@ def test_a_total_is_spread_over_its_days():
     account, rng = Account(SETTINGS), np.random.default_rng(5)
     account.take(terms(40.0, per_day=False, pacing="even", begins_ms=T0, ends_ms=T0 + 4 * DAY_MS))
     spent = [day_of(account, day, np.full(24, 20.0), rng)[-1] for day in range(4)]
-    assert spent == pytest.approx([10, 20, 30, 40], abs=1.5)
+    assert spent == pytest.approx([10 / 0.95, 20 / 0.95, 30 / 0.95, 40], abs=1.0)
 
 
 def test_a_curve_of_traffic_is_learned_from_the_days_before_and_even_until_then():
