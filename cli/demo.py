@@ -418,7 +418,9 @@ def _await_console(console: Console, run: Run, home: Home) -> None:
     """Nobody is sent to an address where nothing answers yet; beside a replay on few cores the server takes a while."""
     import httpx
 
-    with console.status("waiting for the console"), httpx.Client(trust_env=False, timeout=2.0) as client:
+    from serving.direct import direct_client
+
+    with console.status("waiting for the console"), direct_client(timeout_s=2.0) as client:
         deadline = time.monotonic() + CONSOLE_WITHIN_S
         while time.monotonic() < deadline:
             try:

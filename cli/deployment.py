@@ -12,6 +12,7 @@ import shutil
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import yaml
@@ -23,14 +24,16 @@ from cli.errors import UserError
 from cli.stack import Home, Stack
 from models.config import BUILT_IN_SCORERS, Configuration
 
-_CONFIGURATION = Path("config.yaml")
+JobKind = Literal["recommend", "monitor"]
+
+_CONFIGURATIONS: dict[JobKind, Path] = {"recommend": Path("config.yaml"), "monitor": Path("monitor.yaml")}
 _CACHE = "__pycache__"
 
 
-def lay_out(home: Home, configuration: Configuration) -> Path:
-    """Put the job's code into the home, and its configuration beside it, whose path is returned.
+def lay_out(home: Home, configuration: Configuration, job: JobKind) -> Path:
+    """Put the code of the jobs into the home, and the configuration of one beside it, whose path is returned.
 
-    What has not changed stays as it is, with the kernels that were compiled of it; what is new comes with those of where it comes from.
+    The configuration of the other job stays. What has not changed stays as it is, with the kernels that were compiled of it; what is new comes with those of where it comes from.
 
     Raises
     ------
@@ -39,24 +42,24 @@ def lay_out(home: Home, configuration: Configuration) -> Path:
     """
     wanted = _sources(configuration.scorer.name)
     for old in _deployed(home):
-        if old not in wanted and old != _CONFIGURATION:
+        if old not in wanted and old not in _CONFIGURATIONS.values():
             (home.deployment / old).unlink()
     for name, source in wanted.items():
         target = home.deployment / name
         if not target.is_file() or not _same(source, target):
             _copy(source, target)
-    config_file = home.deployment / _CONFIGURATION
+    config_file = home.deployment / _CONFIGURATIONS[job]
     config_file.write_text(yaml.safe_dump(msgspec.json.decode(msgspec.json.encode(configuration))), encoding="utf-8")
     return config_file
 
 
-def bring_to(stack: Stack, configuration: Configuration, *, progress: Callable[[str], None]) -> Path:
+def bring_to(stack: Stack, configuration: Configuration, job: JobKind, *, progress: Callable[[str], None]) -> Path:
     """`lay_out` for the local stack, whose TaskManagers are replaced where they may have imported other code."""
     imported = stack.home.imported
     before = imported.read_text() if imported.exists() else None
     # until it is known again: who is interrupted below leaves TaskManagers of which nothing is known
     imported.write_text("")
-    config_file = lay_out(stack.home, configuration)
+    config_file = lay_out(stack.home, configuration, job)
     code = _digest(stack.home)
     if before not in (None, code):
         stack.restart_taskmanagers(progress=progress)
@@ -66,7 +69,7 @@ def bring_to(stack: Stack, configuration: Configuration, *, progress: Callable[[
 
 def _sources(scorer: str) -> dict[Path, Path]:
     """The files of the job, by their places in the deployment."""
-    found = {}
+    found: dict[Path, Path] = {}
     for package in (models, operators, jobs):
         assert package.__file__ is not None
         found |= _package(Path(package.__file__).parent)
@@ -113,7 +116,7 @@ def _digest(home: Home) -> str:
     """Of the code that is laid out, and of the packages that are installed."""
     digest = hashlib.sha256()
     for name in _deployed(home):
-        if name != _CONFIGURATION:
+        if name not in _CONFIGURATIONS.values():
             digest.update(f"{name}\0".encode() + (home.deployment / name).read_bytes() + b"\0")
     for package in sorted(Path(sysconfig.get_path("purelib")).glob("*.dist-info")):
         digest.update(f"{package.name}\0".encode())

@@ -15,7 +15,7 @@ import msgspec
 
 from cli.cluster import Cluster
 from cli.errors import UserError
-from models.config import Configuration
+from models.config import Configuration, Kafka
 from models.topics import RECOMMENDATIONS
 
 # Answers that are looked at, of each partition.
@@ -159,6 +159,8 @@ def overview(configuration: Configuration, *, problems: list[str], serving_port:
         if job is not None or "no topic" not in str(error):
             problems.append(str(error))
     problems += [] if job is None else _problems_of(job, configuration, answers)
+    serving, served = _serving(configuration.serving.host, serving_port or configuration.serving.port)
+    problems += _problems_of_serving(serving, served, configuration.kafka)
     runs = job is not None and job.state == "RUNNING"
     return Overview(
         standing="down" if not runs else "unwell" if problems else "well",
@@ -167,7 +169,7 @@ def overview(configuration: Configuration, *, problems: list[str], serving_port:
         flink=flink,
         job=job,
         answers=answers,
-        serving=_serving(configuration.serving.host, serving_port or configuration.serving.port),
+        serving=serving,
     )
 
 
@@ -320,14 +322,26 @@ def _problems_of(job: Job, configuration: Configuration, answers: Answers | None
     return found
 
 
-def _serving(host: str, port: int) -> str | None:
-    """Address of `flinkrec serve`, if it answers."""
+def _problems_of_serving(address: str | None, served: dict[str, Any], kafka: Kafka) -> list[str]:
+    """What is wrong with a server, in words; one of other brokers has nothing to do with the job."""
+    if served.get("brokers") != kafka.bootstrap_servers or served.get("topic_prefix") == kafka.topic_prefix:
+        return []
+    return [
+        f"flinkrec serve at {address} has other topics than the job, {served.get('topic_prefix')}NAME and not {kafka.topic_prefix}NAME: "
+        "start it again"
+    ]
+
+
+def _serving(host: str, port: int) -> tuple[str | None, dict[str, Any]]:
+    """Address of `flinkrec serve`, if it answers, and what /readyz says there."""
     import httpx
+
+    from serving.direct import direct_client
 
     host = "localhost" if host in ("0.0.0.0", "::") else host
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     try:
-        # no proxy from the environment may come between us and it
-        return address if httpx.get(f"{address}/healthz", timeout=1.0, trust_env=False).is_success else None
-    except (httpx.HTTPError, httpx.InvalidURL):
-        return None
+        with direct_client(address, timeout_s=1.0) as client:
+            return (address, client.get("/readyz").json()) if client.get("/healthz").is_success else (None, {})
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        return None, {}

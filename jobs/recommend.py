@@ -7,6 +7,7 @@
     model-deltas           ├──► members, controls ────────┬──► model-updates
                            ├──► pairs ──► CO-OCCURRENCE ──┼──► model-deltas
                            ├──► examples ──► LEARNER ─────┤
+                           ├──► lessons ───► ANSWERS ─────┤   where answers.enabled is on
                            ├──► steps ─────► BANDIT ──────┤
                            └──► sales ─────► LEDGER ──────┤   where campaigns pay; and charges
     items ──► VECTORS ────────────────────────────────────┘   where section text makes vectors
@@ -53,12 +54,26 @@ from models.topics import (
     MODEL_UPDATES,
     OUTCOMES,
     RECOMMENDATIONS,
+    TOPIC_PREFIX_PARAMETER,
     TRACES,
     topic_name,
 )
-from operators.learn import DELTAS, learn_cooccurrence, learn_policy, learn_ranker
+from operators.learn import DELTAS, learn_answers, learn_cooccurrence, learn_policy, learn_ranker
 from operators.ledger import CHARGED, Ledger
-from operators.recommend import ACCOUNTS, CLOSED, DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, RECORD, REPLICAS, STEPS, TRACED, Recommend
+from operators.recommend import (
+    ACCOUNTS,
+    CLOSED,
+    DEAD_LETTERS,
+    EXAMPLES,
+    FACTS,
+    LESSONS,
+    PAIRS,
+    RECORD,
+    REPLICAS,
+    STEPS,
+    TRACED,
+    Recommend,
+)
 from operators.vectors import FOR_LEARNER, MakeVectors
 
 MAX_PARALLELISM = 128
@@ -158,6 +173,10 @@ def build(
         accounts = _learn(side_output(recommendations, ACCOUNTS), Ledger(configuration.auction), "LEDGER", "ledger")
         updates.append(accounts)
         charges = side_output(accounts, CHARGED)
+    if configuration.answers.enabled:
+        memory = _learn(side_output(recommendations, LESSONS), learn_answers(configuration), "ANSWERS", "answers")
+        memory.set_parallelism(1)
+        updates.append(memory)
     # a thread of its own for the SQL: chained to RECOMMEND, its windows would run between two events
     facts = DataStream(side_output(recommendations, FACTS)._j_data_stream.rescale())
     return Outputs(
@@ -253,6 +272,8 @@ def environment(configuration: Configuration) -> StreamExecutionEnvironment:
     env = StreamExecutionEnvironment.get_execution_environment(options)
     env.set_parallelism(flink.parallelism)
     env.set_max_parallelism(MAX_PARALLELISM)
+    # which topics a job has, to whoever asks Flink
+    env.get_config().set_global_job_parameters({TOPIC_PREFIX_PARAMETER: configuration.kafka.topic_prefix})
     env.enable_checkpointing(flink.checkpoint_interval_ms, CheckpointingMode.EXACTLY_ONCE)
     return env
 

@@ -162,6 +162,11 @@ class CandidateGenerator:
             np.array([bit for _, _, bit in scoring], np.uint16),
         )
 
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """Of everything that a candidate can come from, as answers and traces name it."""
+        return tuple(self._names.values())
+
     def told_of(self, origins: int) -> tuple[list[str], list[Reason]]:
         """Names of the sources of one candidate and the reasons that they are, the same lists for the same sources."""
         told = self._by_origins.get(origins)
@@ -180,6 +185,7 @@ class CandidateGenerator:
         exclude: np.ndarray | None = None,
         include: np.ndarray | None = None,
         offers: np.ndarray | None = None,
+        answers: np.ndarray | None = None,
         now_ms: int = 0,
     ) -> Candidates:
         """The candidates of a user at the time of the latest event.
@@ -192,6 +198,7 @@ class CandidateGenerator:
         exclude : int64[n], hashes of items that are no candidates
         include : int64[n], hashes of items that are candidates before all others, if the user may be shown them
         offers : int32[n], dense indices of items that are candidates next, likewise
+        answers : int64[n], hashes of items that answer the request's question, the best first: candidates before those of the sources
         now_ms : event time of the slate, by which items are aged for a user without events
 
         Returns
@@ -218,6 +225,8 @@ class CandidateGenerator:
             board.take_first(replica.indices_of(include), len(include), available=replica.available, bit=_RULE_BIT)
         if offers is not None:
             board.take_first(offers, len(offers), available=replica.available, bit=_OFFER_BIT)
+        if answers is not None:
+            board.take_first(replica.indices_of(answers), self._size, available=replica.available, bit=_REQUEST_BIT)
         for source, size in self._places:
             source.choose(visit, board, size)
         self._filler.choose(visit, board, self._size)

@@ -8,6 +8,7 @@ it cannot. The dataclasses are frozen: a running job never changes its configura
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
@@ -178,6 +179,9 @@ class Sources(Section, frozen=True, kw_only=True):
     trending: NonNegativeFloat = 0.04
     new_items: NonNegativeFloat = 0.03
 
+
+MONITOR_SUFFIX = "-monitor"
+"""What is put behind flink.job_name for the job that watches what is written, so that it runs beside the recommender."""
 
 BUILT_IN_SCORERS = ("none", "mlp", "fism", "gru", "cnn", "text")
 _OWN_SCORER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
@@ -352,6 +356,23 @@ class Requests(Section, frozen=True, kw_only=True):
 Wait = Annotated[int, Meta(ge=1, le=31_536_000_000)]
 
 
+class Answers(Section, frozen=True, kw_only=True):
+    """Questions in words (the text of a request) and the items that answer them."""
+
+    enabled: bool = False
+    min_confidence: UnitFloat = 0.5
+    solved_type: Name = "solved"
+    not_solved_type: Name = "not_solved"
+    handed_over_type: Name = "handed_over"
+    text_weight: PositiveFloat = 1.0
+    ridge: NonNegativeFloat = 5.0
+    near_similarity: Annotated[float, Meta(ge=0, lt=1)] = 0.4
+    same_similarity: Annotated[float, Meta(gt=0, le=1)] = 0.8
+    memory: Annotated[int, Meta(ge=1, le=65_536)] = 4096
+    half_life_days: PositiveFloat = 90.0
+    snapshot_every: PositiveInt = 256
+
+
 class Outcomes(Section, frozen=True, kw_only=True):
     enabled: bool = True
     features: bool = True
@@ -369,6 +390,49 @@ class Metrics(Section, frozen=True, kw_only=True):
     pr_bins: Annotated[int, Meta(ge=2, le=MAX_BINS)] = 40
     retention_days: PositiveFloat = 7.0
     by_arm: bool | None = None
+
+
+SENTIMENT_PHRASES = {
+    "positive": ["a good result, better than expected", "strong growth and record profit", "they did very well, I am delighted"],
+    "neutral": ["the company will publish its report on Tuesday", "it remains to be seen, nothing has changed"],
+    "negative": ["a bad result, worse than expected", "heavy losses and a sharp decline", "a failure, I am angry and worried"],
+}
+
+
+class Monitor(Section, frozen=True, kw_only=True):
+    """Of the job that watches what is written (docs/domains/opinion.md)."""
+
+    topics: Annotated[dict[Name, list[str]], Meta(max_length=1_000)] = {}
+    sentiment: dict[Literal["negative", "neutral", "positive"], list[str]] = msgspec.field(
+        default_factory=lambda: dict(SENTIMENT_PHRASES)
+    )
+    entities: dict[Annotated[str, Meta(min_length=1, max_length=256)], list[str]] = {}
+    shards: Annotated[int, Meta(ge=1, le=128)] = 1
+    batch_texts: Annotated[int, Meta(ge=1, le=1_024)] = 32
+    batch_wait_ms: Annotated[int, Meta(ge=1, le=60_000)] = 100
+    out_of_order_ms: NonNegativeInt = 1_000
+    wall_clock: bool = True
+    kept_ids: Annotated[int, Meta(ge=1, le=16_777_216)] = 65_536
+    duplicate_bits: Annotated[int, Meta(ge=0, le=127)] = 54
+    duplicate_hours: PositiveFloat = 24.0
+    duplicate_texts: Annotated[int, Meta(ge=1, le=1_048_576)] = 32_768
+    kept_texts: Annotated[int, Meta(ge=1, le=1_048_576)] = 4_096
+    learning_rate: PositiveFloat = 0.5
+    decay: NonNegativeFloat = 0.001
+    replays: Annotated[int, Meta(ge=0, le=1_000)] = 8
+    kept_labels: Annotated[int, Meta(ge=1, le=65_536)] = 2_048
+    window_s: Annotated[int, Meta(ge=1, le=86_400)] = 300
+    history_days: Annotated[int, Meta(ge=1, le=366)] = 28
+    min_days: Annotated[int, Meta(ge=1, le=366)] = 2
+    min_texts: PositiveInt = 8
+    min_ratio: Annotated[float, Meta(gt=1, le=1_000)] = 3.0
+    min_share_rise: Annotated[float, Meta(gt=0, lt=1)] = 0.4
+    raise_evidence: PositiveFloat = 11.0
+    clear_score: BoundedFloat = 1.5
+    clear_windows: PositiveInt = 2
+    max_surge_hours: PositiveFloat = 48.0
+    sample_texts: Annotated[int, Meta(ge=1, le=4_096)] = 128
+    alert_texts: Annotated[int, Meta(ge=0, le=50)] = 5
 
 
 Scope = Literal["read", "write", "admin"]
@@ -424,9 +488,11 @@ class Configuration(Section, frozen=True, kw_only=True):
     slate: Slate = Slate()
     auction: Auction = Auction()
     requests: Requests = Requests()
+    answers: Answers = Answers()
     outcomes: Outcomes = Outcomes()
     metrics: Metrics = Metrics()
     serving: Serving = Serving()
+    monitor: Monitor = Monitor()
 
 
 _PATH = re.compile(r"^(?P<message>.*?)(?: - at (?P<in_key>`key` in )?`\$?(?P<path>[^`]*)`)?$", re.DOTALL)
@@ -564,6 +630,8 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
         f"at most {most_rows:,} with scorer.embedding_dim {c.scorer.embedding_dim}",
         c.scorer.embedding_rows,
     )
+    if c.answers.enabled:
+        _check_answers(c, require)
     require(
         c.slate.k <= c.scorer.candidates, "slate.k", f"at most scorer.candidates = {c.scorer.candidates}", c.slate.k
     )
@@ -616,6 +684,10 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
             "either token or token_env",
             token.name,
         )
+    require(86_400 % c.monitor.window_s == 0, "monitor.window_s", "a divisor of a day, 86400", c.monitor.window_s)
+    require(
+        c.monitor.min_days <= c.monitor.history_days, "monitor.min_days", "at most monitor.history_days", c.monitor.min_days
+    )
     names = [token.name for token in c.serving.tokens]
     require(len(set(names)) == len(names), "serving.tokens", "a name of its own for each", names)
     require(
@@ -624,3 +696,13 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
         "more than flink.checkpoint_interval_ms",
         c.kafka.transaction_timeout_ms,
     )
+
+
+def _check_answers(c: Configuration, require: Callable[[bool, str, str, object], None]) -> None:
+    require(c.text.encoder != "none", "text.encoder", "an encoder where answers.enabled is on: questions are compared by meaning", "none")
+    reports = ("solved_type", "not_solved_type", "handed_over_type")
+    for name in reports:
+        kind = getattr(c.answers, name)
+        require(kind in c.events.types, f"answers.{name}", f"one of events.types: {', '.join(c.events.types)}", kind)
+    given = [getattr(c.answers, name) for name in reports]
+    require(len(set(given)) == len(given), "answers.solved_type", "an event type of its own for each report", given)

@@ -77,7 +77,7 @@ def network_shape(config: ScorerConfig) -> dict[str, Any]:
 
 
 def _settings(config: ScorerConfig) -> dict[str, Any]:
-    keys = _SHAPE if config.name == "mlp" else _SHAPE + _ENCODER_SHAPE
+    keys: tuple[str, ...] = _SHAPE if config.name == "mlp" else _SHAPE + _ENCODER_SHAPE
     if config.name == "text":
         keys += ("vector_dimension",)
     values = msgspec.to_builtins(config)

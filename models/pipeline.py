@@ -10,6 +10,7 @@ from heapq import heappop, heappush
 
 import msgspec
 
+from models.answers.memory import AnswerMemory
 from models.attribution import ClosedSlate
 from models.auction.ledger import Account
 from models.catalogue import decode_catalogue_entry
@@ -78,7 +79,10 @@ class LocalPipeline:
         self._timers: list[tuple[int, str]] = []
         self._publish_every = publish_every
         self._since_publication = 0
-        self.recommender = Recommender(configuration, start=start)
+        if encoder is None and configuration.text.encoder != "none":
+            encoder = make_encoder(configuration.text)
+        self.recommender = Recommender(configuration, start=start, encoder=encoder)
+        self.answers = AnswerMemory(configuration.answers)
         self.table = CooccurrenceTable(configuration.item_cf, configuration.popularity)
         self.learner = Learner(
             configuration.learner, configuration.scorer, gate=configuration.gate, k=configuration.slate.k, start=start
@@ -167,6 +171,8 @@ class LocalPipeline:
             self._members.append(observation.member)
         if observation.example is not None:
             self.learner.learn_one(observation.example)
+        if observation.lesson is not None:
+            self.answers.learn_one(observation.lesson)
         self._publish_in_turn()
         return observation
 
@@ -242,7 +248,7 @@ class LocalPipeline:
     def _publish(self) -> None:
         for deltas in self.table.take_deltas():
             self.recommender.replica.apply_deltas(deltas)
-        updates: list[tuple[str, bytes | None]] = [*self.policy.take_updates()]
+        updates: list[tuple[str, bytes | None]] = [*self.policy.take_updates(), *self.answers.take_updates()]
         for learner, _ in self._other_policies.values():
             updates += learner.take_updates()
         if self.learner.has_updates():

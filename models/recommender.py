@@ -10,11 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import cast
+from typing import NamedTuple, cast
 
 import msgspec
 import numpy as np
 
+from models.answers.asked import AskedQuestion, Report, lesson_of
+from models.answers.desk import AnswerDesk, Question
+from models.answers.lessons import encode_lesson
+from models.answers.memory import ANSWER_PREFIX
 from models.attribution import Attribution, ClosedSlate, OpenSlates, Tally, reward_of
 from models.auction.auction import Auction
 from models.auction.ledger import ACCOUNT_PREFIX, Message
@@ -45,6 +49,7 @@ from models.rules import Rules
 from models.scorers import make_scorer
 from models.scorers.text import TextFISM
 from models.served import ServedNetwork
+from models.text.encoder import TextEncoder
 from models.text.vectors import VECTOR_PREFIX
 from models.topics import Recommendation, RecommendedItem, Timings, kept_value
 from models.traces import Trace
@@ -71,6 +76,7 @@ class User:
     impressions : what was shown lately, where a frequency cap is in force
     tally : what was made of the events since the caller took it last
     trace : of the slate that was made last, where it was asked for; the caller takes it
+    asked : questions that the user asked last, where answers.enabled is on
     """
 
     state: UserState = field(default_factory=UserState)
@@ -80,6 +86,7 @@ class User:
     impressions: Impressions = field(default_factory=Impressions)
     tally: Tally = field(default_factory=Tally)
     trace: Trace | None = None
+    asked: list[AskedQuestion] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,7 @@ class Observation:
     position : 1-based place of the item in the last slate, 0 where it was not shown
     shown : length of the last slate
     probabilities : float32[shown], predicted of its items when they were shown; float32[0] where the scorer predicts none
+    lesson : for the memory of answered questions (`models.answers.lessons`), None for all but reports on an answer
     treatment : what the user is given
     action : the strategy that made the last slate, empty where it was not evaluated
     previous_ms : event time of the user's latest event before, -1 where there was none
@@ -110,6 +118,16 @@ class Observation:
     treatment: Treatment | None = None
     action: str = ""
     previous_ms: int = -1
+    lesson: bytes | None = None
+
+
+class _Answered(NamedTuple):
+    """What a question is answered with (fields: `models.topics.Recommendation`)."""
+
+    items: list[RecommendedItem]
+    suggestions: list[RecommendedItem]
+    confidence: float
+    hand_over: bool
 
 
 NOTHING_LEARNED = Observation(None, None, None, evaluated=False, position=0, shown=0)
@@ -124,6 +142,7 @@ class Recommender:
     configuration : the whole configuration
     start : a network to score with until the learner has published one
     epoch : of `start`, later than what earlier lives of a learner published
+    encoder : of questions, instead of the configured one; only where answers.enabled is on
 
     Attributes
     ----------
@@ -136,7 +155,14 @@ class Recommender:
         When `start` does not fit the configuration.
     """
 
-    def __init__(self, configuration: Configuration, *, start: ModelFile | None = None, epoch: int = 0) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        start: ModelFile | None = None,
+        epoch: int = 0,
+        encoder: TextEncoder | None = None,
+    ) -> None:
         self._config = configuration
         self.replica = Replica(configuration)
         self.attribution = Attribution(configuration) if configuration.outcomes.enabled else None
@@ -157,6 +183,15 @@ class Recommender:
             campaigns=self._campaigns,
             impressions=configuration.profile.impressions,
         )
+        self._desk = AnswerDesk(configuration, encoder) if configuration.answers.enabled else None
+        answers = configuration.answers
+        self._reports: dict[str, Report] = {}
+        if self._desk is not None:
+            self._reports = {
+                answers.solved_type: "solved",
+                answers.not_solved_type: "not_solved",
+                answers.handed_over_type: "handed_over",
+            }
         self._tracer = Tracer(self.replica, self._generator, self._rules)
         self._configured = decode_rules(configuration.rules)
         self._controls: dict[str, msgspec.Struct] = {}
@@ -227,7 +262,10 @@ class Recommender:
             if self._campaigns is not None and self._campaigns.apply(key, value):
                 self._rules.reconsider()
         elif key.startswith(VECTOR_PREFIX):
-            self.replica.apply_vector(hash64(key.removeprefix(VECTOR_PREFIX)), value)
+            item = hash64(key.removeprefix(VECTOR_PREFIX))
+            self.replica.apply_vector(item, value)
+            if self._desk is not None and value is not None:
+                self._desk.book.put_template(item, self.replica.vectors.of(np.array([item]))[0])
         elif key.startswith(PANEL_PREFIX) and value is None:
             self.replica.panel.forget(user_of_key(key))
         elif value is None:
@@ -238,6 +276,8 @@ class Recommender:
             self.replica.panel.apply(value)
         elif key.startswith(POLICY_PREFIX):
             return self.treatments.apply_tables(key, value)
+        elif key.startswith(ANSWER_PREFIX) and self._desk is not None:
+            self._desk.book.apply(key, value)
         return None
 
     def pin(self, version: str | None) -> None:
@@ -352,9 +392,10 @@ class Recommender:
             self.attribution.join(user.slates, event, item, watermark_ms=watermark_ms, tally=user.tally)
         weight = config.events.types[event.type].weight
         treatment = self.treatments.of(event.user_id)
+        lesson = self._lesson(user, event, item) if event.type in self._reports else None
         if weight <= 0:
             taught = self._disliked(user, event, item, weight) if weight else None
-            return Observation(None, None, taught, evaluated=False, position=0, shown=0, treatment=treatment)
+            return Observation(None, None, taught, evaluated=False, position=0, shown=0, treatment=treatment, lesson=lesson)
         places = np.flatnonzero(state.last_slate == item)
         previous_ms = state.last_event_ms
         action = self._action_of_last(user, treatment)
@@ -376,7 +417,20 @@ class Recommender:
             treatment=treatment,
             action=action if evaluated else "",
             previous_ms=previous_ms,
+            lesson=lesson,
         )
+
+    def _lesson(self, user: User, event: Event, item: int) -> bytes | None:
+        """What a report on an answer teaches the memory of answered questions."""
+        try:
+            asked = int(event.slate_id or "", 16)
+        except ValueError:
+            return None
+        window_ms = self._config.outcomes.window_ms
+        lesson = lesson_of(
+            user.asked, self._reports[event.type], slate_id=asked, item=item, time_ms=event.event_time_ms, window_ms=window_ms
+        )
+        return None if lesson is None else encode_lesson(lesson)
 
     def _disliked(self, user: User, event: Event, item: int, weight: float) -> bytes | None:
         """Let an item and what is like it count less for a user; returns what the scorer learns from it."""
@@ -433,13 +487,16 @@ class Recommender:
 
     def _weight(self, pending: bytes, event: Event, place: int) -> float:
         learner = self._config.learner
-        worth = 1.0 if self._worth is None else self._worth[event.type](event.value)
+        worth = 1.0
+        if self._worth is not None:
+            worth = min(learner.max_weight, max(-learner.max_weight, self._worth[event.type](event.value)))
         if learner.debias == "none" or place == 0:
             return worth
         propensities = pending_propensities(pending)
         # a slate of before the switch
         propensity = float(propensities[place - 1]) if place <= len(propensities) else 1.0
-        return worth * example_weight(learner, place=event.position or place, propensity=propensity)
+        weight = worth * example_weight(learner, place=event.position or place, propensity=propensity)
+        return min(learner.max_weight, max(-learner.max_weight, weight))
 
     def recommend(
         self, user: User, event: Event, stamp: Callable[[], Timings], *, watermark_ms: int = UNKNOWN_WATERMARK_MS
@@ -485,6 +542,7 @@ class Recommender:
             restrict=None if request.restrict is None else _hashes(request.restrict),
             exclude=_hashes(request.exclude) if request.exclude else None,
             is_judged=request.is_plain(self._config.slate.k),
+            text=request.text,
             watermark_ms=watermark_ms,
         )
 
@@ -499,6 +557,7 @@ class Recommender:
         restrict: np.ndarray | None = None,
         exclude: np.ndarray | None = None,
         is_judged: bool = True,
+        text: str | None = None,
         watermark_ms: int,
     ) -> Recommendation:
         state, config = user.state, self._config
@@ -514,6 +573,7 @@ class Recommender:
             tired = self._rules.tired_of(user.impressions, time_ms=cause.event_time_ms)
             exclude = tired.items if exclude is None else np.concatenate((exclude, tired.items))
         self._generator.weigh(strategy.sources or treatment.sources or self._sources)
+        question = None if text is None or self._desk is None else self._desk.ask(text, now_ms=cause.event_time_ms)
         candidates = self._generator.generate(
             hash64(cause.user_id),
             state,
@@ -522,11 +582,15 @@ class Recommender:
             exclude=exclude,
             include=None if asked is None else asked.joining,
             offers=None if self._campaigns is None else self._campaigns.items(config.auction.candidates, turn=state.seq),
+            answers=None if question is None or self._desk is None else self._desk.best(question),
             now_ms=cause.event_time_ms,
         )
         hashes = self.replica.hashes[candidates.items]
         matrix, history = self._frozen(candidates, hashes, state)
-        scores, probabilities = self._score(candidates, matrix, hashes, history, strategy)
+        if question is None or self._desk is None:
+            scores, probabilities = self._score(candidates, matrix, hashes, history, strategy)
+        else:
+            scores, probabilities = self._desk.scores(question, hashes), None
         worth = None
         if self._auction is not None and probabilities is not None:
             worth = self._auction.worth(candidates.items, probabilities, key=key)
@@ -551,6 +615,12 @@ class Recommender:
         items = self._explained(candidates, rows, slots, scores, probabilities)
         if prices is not None:
             items = self._priced(items, candidates.items[rows], prices[rows])
+        answer = None
+        if question is not None:
+            answer = self._answered(user, question, items, key=key, time_ms=cause.event_time_ms, hashes=hashes, rows=rows, scores=scores)
+            items = answer.items
+            if answer.hand_over:
+                rows, slots = rows[:0], []
         context_of_trace = (context or context_of(state)) if cause.trace else None
         state.seq += 1
         shown = hashes[rows]
@@ -583,6 +653,10 @@ class Recommender:
             timings=stamp(),
             request_id=None if isinstance(cause, Event) else cause.request_id,
         )
+        if answer is not None:
+            recommendation = msgspec.structs.replace(
+                recommendation, confidence=answer.confidence, hand_over=answer.hand_over, suggestions=answer.suggestions
+            )
         if context_of_trace is not None:
             making = Making(
                 treatment=treatment,
@@ -615,6 +689,29 @@ class Recommender:
                 is_judged=is_judged,
             )
         return recommendation
+
+    def _answered(
+        self,
+        user: User,
+        question: Question,
+        items: list[RecommendedItem],
+        *,
+        key: int,
+        time_ms: int,
+        hashes: np.ndarray,
+        rows: np.ndarray,
+        scores: np.ndarray,
+    ) -> _Answered:
+        """Whether the slate of a question is shown or a person is asked; the question is remembered until somebody says."""
+        assert self._desk is not None
+        others = np.ones(len(scores), np.bool_)
+        others[rows] = False
+        features = self._desk.features(question, hashes[rows], next_best=float(scores[others].max(initial=0.0)))
+        confidence = self._desk.book.confidence.predict_one(features)
+        hand_over = not self._desk.is_sure(confidence)
+        items = self._desk.explained(question, items, hashes[rows])
+        self._desk.remember(user.asked, question, slate_id=key, time_ms=time_ms, features=features, items=hashes[rows])
+        return _Answered([] if hand_over else items, items if hand_over else [], confidence, hand_over)
 
     def erase(self, user: User, event: Event, stamp: Callable[[], Timings]) -> tuple[Recommendation, tuple[str, None]]:
         """What says that a user is erased; it is up to the caller that nothing of `user` is kept.

@@ -12,6 +12,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from models.events import DeadLetter, EventRecord
 from models.fields import Milliseconds, Probability, Reason
+from models.monitor.alerts import Alert
+from models.monitor.texts import LabelRecord, TextRecord
 from models.requests import RequestRecord
 from models.traces import Trace
 
@@ -26,6 +28,8 @@ MODEL_UPDATES = "model-updates"
 MODEL_DELTAS = "model-deltas"
 TRACES = "traces"
 CHARGES = "charges"
+TEXTS = "texts"
+LABELS = "labels"
 ALERTS = "alerts"
 DEAD_LETTER = "dead-letter"
 
@@ -41,6 +45,8 @@ TOPICS = (
     MODEL_DELTAS,
     TRACES,
     CHARGES,
+    TEXTS,
+    LABELS,
     ALERTS,
     DEAD_LETTER,
 )
@@ -49,6 +55,10 @@ KAFKA_NAME_CHARACTERS = 249
 
 DEFAULT_ARM = "default"
 """The arm of everybody where no experiment runs."""
+
+
+TOPIC_PREFIX_PARAMETER = "flinkrec.topic-prefix"
+"""The job's parameter, shown by Flink's REST interface, that says which topics it has."""
 
 
 def topic_name(prefix: str, name: str) -> str:
@@ -196,6 +206,9 @@ class Recommendation(Struct, frozen=True, kw_only=True):
     timings : for latency; not part of the revision
     request_id : the request that it answers
     erased : the user was erased: it shows nothing, and whoever keeps slates forgets those of the user
+    confidence : probability that one of the answers solves the question of the request; null where none was asked
+    hand_over : it is too low for an answer: there are no items, and a person takes over
+    suggestions : what would have been answered, for that person
     """
 
     slate_id: str
@@ -213,6 +226,9 @@ class Recommendation(Struct, frozen=True, kw_only=True):
     timings: Timings
     request_id: str | None = None
     erased: bool = False
+    confidence: Probability | None = None
+    hand_over: bool = False
+    suggestions: list[RecommendedItem] = []
 
 
 class UserContext(Struct, frozen=True, kw_only=True, gc=False):
@@ -378,6 +394,9 @@ JSON_VALUES: dict[str, type[Struct]] = {
     METRICS: Metric,
     TRACES: Trace,
     CHARGES: Charge,
+    TEXTS: TextRecord,
+    LABELS: LabelRecord,
+    ALERTS: Alert,
     DEAD_LETTER: DeadLetter,
 }
 """The type of a value, for each topic whose values are JSON and of one type; for `controls` see `models.controls.RULES`."""

@@ -16,16 +16,17 @@ State (all ValueState of packed bytes, layouts in `models.profile`, `models.exam
     ``impressions``  what the user was shown lately (`models.frequency`), read and written while a frequency cap is in force; at most
                  24 bytes * profile.impressions
     ``waiting``  requests that wait for an event (`models.requests`); cleared when they are answered
+    ``asked``    questions that were asked last (`models.answers.asked`), where answers.enabled is on; about 4 kB
     The model itself is a replica in memory: filled in `open`, followed through the broadcast stream, never in a checkpoint.
 Timers
     one of event time a user, for the next slate that closes, and one of processing time, at which slates close if the watermark has
     stood still since it was armed; both are armed only while a slate is open. One of processing time for each request that waits: it
     is answered then, as things are. All are part of a checkpoint; after a restore a request is answered at once
 Outputs
-    main: Row(user id, JSON) for `recommendations`; side: `outcomes`, `traces`, pair messages, examples, steps (and what the learners of
-    other than the configured policy learn, before their first step), facts, dead letters, messages to the ledger where campaigns pay,
-    and for `model-updates` what the other replicas must know: profiles of panel members, tombstones of those who were erased, accepted
-    controls
+    main: Row(user id, JSON) for `recommendations`; side: `outcomes`, `traces`, pair messages, examples, lessons, steps (and what the
+    learners of other than the configured policy learn, before their first step), facts, dead letters, messages to the ledger where
+    campaigns pay, and for `model-updates` what the other replicas must know: profiles of panel members, tombstones of those who were
+    erased, accepted controls
 Late, duplicate and malformed events
     A malformed event, a duplicate, and one too many become one dead letter each, and nothing else. A late event is
     learned like any other and counted. Nothing that arrives stops the job. A catalogue entry or a control that cannot be read
@@ -52,6 +53,7 @@ from pyflink.common.time import Time
 from pyflink.datastream import KeyedBroadcastProcessFunction, OutputTag, RuntimeContext, TimerService
 from pyflink.datastream.state import StateTtlConfig, ValueState, ValueStateDescriptor
 
+from models.answers.asked import decode_asked, encode_asked
 from models.attribution import OpenSlates, Tally, decode_open_slates, encode_open_slates
 from models.auction.ledger import encode_message
 from models.config import Configuration
@@ -85,6 +87,7 @@ FACT = Types.ROW_NAMED(
 )
 PAIRS = OutputTag("pairs", MESSAGE)
 EXAMPLES = OutputTag("examples", MESSAGE)
+LESSONS = OutputTag("lessons", MESSAGE)
 STEPS = OutputTag("steps", MESSAGE)
 ACCOUNTS = OutputTag("accounts", MESSAGE)
 CLOSED = OutputTag("closed", RECORD)
@@ -163,6 +166,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._pending = self._value_state(runtime_context, "pending")
         self._waiting = self._value_state(runtime_context, "waiting")
         self._impressions = self._value_state(runtime_context, "impressions")
+        self._asked = self._value_state(runtime_context, "asked") if self._config.answers.enabled else None
         # Until when a request of anybody may wait, so that events need not look: those of before a restore are answered at once.
         self._opened_ms = time.time_ns() // 1_000_000
         self._someone_waits_until_ms = self._opened_ms + self._config.requests.wait_ms
@@ -330,6 +334,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             yield REPLICAS, Row(key.encode(), profile)
         if observation.example is not None:
             yield EXAMPLES, Row(self._learner_key, observation.example)
+        if observation.lesson is not None:
+            yield LESSONS, Row(self._learner_key, observation.lesson)
 
     def _step(self, taken_by: Treatment, step: bytes) -> Iterator[Any]:
         """A step for its learner; one that is not the configured policy's is told first what it learns, once in each life."""
@@ -352,6 +358,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             user.slates = decode_open_slates(self._slates.value() or self._settled.value())
         if self._recommender.caps_impressions:
             user.impressions = Impressions.decode(self._impressions.value())
+        if self._asked is not None:
+            user.asked = decode_asked(self._asked.value())
         return user
 
     def _save(self, user: User) -> None:
@@ -364,6 +372,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             self._pending.clear()
         if user.impressions.changed:
             self._impressions.update(user.impressions.encode())
+        if self._asked is not None and user.asked:
+            self._asked.update(encode_asked(user.asked))
         if self._attribution is not None:
             self._save_slates(user.slates)
 
@@ -459,6 +469,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         )
         for state in (self._user, self._seen, self._pending, self._waiting, self._impressions):
             state.clear()
+        if self._asked is not None:
+            self._asked.clear()
         if self._attribution is not None:
             self._slates.clear()
             self._settled.clear()

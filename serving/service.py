@@ -98,7 +98,7 @@ class Service:
         self._events = EventCleaner(configuration.events)
         self._requests = RequestCleaner(configuration.events)
         self._sender = Sender(kafka)
-        self.health = Health(configuration.flink, self._sender.brokers_answer)
+        self.health = Health(configuration.flink, kafka.topic_prefix, self._sender.brokers_answer)
         self._slates = Follower(
             kafka, (self._topic[RECOMMENDATIONS],), start=self._slates_from, take=self._take_slates, at_once=True
         )
@@ -144,7 +144,12 @@ class Service:
             )
         elif not (slates and model):
             problems.append("the topics are not read to their end yet")
-        if self.health.job == "down":
+        if self.health.elsewhere is not None:
+            problems.append(
+                f"the job {self.configuration.flink.job_name} has other topics, {self.health.elsewhere}NAME and not "
+                f"{self.configuration.kafka.topic_prefix}NAME: nothing follows, slates are those of the store"
+            )
+        elif self.health.job == "down":
             problems.append(f"the job {self.configuration.flink.job_name} does not run: slates are those of the store")
         return Readiness(
             ready=slates and model and not failures and self.health.kafka_answers,
@@ -152,6 +157,8 @@ class Service:
             job=self.health.job,
             slates=slates,
             slates_lag=self._slates.lag,
+            brokers=self.configuration.kafka.bootstrap_servers,
+            topic_prefix=self.configuration.kafka.topic_prefix,
             model=model,
             problems=problems,
         )
@@ -245,6 +252,8 @@ class Service:
     async def ask(self, request: RequestRecord, *, deadline_ms: int | None = None, explain: bool = False) -> Answer:
         """A slate made for this request by the job; what is at hand, marked stale, where none comes in time.
 
+        A question in words (`text`, where answers.enabled is on) is handed over to a person then.
+
         Parameters
         ----------
         deadline_ms : how long to wait, None: serving.deadline_ms
@@ -264,6 +273,9 @@ class Service:
             fresh = await self._answer_of_job(clean.request_id, record, deadline_ms / 1000)
         if fresh is not None:
             return answer_of(fresh, source="fresh", stale=False, k=clean.k, explain=explain, hidden=self.model.hidden)
+        if clean.text is not None and self.configuration.answers.enabled:
+            # what is at hand is no answer to a question
+            return Answer(user_id=clean.user_id, source="popular", stale=True, items=[], hand_over=True)
         return self._at_hand(
             clean.user_id,
             k=clean.k,

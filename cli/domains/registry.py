@@ -120,6 +120,12 @@ def _show_text(demo: DomainDemo) -> Path:
     return run(demo)
 
 
+def _show_service(demo: DomainDemo) -> Path:
+    from cli.domains.service import show
+
+    return show(demo)
+
+
 def _of_people(name: str, title: str, world: Callable[[int], DomainWorld], *, headline: str) -> Domain:
     """A domain whose demo is people who react to slates in its world."""
 
@@ -131,6 +137,12 @@ def _of_people(name: str, title: str, world: Callable[[int], DomainWorld], *, he
     return Domain(name, title, preset_path(name), run, world)
 
 
+def _show_opinion(demo: DomainDemo) -> Path:
+    from cli.domains.opinion import show
+
+    return show(demo)
+
+
 DOMAINS: dict[str, Domain] = {
     domain.name: domain
     for domain in (
@@ -140,6 +152,8 @@ DOMAINS: dict[str, Domain] = {
         _of_people("video", "films, and series in order, watched to the end or not", _video_world, headline="minutes"),
         Domain("ads", "a site with ads: bids, budgets, frequency caps", preset_path("ads"), _show_ads, _ads_world),
         Domain("text", "stories told by a few sentences and a cover", preset_path("text"), _show_text, _text_world),
+        Domain("service", "questions of customers, and the answer templates that solve them", preset_path("service"), _show_service),
+        Domain("opinion", "what is written about companies: topics, mood, alerts", preset_path("opinion"), _show_opinion),
     )
 }
 

@@ -5,7 +5,7 @@ jars must be loaded by Flink's own class loader, because pemja can be loaded onl
 the second job on a TaskManager would fail with ``NoSuchFieldException: loadedLibraryNames``.
 
 The JVMs are started directly, not through Flink's shell scripts: those start three more JVMs to read the configuration,
-which a restart after a crash would have to wait for. Flink's BashJavaUtils is asked once, when the stack comes up.
+which a restart after a crash would have to wait for. Flink's BashJavaUtils is asked when the stack comes up.
 """
 
 from __future__ import annotations
@@ -242,19 +242,22 @@ def zookeeper_command(home: Home) -> list[str]:
 
 def jobmanager_command(home: Home) -> list[str]:
     """The command line that becomes the JobManager."""
-    return _command(home, JOBMANAGER_CLASS, "GET_JM_RESOURCE_PARAMS", "jobmanager")
+    return _command(home, JOBMANAGER_CLASS, _resource_parameters(home, "GET_JM_RESOURCE_PARAMS"), "jobmanager")
 
 
-def taskmanager_command(home: Home, name: str, *, metrics_port: int) -> list[str]:
-    """The command line that becomes a TaskManager.
+def taskmanager_commands(home: Home, metrics_ports: dict[str, int]) -> dict[str, list[str]]:
+    """The command lines that become the TaskManagers, by name.
 
     Parameters
     ----------
-    name : tells its log from the others'
-    metrics_port : of its page for Prometheus, 0 where there is none
+    metrics_ports : by the name that tells its log from the others', the port of its page for Prometheus, 0 where there is none
     """
-    command = _command(home, TASKMANAGER_CLASS, "GET_TM_RESOURCE_PARAMS", name)
-    return [*command, "-D", f"{_METRICS_PORT}={metrics_port}"] if metrics_port else command
+    # asked once for all of them: each question is a JVM
+    resources = _resource_parameters(home, "GET_TM_RESOURCE_PARAMS")
+    return {
+        name: _command(home, TASKMANAGER_CLASS, resources, name) + (["-D", f"{_METRICS_PORT}={port}"] if port else [])
+        for name, port in metrics_ports.items()
+    }
 
 
 def with_resource_id(command: list[str], resource_id: str) -> list[str]:
@@ -262,8 +265,8 @@ def with_resource_id(command: list[str], resource_id: str) -> list[str]:
     return [*command, "-D", f"taskmanager.resource-id={resource_id}"]
 
 
-def _command(home: Home, main_class: str, resources: str, name: str) -> list[str]:
-    options, dynamic = _resource_parameters(home, resources)
+def _command(home: Home, main_class: str, resources: tuple[list[str], list[str]], name: str) -> list[str]:
+    options, dynamic = resources
     java_options = yaml.safe_load((home.flink_conf / "config.yaml").read_text())["env.java.opts.all"].split()
     return [
         "java",

@@ -286,9 +286,9 @@ def _write_plan(home: Home, ports: Ports, taskmanagers: int, memory: Memory, log
     flink.prepare(home, ports, memory, log_level=log_level)
     commands = {"kafka": broker.command(home), "zookeeper": flink.zookeeper_command(home)}
     commands["jobmanager"] = flink.jobmanager_command(home)
-    for number in range(1, taskmanagers + 1):
-        name = f"taskmanager-{number}"
-        commands[name] = flink.taskmanager_command(home, name, metrics_port=ports.metrics_of(number))
+    commands |= flink.taskmanager_commands(
+        home, {f"taskmanager-{number}": ports.metrics_of(number) for number in range(1, taskmanagers + 1)}
+    )
     logs = {name: home.logs / f"{name}.log" for name in commands}
     Plan(ports, taskmanagers, commands, {name: str(path) for name, path in logs.items()}).write(home)
 

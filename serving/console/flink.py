@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 
+from serving.direct import direct_async_client
+
 _TIMEOUT_S = 3.0
 _ENDED = {"FINISHED", "CANCELED", "FAILED"}
 
@@ -82,8 +84,7 @@ class FlinkClient:
     def __init__(self, jobmanager: str, *, job_name: str) -> None:
         self.jobmanager = jobmanager
         self._job_name = job_name
-        # no proxy of the environment may come between us and the cluster
-        self._http = httpx.AsyncClient(base_url=f"http://{jobmanager}", timeout=_TIMEOUT_S, trust_env=False)
+        self._http = direct_async_client(f"http://{jobmanager}", timeout_s=_TIMEOUT_S)
 
     async def health(self) -> JobHealth | None:
         """The job that has not ended; None where there is none.

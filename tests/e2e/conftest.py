@@ -6,7 +6,6 @@ The jars are those of the ordinary home (or of FLINKREC_JARS), fetched by `make 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -18,21 +17,7 @@ __all__ = ["run", "stream"]
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One running stack for all tests of the job: submissions restart its TaskManagers."""
-    with running_stack(tmp_path_factory) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def fresh_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack that nothing was submitted to, for the tests of the stack itself."""
-    with running_stack(tmp_path_factory) as running:
-        yield running
-
-
-@contextmanager
-def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A running stack with a spare TaskManager; a running stack of the developer is left alone."""
+    """One running stack for all tests, with a spare TaskManager; a running stack of the developer is left alone."""
     jars = Home.from_environment().jars
     home = Home(tmp_path_factory.mktemp("home"), jars)
     with pytest.MonkeyPatch.context() as patch:
@@ -44,3 +29,8 @@ def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             yield running
         finally:
             running.stop()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of the stack itself come first: they want one that nothing was submitted to and of which nothing was killed."""
+    items.sort(key=lambda item: item.path.parent.name == "e2e" and item.path.stem != "test_stack")

@@ -19,11 +19,12 @@ from models.domains.text import TextWorld
 from models.events import Event
 from models.learner import weights_key
 from models.text.vectors import VECTOR_PREFIX, VectorRecord
-from models.topics import ITEMS, MODEL_UPDATES, topic_name
+from models.topics import EVENTS, ITEMS, MODEL_UPDATES, TRACES, topic_name
+from models.traces import Trace, TracedCandidate
 from models.versions import decode_tensors, decode_version
 from tests.e2e import running
 
-STORIES, READERS, EVENTS = 60, 12, 240
+STORIES, READERS, READS = 60, 12, 240
 WITHIN_S = 20.0
 
 
@@ -44,11 +45,25 @@ class Shop:
         kept = msgspec.to_builtins(self.world.entry(item, 0))
         return {name: kept[name] for name in ("title", "text", "vector")}
 
-    def answers(self, events: list[Event]) -> list[list[str]]:
-        """The items of the slates that answer events."""
-        return [
-            [item.item_id for item in progress.last.items] for progress in self._loop.run(events) if progress.last is not None
-        ]
+    def answer(self, events: list[Event]) -> None:
+        """Let readers read, and wait for the slates."""
+        for _ in self._loop.run(events):
+            pass
+
+    def trace_until(self, read: str, found: str) -> TracedCandidate:
+        """What the trace of a slate says of a candidate, from the first slate of a reader of one story that has it."""
+        events = topic_name(self.config.kafka.topic_prefix, EVENTS)
+        ends_s = time.monotonic() + WITHIN_S
+        while time.monotonic() < ends_s:
+            event = msgspec.to_builtins(self.read(99, read)) | {"trace": True}
+            given = {name: event[name] for name in ("event_id", "user_id", "item_id", "type", "event_time_ms", "trace")}
+            self._producer.send(events, key=b"reader 99", value=json.dumps(given).encode()).get(timeout=10)
+            for _, value in running.records(self.config, TRACES):
+                trace = msgspec.json.decode(value or b"", type=Trace)
+                candidate = next((one for one in trace.candidates if one.item_id == found), None)
+                if candidate is not None:
+                    return candidate
+        raise AssertionError(f"no slate of a reader of {read} has {found} among its candidates")
 
     def read(self, reader: int, item_id: str) -> Event:
         self.now_ms += 1_000
@@ -73,6 +88,8 @@ class Shop:
 @pytest.fixture(scope="module")
 def shop(stack: Stack) -> Iterator[Shop]:
     sections = yaml.safe_load(preset_path("text").read_text(encoding="utf-8"))
+    sections["scorer"]["candidates"] = 20  # fewer than there are stories: a source has to bring one
+    sections["learner"]["batch_examples"] = 8
     config = running.configuration(stack, **sections)
     running.submitted(config)
     with closing(Shop(config)) as opened:
@@ -88,16 +105,17 @@ def test_a_text_is_encoded_once_tunes_the_learner_and_places_a_new_story(shop: S
 
     genre = shop.world.genre
     of_subject = [[item for item in range(STORIES) if genre[item] == subject] for subject in range(10)]
-    stream = [shop.read(n % READERS, f"i{of[n % len(of)]}") for n in range(EVENTS) for of in [of_subject[n % READERS % 10]] if of]
-    shop.answers(stream)
+    stream = [shop.read(n % READERS, f"i{of[n % len(of)]}") for n in range(READS) for of in [of_subject[n % READERS % 10]] if of]
+    shop.answer(stream)
     weights = [value for key, value in running.records(shop.config, MODEL_UPDATES) if key == weights_key("ranker").encode()]
     first, last = (decode_tensors(decode_version(weights[place])[1])["projection"] for place in (0, -1))
     assert (first != last).any(), "what readers took has not tuned the projection"
 
     shop.write("i0", shop.entry(0) | {"price": 3.0})
-    shop.write("new", {"title": "The lighthouse", "text": "A story about sailors, a fishing boat and storms."})
+    sea = next(item for item in of_subject[0])
+    cover = shop.entry(sea)["vector"]
+    shop.write("new", {"title": "The lighthouse", "text": "A story about sailors, a fishing boat and storms.", "vector": cover})
     assert len(shop.until_published(STORIES + 1)) == STORIES + 1, "a text that is the same was encoded again"
-    sea = next(item for item in of_subject[0] if item < STORIES)
-    ends_s = time.monotonic() + WITHIN_S
-    while "new" not in shop.answers([shop.read(99, f"i{sea}")])[-1]:
-        assert time.monotonic() < ends_s, "a reader of the sea is not shown the new story of the sea"
+    told_of = shop.trace_until(f"i{sea}", "new")
+    assert told_of.sources["content"] > 0.5, "its text and its cover are those of the story that was read"
+    assert told_of.cf_score == 0.0

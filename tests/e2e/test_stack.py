@@ -25,12 +25,6 @@ from cli.stack.state import Process, read_state
 REPOSITORY = Path(next(iter(cli.__path__))).parent
 
 
-@pytest.fixture(scope="module")
-def stack(fresh_stack: Stack) -> Stack:
-    """Not the stack of the session: how often its processes were restarted depends on the tests before."""
-    return fresh_stack
-
-
 # Counts the records of a key: thread mode, keyed state, Kafka in and out.
 COUNTING = """\
 from pyflink.common import Row, Types

@@ -27,7 +27,7 @@ from models.panel import decode_member, panel_key
 from models.pipeline import LocalPipeline
 from models.policies.learner import PolicyLearner, learner_of
 from models.versions import encode_version
-from operators.recommend import CLOSED, DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, REPLICAS, STEPS, TRACED, Recommend
+from operators.recommend import CLOSED, DEAD_LETTERS, EXAMPLES, FACTS, LESSONS, PAIRS, REPLICAS, STEPS, TRACED, Recommend
 from tests import synthetic
 from tests.operator.fakes import FakeBackend, Running
 
@@ -45,6 +45,7 @@ TAGS = {
     PAIRS: "pairs",
     REPLICAS: "replicas",
     EXAMPLES: "examples",
+    LESSONS: "lessons",
     STEPS: "steps",
     CLOSED: "outcomes",
     TRACED: "traces",
@@ -70,7 +71,7 @@ class Yielded:
         self.keyed_letters = [(row[0], json.loads(row[1])) for row in outputs["letters"]]
         self.letters = [letter for _, letter in self.keyed_letters]
         self.facts = [Fact(*row) for row in outputs["facts"]]
-        self.steps = outputs["steps"]
+        self.steps, self.lessons = outputs["steps"], outputs["lessons"]
         self.keyed_outcomes = [(row[0], json.loads(row[1])) for row in outputs["outcomes"]]
         self.outcomes = [outcome for _, outcome in self.keyed_outcomes]
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from models.candidates import CandidateGenerator
+from models.config import Configuration, Strategy
 from models.config import Policy as PolicySettings
-from models.config import Strategy
 from models.controls import RULES, decode_control
 from models.events import ERASE, DeadLetter, EventRecord, Refusal, Rejected
 from models.fields import Reason
@@ -21,6 +22,7 @@ from models.policies.learner import PolicyLearner
 from models.policies.q_learning import QLearning
 from models.policies.state import STATES, Context
 from models.policies.thompson import Thompson
+from models.replica import Replica
 from models.topics import Metric
 from models.traces import Trace
 from models.versions import encode_version
@@ -363,6 +365,18 @@ def test_words():
     assert words.significant(1234.5) == "1,234"
     assert words.share(0.1234) == "12.3 %"
     assert words.number(None) == words.share(float("nan")) == words.UNKNOWN
+
+
+def test_every_source_of_the_job_has_words():
+    settings = Configuration()
+    named = CandidateGenerator(settings, Replica(settings)).source_names
+    assert set(named) <= words.SOURCES.keys()
+    assert {"item_cf", "rule", "request"} <= set(named)
+
+
+def test_a_source_without_words_is_shown_by_its_name_and_behind_the_others():
+    assert words.source("what_is_new") == "what is new"
+    assert words.sources(["what_is_new", "request", "item_cf", "request"]) == ["item_cf", "request", "what_is_new"]
 
 
 def test_everybody_may_do_everything_where_there_are_no_tokens():

@@ -15,6 +15,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from models.answers.asked import decode_asked, encode_asked
+from models.answers.confidence import Confidence
+from models.answers.lessons import decode_lesson
+from models.answers.memory import decode_remembered
 from models.attribution import Attribution, ClosedSlate, Tally, decode_open_slates, encode_open_slates
 from models.auction.ledger import Account, Sale, Slates, Terms, decode_message, decode_standing, encode_message
 from models.config import Auction, Configuration
@@ -30,6 +34,7 @@ from models.policies.steps import Choice, encode_step
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.replica import Replica
 from models.requests import decode_waiting, encode_waiting
+from models.text.vectors import VectorRecord
 from models.versions import Version, decode_tensors, decode_version
 from tests.fixtures.make_layouts import RELEASED
 
@@ -68,6 +73,12 @@ def test_deltas_of_version_1_are_read():
     assert (first.item_id.decode(), first.base, first.positions.tolist()) == (ITEM_ID, 3, [1])
     assert (first.neighbours.tolist(), first.weights.tolist()) == ([11], [[4096, 2048, 0]])
     assert (int(other.header["item"]), other.item_id, other.base, len(other.positions)) == (5, b"x", 0, 0)
+
+
+def test_a_vector_of_version_1_is_read():
+    record = VectorRecord.decode(released("vector-v1.bin"))
+    assert (record.item, record.digest, record.scale) == (-42, 2**63 - 1, 0.5)
+    assert record.values.tolist() == [127, -127, 0]
 
 
 def test_a_pair_message_of_version_1_is_read():
@@ -312,3 +323,24 @@ def test_the_released_bytes_are_those_of_the_documented_layout(name):
 def test_every_released_layout_is_read_by_a_test():
     source = Path(__file__).read_text(encoding="utf-8")
     assert [path.name for path in sorted(LAYOUTS.iterdir()) if f'"{path.name}"' not in source] == []
+
+
+def test_what_answered_questions_leave_of_version_1_is_read():
+    lesson = decode_lesson(released("answer-lesson-v1.bin"))
+    assert (lesson.item, lesson.said, lesson.label, lesson.time_ms) == (-42, -1, 1, 1_700_000_000_000)
+    assert (lesson.features.tolist(), lesson.vector.tolist()) == ([1, 0.5, 0.25, 0, 0.125], [127, -127, 0])
+    question = decode_remembered(released("answer-question-v1.bin"))
+    assert question[:4] == (-42, 1_700_000_000_000, 2.5, 0.5)
+    assert question.vector.tolist() == [381, -381, 0]
+    confidence = Confidence()
+    confidence.load(released("answer-confidence-v1.bin"))
+    assert (confidence.examples, confidence.weights.tolist()) == (7, [-2, 4, 3, 2, -1])
+    assert confidence.covariance.tolist()[4] == [20, 21, 22, 23, 24]
+    assert confidence.encode() == released("answer-confidence-v1.bin")
+
+
+def test_asked_questions_of_version_1_are_read():
+    [one] = decode_asked(released("asked-questions-v1.bin"))
+    assert (one.slate_id, one.time_ms, one.refused, one.is_settled) == (2**63 + 5, 1_700_000_000_000, 2, False)
+    assert (one.vector, np.frombuffer(one.items, "<i8").tolist()) == (b"\x7f\x81", [7, -8])
+    assert decode_asked(encode_asked([one])) == [one]

@@ -14,9 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from models.config import Flink
 from models.events import UNKNOWN_WATERMARK_MS, EventCleaner, Rejected
 from models.topics import CatalogueItem
 from serving.answers import Answer
+from serving.health import Health
+from tests.unit.fake_flink import FakeFlink
 from tests.unit.serving_slates import Api, record, slate
 
 TOKENS = [
@@ -479,3 +482,40 @@ def test_ids_with_slashes_and_other_letters_reach_their_user(make: Make) -> None
     api = make()
     stored(api, slate("a/b ü"))
     assert answer(ask(api, "GET", "/v1/users/a%2Fb%20%C3%BC/recommendations")).source == "stored"
+
+
+# -------------------------------------------------------------------------------------------------------------- Flink
+
+
+@pytest.fixture
+def flink(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeFlink]:
+    """A cluster behind a proxy that the environment names and that is not there."""
+    monkeypatch.setenv("HTTP_PROXY", "http://localhost:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with FakeFlink() as running:
+        yield running
+
+
+def health_of(flink: FakeFlink, topic_prefix: str) -> Health:
+    health = Health(Flink(jobmanager=flink.address), topic_prefix, lambda timeout_s: True)
+    health.start()
+    assert health.asked.wait(30)
+    health.stop()
+    return health
+
+
+def test_a_job_runs_where_it_has_the_topics_that_are_served_or_does_not_say_which(flink: FakeFlink) -> None:
+    for said in ({"flinkrec.topic-prefix": "shop-"}, {}):
+        flink.parameters = said
+        health = health_of(flink, "shop-")
+        assert (health.job, health.elsewhere) == ("running", None)
+
+
+def test_a_job_with_other_topics_does_not_run_for_those_that_are_served(flink: FakeFlink, make: Make) -> None:
+    flink.parameters = {"flinkrec.topic-prefix": "demo-1-"}
+    health = health_of(flink, "shop-")
+    assert (health.job, health.elsewhere) == ("down", "demo-1-")
+    api = make()
+    api.service.health.job, api.service.health.elsewhere = health.job, health.elsewhere
+    said = ask(api, "GET", "/readyz").json()
+    assert any("has other topics, demo-1-NAME and not" in problem for problem in said["problems"])

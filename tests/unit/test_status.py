@@ -12,9 +12,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.main import app
-from cli.standing import Answers, Checkpoint, FlinkCluster, Job, Overview, _problems_of
+from cli.standing import Answers, Checkpoint, FlinkCluster, Job, Overview, _problems_of, _problems_of_serving
 from cli.status import _print
-from models.config import Configuration
+from models.config import Configuration, Kafka
 
 CONFIG = Configuration()
 HEALTHY = Job(
@@ -73,6 +73,15 @@ def test_what_is_past_or_has_just_begun_is_no_problem(well):
 
 def test_answers_that_are_not_in_the_topic_are_a_problem():
     assert _problems_of(HEALTHY, CONFIG, None) == ["events were answered, and the topic recommendations is empty"]
+
+
+def test_a_server_with_other_topics_of_the_same_brokers_is_a_problem_and_another_ones_is_not():
+    kafka = Kafka(topic_prefix="new-")
+    served = {"brokers": kafka.bootstrap_servers, "topic_prefix": "old-"}
+    [problem] = _problems_of_serving("http://127.0.0.1:8080", served, kafka)
+    assert "has other topics than the job, old-NAME and not new-NAME" in problem
+    for other in ({**served, "topic_prefix": "new-"}, {**served, "brokers": "elsewhere:9092"}, {}):
+        assert _problems_of_serving("http://127.0.0.1:8080", other, kafka) == []
 
 
 def printed(found: Overview) -> str:
