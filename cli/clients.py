@@ -23,7 +23,9 @@ from confluent_kafka import (
 from cli.errors import UserError
 from models.config import Kafka
 from models.events import Event
-from models.topics import EVENTS, ITEMS, CatalogueItem, topic_name
+from models.monitor.texts import LabelRecord, TextRecord
+from models.requests import Request
+from models.topics import EVENTS, ITEMS, LABELS, REQUESTS, TEXTS, CatalogueItem, topic_name
 from serving.brokers import librdkafka_options
 
 _POLL_RECORDS = 2_000
@@ -33,7 +35,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class EventSender:
-    """Writes events and catalogue items to their topics.
+    """Writes events, catalogue items, texts and labels to their topics.
 
     Parameters
     ----------
@@ -56,6 +58,8 @@ class EventSender:
             raise _no_answer(kafka, error) from None
         self._events = topic_name(kafka.topic_prefix, EVENTS)
         self._items = topic_name(kafka.topic_prefix, ITEMS)
+        self._requests = topic_name(kafka.topic_prefix, REQUESTS)
+        self._texts, self._labels = topic_name(kafka.topic_prefix, TEXTS), topic_name(kafka.topic_prefix, LABELS)
         self._shift_ms = shift_ms
         self._failure: str | None = None
 
@@ -74,6 +78,11 @@ class EventSender:
         value |= {name: said for name in _OPTIONAL if (said := getattr(event, name)) is not None}
         self._write(self._events, event.user_id.encode(), _encode(value), timestamp=event_time_ms)
 
+    def send_request(self, request: Request) -> None:
+        """Write one request, keyed by its user, and let it go at once: somebody waits for the answer."""
+        self._write(self._requests, request.user_id.encode(), _encode(request))
+        self._producer.flush(_TIMEOUT_S)
+
     def send_items(self, items: dict[str, CatalogueItem]) -> None:
         """Write a catalogue, and wait until Kafka has it."""
         for item_id, item in items.items():
@@ -83,6 +92,16 @@ class EventSender:
     def send_item(self, item_id: str, item: CatalogueItem) -> None:
         """Write one item of a catalogue."""
         self._write(self._items, item_id.encode(), _encode(item))
+
+    def send_text(self, text: TextRecord) -> None:
+        """Write one text, keyed by its id, with its event time as the record's."""
+        given = {name: value for name, value in msgspec.structs.asdict(text).items() if value is not None}
+        self._write(self._texts, str(text.text_id).encode(), _encode(given), timestamp=int(text.event_time_ms))
+
+    def send_label(self, label: LabelRecord) -> None:
+        """Write one label, keyed by the id of its text."""
+        given = {name: value for name, value in msgspec.structs.asdict(label).items() if value is not None}
+        self._write(self._labels, str(label.text_id or "").encode(), _encode(given))
 
     def _write(self, topic: str, key: bytes, value: bytes, *, timestamp: int = 0) -> None:
         while True:

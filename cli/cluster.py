@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cli.deployment import bring_to, lay_out
+from cli.deployment import JobKind, bring_to, lay_out
 from cli.errors import UserError
 from cli.stack import Home, Stack
-from models.config import Configuration
+from models.config import MONITOR_SUFFIX, Configuration, ConfigurationError
 
 _ENDED = {"FINISHED", "CANCELED", "FAILED"}
 _START_TIMEOUT_S = 180.0
@@ -83,11 +83,23 @@ class Cluster:
         return str(entries[0]["stacktrace"]).split("\n\tat ", 1)[0]
 
 
-def submit_job(configuration: Configuration, *, progress: Progress, model: Path | None = None) -> str:
-    """Submit the recommendation job, in place of one of the same name, and wait until it runs.
+def _require_encoder(configuration: Configuration) -> None:
+    """Find out before anything starts whether the texts of items can be encoded, into vectors that the scorer takes."""
+    if configuration.text.makes_vectors:
+        from models.pipeline import vector_maker
+
+        try:
+            vector_maker(configuration)
+        except ConfigurationError as error:
+            raise UserError(str(error)) from None
+
+
+def submit_job(configuration: Configuration, *, progress: Progress, model: Path | None = None, job: JobKind = "recommend") -> str:
+    """Submit a job, in place of one of the same name, and wait until it runs.
 
     Parameters
     ----------
+    job : which of the two
     model : file of `flinkrec train` to begin with; that it fits was checked before (`cli.modelfile`)
 
     Returns
@@ -98,24 +110,25 @@ def submit_job(configuration: Configuration, *, progress: Progress, model: Path 
     Raises
     ------
     UserError
-        When the cluster does not answer, refuses the job, or does not start it.
+        When the cluster does not answer, refuses the job, or does not start it; when the encoder of texts cannot be used here.
     """
+    _require_encoder(configuration)
     cluster = Cluster(configuration.flink.jobmanager)
     home = Home.from_environment()
-    for job_id in cluster.running_jobs(configuration.flink.job_name):
+    for job_id in cluster.running_jobs(job_name(configuration, job)):
         progress("ending the job that runs")
         cluster.cancel(job_id)
     stack = Stack.find(home)
     local = stack is not None and stack.jobmanager == configuration.flink.jobmanager
     if local and stack is not None:
-        config_file = bring_to(stack, configuration, progress=progress)
+        config_file = bring_to(stack, configuration, job, progress=progress)
         where = []
     else:
-        config_file = lay_out(home, configuration)
+        config_file = lay_out(home, configuration, job)
         stack = Stack(home)
         where = ["-m", configuration.flink.jobmanager, "-pyfs", str(home.deployment)]
     progress("submitting the job")
-    script = home.deployment / "jobs" / "recommend.py"
+    script = home.deployment / "jobs" / f"{job}.py"
     begin_with = [] if model is None else ["--model", str(model.resolve())]
     result = stack.run_flink(["run", "-d", *where, "-py", str(script), "--config", str(config_file), *begin_with])
     if "JobID" not in result.stdout:
@@ -124,6 +137,11 @@ def submit_job(configuration: Configuration, *, progress: Progress, model: Path 
     progress("waiting for the tasks")
     cluster.wait_running(job_id)
     return job_id
+
+
+def job_name(configuration: Configuration, job: JobKind) -> str:
+    """The name of a job in Flink."""
+    return configuration.flink.job_name + MONITOR_SUFFIX * (job == "monitor")
 
 
 def _gist(output: str) -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from cli.domains.registry import DOMAINS
 from cli.errors import UserError
 from cli.modelfile import MODEL, read_model
 from cli.replay import SPEED, parse_speed, shift_to_now_ms
@@ -96,15 +97,24 @@ def demo(
     user: Annotated[str | None, typer.Option(help="Show the slates of this user; otherwise of one after the other.")] = None,
     speed: Annotated[str, SPEED] = "max",
     model: Annotated[Path | None, MODEL] = None,
+    domain: Annotated[str | None, typer.Option(help="Show this domain instead, with its preset and its people: "
+        f"{', '.join(DOMAINS)}; help lists them.")] = None,
     stop: Annotated[bool, typer.Option("--stop", help="End the stack afterwards.")] = False,
 ) -> None:
     """Start everything, replay events through it, and show what it recommends.
 
     Starts Kafka and Flink unless they are up, submits the job in place of one that runs there, opens the console, and replays
     100,000 film ratings in time order, each answered with recommendations. All is left running unless --stop is given.
+
+    With --domain the job runs with the preset of a domain, conf/domains/NAME.yaml, and made-up people react to what it recommends;
+    at the end a page compares the preset with that of a shop. The job ends with it, the stack is left running.
     """
     from cli.stack import Home
 
+    if domain is not None:
+        given = {"--events": events, "--items": items, "--config": config, "--user": user, "--model": model}
+        _demo_of(domain, stop=stop, without=[option for option, value in given.items() if value is not None])
+        return
     if items is not None and events is None:
         raise UserError("--items needs --events: without it both are those of MovieLens 100K")
     # What is printed holds titles, ids and paths: never markup.
@@ -130,6 +140,39 @@ def demo(
     except KeyboardInterrupt:
         console.print(f"\nInterrupted. {_still_running(home)}")
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _demo_of(name: str, *, stop: bool, without: list[str]) -> None:
+    """The demo of a domain, and where its page is."""
+    from cli.configuration import load_configuration
+    from cli.domains.registry import DomainDemo, find_domain, listed
+    from cli.report.preflight import require_page
+    from cli.stack import Home, Stack
+    from cli.stack.preflight import require_for_run
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    if name == "help":
+        console.print(f"Domains of --domain:\n{listed()}")
+        return
+    domain = find_domain(name)
+    if without:
+        raise UserError(f"{without[0]} is no option of --domain: a domain brings its own people, catalogue and preset")
+    home = Home.from_environment()
+    require_page(home.root, option="--domain")
+    if Stack.find(home) is None:
+        require_for_run(str(home.root))
+    try:
+        try:
+            with console.status("starting the local stack") as spinner:
+                stack = Stack.start(home, progress=spinner.update if console.is_terminal else console.print)
+            page = domain.run(DomainDemo(console, home, stack, load_configuration(domain.preset)))
+        finally:
+            if stop:
+                _stop(console, home)
+    except KeyboardInterrupt:
+        console.print(f"\nInterrupted. {_still_running(home)}")
+        raise typer.Exit(INTERRUPTED) from None
+    console.print(f"The page is {page}.")
 
 
 # ------------------------------------------------------------------------------------------------ from nothing to a job

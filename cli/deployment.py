@@ -12,6 +12,7 @@ import shutil
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import yaml
@@ -23,16 +24,19 @@ from cli.errors import UserError
 from cli.stack import Home, Stack
 from models.config import BUILT_IN_SCORERS, Configuration
 
-_CONFIGURATION = Path("config.yaml")
+JobKind = Literal["recommend", "monitor"]
+
+_CONFIGURATIONS: dict[JobKind, Path] = {"recommend": Path("config.yaml"), "monitor": Path("monitor.yaml")}
 _CACHE = "__pycache__"
 # An ended job leaves some 30 MB in the processes that it ran in.
 _JOBS_AT_MOST = 20
 
 
-def lay_out(home: Home, configuration: Configuration) -> Path:
-    """Put the job's code into the home, and its configuration beside it, whose path is returned.
+def lay_out(home: Home, configuration: Configuration, job: JobKind) -> Path:
+    """Put the code of the jobs into the home, and the configuration of one beside it, whose path is returned.
 
-    What has not changed stays as it is, with the kernels that were compiled of it; what is new comes with those of where it comes from.
+    The configuration of the other job stays, and so does what has not changed, with the kernels that were compiled of it; what is new
+    comes with those of where it comes from.
 
     Raises
     ------
@@ -41,25 +45,25 @@ def lay_out(home: Home, configuration: Configuration) -> Path:
     """
     wanted = _sources(configuration.scorer.name)
     for old in _deployed(home):
-        if old not in wanted and old != _CONFIGURATION:
+        if old not in wanted and old not in _CONFIGURATIONS.values():
             (home.deployment / old).unlink()
     for name, source in wanted.items():
         target = home.deployment / name
         if not target.is_file() or not _same(source, target):
             _copy(source, target)
-    config_file = home.deployment / _CONFIGURATION
+    config_file = home.deployment / _CONFIGURATIONS[job]
     config_file.write_text(yaml.safe_dump(msgspec.json.decode(msgspec.json.encode(configuration))), encoding="utf-8")
     return config_file
 
 
-def bring_to(stack: Stack, configuration: Configuration, *, progress: Callable[[str], None]) -> Path:
+def bring_to(stack: Stack, configuration: Configuration, job: JobKind, *, progress: Callable[[str], None]) -> Path:
     """`lay_out` for the local stack, whose TaskManagers are replaced where they may have imported other code, and after many jobs."""
     imported = stack.home.imported
-    before, jobs_before = imported.read_text().split() if imported.exists() else ("nothing", "0")
+    before, _, jobs_before = imported.read_text().partition(" ") if imported.exists() else ("nothing", "", "")
     # until it is known again: who is interrupted below leaves TaskManagers of which nothing is known
-    imported.write_text("unknown 0")
-    config_file = lay_out(stack.home, configuration)
-    code, jobs_since = _digest(stack.home), int(jobs_before)
+    imported.write_text("unknown")
+    config_file = lay_out(stack.home, configuration, job)
+    code, jobs_since = _digest(stack.home), int(jobs_before or 0)
     if before not in ("nothing", code) or jobs_since >= _JOBS_AT_MOST:
         stack.restart_taskmanagers(progress=progress)
         jobs_since = 0
@@ -116,7 +120,7 @@ def _digest(home: Home) -> str:
     """Of the code that is laid out, and of the packages that are installed."""
     digest = hashlib.sha256()
     for name in _deployed(home):
-        if name != _CONFIGURATION:
+        if name not in _CONFIGURATIONS.values():
             digest.update(f"{name}\0".encode() + (home.deployment / name).read_bytes() + b"\0")
     for package in sorted(Path(sysconfig.get_path("purelib")).glob("*.dist-info")):
         digest.update(f"{package.name}\0".encode())

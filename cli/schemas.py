@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from cli.errors import UserError
-from models.controls import RULES, SINGLE
+from models.controls import NAMED, RULES, SINGLE
 from models.topics import CONTROLS, JSON_VALUES
 
 SCHEMA_DIRECTORY = Path(__file__).resolve().parent.parent / "conf" / "schemas"
@@ -60,7 +60,7 @@ def _controls_schema_text() -> str:
     """One schema for all rules: the record's key says which of its parts the value must pass."""
     references, definitions = msgspec.json.schema_components(RULES.values(), ref_template="#/$defs/{name}")
     kinds = [
-        {"title": kind if kind in SINGLE else f"{kind}, {kind}:NAME", **reference}
+        {"title": _title(kind), **reference}
         for kind, reference in zip(RULES, references, strict=True)
     ]
     comment = f"Value of one record of the topic `{CONTROLS}`: the part whose title is the record's key."
@@ -85,3 +85,10 @@ def _describe_fields(definition: dict[str, Any]) -> None:
     for names, text in _ATTRIBUTE.findall(attributes):
         for name in names.split(", "):
             definition["properties"][name]["description"] = " ".join(text.split())
+
+
+def _title(kind: str) -> str:
+    """The names that a rule of a kind may have."""
+    if kind in NAMED:
+        return f"{kind}:NAME"
+    return kind if kind in SINGLE else f"{kind}, {kind}:NAME"

@@ -56,6 +56,8 @@ def simulate(
         "each strategy by itself. May be given several times.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of the configuration; without it conf/simulation.yaml.")] = None,
     in_flight: Annotated[int, typer.Option(min=1, help="With --engine flink: how many people may wait for a slate at a time.")] = 32,
+    domain: Annotated[str | None, typer.Option(help="Compare the preset of this domain with the products preset in its world "
+        "instead, in this process, over --seeds and --slates; help lists them.")] = None,
     impressions: Annotated[bool, typer.Option("--impressions", help="Users' devices report the slates that were seen.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write a page with plots into this directory: index.html.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures to this file, as JSON.")] = None,
@@ -65,8 +67,12 @@ def simulate(
     They have tastes that nobody knows and that drift; they look at the first places most; new items come. The recommender runs
     in this process or as the job, beside the same without learning, one that stops to learn (in this process only), popular items,
     random ones, and an oracle that knows the tastes. Regret is what a slate falls short of the oracle's. docs/simulator.md
-    describes the worlds.
+    describes the worlds. With --domain it is about a preset and its domain (docs/domains); of the other options only --seeds and --slates
+    count then.
     """
+    if domain is not None:
+        _compare_presets(domain, seeds=_seeds(seeds), slates=slates)
+        return
     configuration = _configuration(config)
     numbers = _seeds(seeds)
     policies = _policies(policy or [])
@@ -111,6 +117,43 @@ def simulate(
         from cli.report.simulation import write_simulation_page
 
         Console(highlight=False, stderr=True).print(f"The page is {write_simulation_page(out, figures)}.", soft_wrap=True)
+
+
+def _compare_presets(name: str, *, seeds: list[int], slates: int) -> None:
+    """Print the measures of a domain with its preset and with another."""
+    import torch
+    from rich.table import Table
+
+    from cli.configuration import load_configuration
+    from cli.domains.people import yardstick
+    from cli.domains.registry import find_domain
+    from models.domains.comparison import compare
+
+    domain = find_domain(name)
+    if domain.world is None:
+        raise UserError(f"--domain {name}: it has no people who react to slates; `flinkrec demo --domain {name}` shows it")
+    torch.set_num_threads(1)
+    said = Console(highlight=False, stderr=True)
+    compared = compare(
+        domain.world,
+        load_configuration(domain.preset),
+        yardstick(name),
+        seeds=seeds,
+        slates=slates,
+        tell=lambda seed: said.print(f"seed {seed} is done"),
+    )
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("a slate's", "preset", "other", "difference"):
+        table.add_column(heading, no_wrap=True)
+    for one in compared:
+        table.add_row(one.name.replace("_", " "), *map(_shown, (one.preset, one.other, one.difference)))
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(
+        f"Domain {name}, {slates:,} slates for each of the seeds {', '.join(map(str, seeds))}; ± is one standard error of the mean over "
+        "them, the difference is paired.",
+        soft_wrap=True,
+    )
 
 
 def _configuration(path: Path | None) -> Configuration:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from kafka import KafkaAdminClient
@@ -14,17 +14,22 @@ from models.config import Kafka
 from models.topics import (
     ALERTS,
     CONTROLS,
+    DEAD_LETTER,
     ITEMS,
+    LABELS,
+    METRICS,
     MODEL_DELTAS,
     MODEL_UPDATES,
     RECOMMENDATIONS,
     REQUESTS,
+    TEXTS,
     TOPICS,
     topic_name,
 )
 
-# alerts are those of another job
-JOB_TOPICS = tuple(topic for topic in TOPICS if topic != ALERTS)
+_OF_THE_MONITOR_ALONE = (TEXTS, LABELS, ALERTS)
+JOB_TOPICS = tuple(topic for topic in TOPICS if topic not in _OF_THE_MONITOR_ALONE)
+MONITOR_TOPICS = (*_OF_THE_MONITOR_ALONE, METRICS, DEAD_LETTER)
 _COMPACTED = (ITEMS, CONTROLS, MODEL_UPDATES)
 # Broadcast topics and requests are read from a point of time on, recommendations are timed: both by the broker's clock.
 _BROKER_TIME = (REQUESTS, ITEMS, CONTROLS, MODEL_UPDATES, MODEL_DELTAS, RECOMMENDATIONS)
@@ -42,8 +47,8 @@ def connecting(kafka: Kafka) -> Iterator[None]:
         raise UserError(f"no Kafka broker answers at {kafka.bootstrap_servers}: {error}") from None
 
 
-def create_topics(kafka: Kafka) -> list[str]:
-    """Create the topics of the job that are missing.
+def create_topics(kafka: Kafka, topics: Sequence[str] = JOB_TOPICS) -> list[str]:
+    """Create the topics of a job that are missing.
 
     Returns
     -------
@@ -59,7 +64,7 @@ def create_topics(kafka: Kafka) -> list[str]:
         admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers.split(","), **kafka.client_properties)
     try:
         existing = set(admin.list_topics())
-        missing = [name for name in JOB_TOPICS if topic_name(kafka.topic_prefix, name) not in existing]
+        missing = [name for name in topics if topic_name(kafka.topic_prefix, name) not in existing]
         if missing:
             admin.create_topics([_new_topic(kafka, name) for name in missing])
     except KafkaError as error:
@@ -69,11 +74,11 @@ def create_topics(kafka: Kafka) -> list[str]:
     return [topic_name(kafka.topic_prefix, name) for name in missing]
 
 
-def delete_topics(kafka: Kafka) -> None:
-    """Delete the topics of the job, with all that is in them."""
+def delete_topics(kafka: Kafka, topics: Sequence[str] = JOB_TOPICS) -> None:
+    """Delete the topics of a job, with all that is in them."""
     admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers.split(","), **kafka.client_properties)
     try:
-        admin.delete_topics([topic_name(kafka.topic_prefix, name) for name in JOB_TOPICS])
+        admin.delete_topics([topic_name(kafka.topic_prefix, name) for name in topics])
     finally:
         admin.close()
 

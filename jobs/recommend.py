@@ -7,7 +7,10 @@
     model-deltas           ├──► members, controls ────────┬──► model-updates
                            ├──► pairs ──► CO-OCCURRENCE ──┼──► model-deltas
                            ├──► examples ──► LEARNER ─────┤
-                           └──► steps ─────► BANDIT ──────┘
+                           ├──► lessons ───► ANSWERS ─────┤   where answers.enabled is on
+                           ├──► steps ─────► BANDIT ──────┤
+                           └──► sales ─────► LEDGER ──────┤   where campaigns pay; and charges
+    items ──► VECTORS ────────────────────────────────────┘   where section text makes vectors
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from jobs.streams import (
     LEARN_PATH_DELAY_MS,
     SERVE_PATH_DELAY_MS,
     event_source,
+    item_source,
     kafka_sink,
     keyed_in_jvm,
     put_in_slot_group,
@@ -43,6 +47,7 @@ from jobs.streams import (
 )
 from models.config import Configuration, parse_configuration
 from models.topics import (
+    CHARGES,
     DEAD_LETTER,
     EVENTS,
     MODEL_DELTAS,
@@ -53,12 +58,28 @@ from models.topics import (
     TRACES,
     topic_name,
 )
-from operators.learn import DELTAS, learn_cooccurrence, learn_policy, learn_ranker
-from operators.recommend import CLOSED, DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, RECORD, REPLICAS, STEPS, TRACED, Recommend
+from operators.learn import DELTAS, learn_answers, learn_cooccurrence, learn_policy, learn_ranker
+from operators.ledger import CHARGED, Ledger
+from operators.recommend import (
+    ACCOUNTS,
+    CLOSED,
+    DEAD_LETTERS,
+    EXAMPLES,
+    FACTS,
+    LESSONS,
+    PAIRS,
+    RECORD,
+    REPLICAS,
+    STEPS,
+    TRACED,
+    Recommend,
+)
+from operators.vectors import FOR_LEARNER, MakeVectors
 
 MAX_PARALLELISM = 128
 SERVE = "serve"
 LEARN = "learn"
+_LEARNER_KEY = 0
 # What is published between the bootstrap of the replica and the start of the source must be read by one of them; and who asked for a
 # slate so long before may still be there.
 _OVERLAP_MS = 60_000
@@ -66,16 +87,25 @@ _OVERLAP_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What the job reads: keyed events and, where there are any, requests (`jobs.streams.EVENT_ROW`); broadcast topics (`UPDATE_ROW`)."""
+    """What the job reads.
+
+    Attributes
+    ----------
+    events, requests : keyed by user (`jobs.streams.EVENT_ROW`), requests where there are any
+    updates : the broadcast topics (`UPDATE_ROW`)
+    items : keyed by item, as `EVENT_ROW`, where section text makes vectors
+    """
 
     events: DataStream
     updates: DataStream
     requests: DataStream | None = None
+    items: DataStream | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What the job makes: Row(key, value) for topics, and facts for the metrics; no outcomes where outcomes.enabled is off."""
+    """What the job makes: Row(key, value) for topics, and facts for the metrics; no outcomes where outcomes.enabled is off, no
+    charges where auction.value is not bid."""
 
     recommendations: DataStream
     outcomes: DataStream | None
@@ -84,6 +114,7 @@ class Outputs:
     model_deltas: DataStream
     dead_letters: DataStream
     facts: DataStream
+    charges: DataStream | None = None
 
 
 def build(
@@ -106,7 +137,7 @@ def build(
     """
     keys = shard_keys(configuration.item_cf.shards, MAX_PARALLELISM)
     recommend = Recommend(
-        configuration, shard_keys=keys, learner_key=0, bootstrap=bootstrap, model=model, submitted_s=submitted_s
+        configuration, shard_keys=keys, learner_key=_LEARNER_KEY, bootstrap=bootstrap, model=model, submitted_s=submitted_s
     )
     asking = inputs.events if inputs.requests is None else inputs.events.union(inputs.requests)
     replica_updates = inputs.updates.broadcast(MapStateDescriptor("unused", Types.STRING(), Types.STRING()))
@@ -124,12 +155,28 @@ def build(
     rows = _learn(
         side_output(recommendations, PAIRS), learn_cooccurrence(configuration, shard_keys=keys), "CO-OCCURRENCE", "cooccurrence"
     )
-    versions = _learn(side_output(recommendations, EXAMPLES), learn_ranker(configuration, model), "LEARNER", "learner")
+    examples = side_output(recommendations, EXAMPLES)
+    projects = configuration.scorer.name == "text"
+    vectors = None if inputs.items is None else _vectors(inputs.items, configuration, projects=projects)
+    if vectors is not None and projects:
+        examples = examples.union(side_output(vectors, FOR_LEARNER))
+    versions = _learn(examples, learn_ranker(configuration, model), "LEARNER", "learner")
     versions.set_parallelism(1)
     # also with one strategy: an experiment may bring others while the job runs
     tables = _learn(side_output(recommendations, STEPS), learn_policy(configuration), "BANDIT", "bandit")
     tables.set_parallelism(1)
-    updates = (versions, tables, side_output(recommendations, REPLICAS))
+    updates = [versions, tables, side_output(recommendations, REPLICAS)]
+    if vectors is not None:
+        updates.append(vectors)
+    charges = None
+    if configuration.auction.value == "bid":
+        accounts = _learn(side_output(recommendations, ACCOUNTS), Ledger(configuration.auction), "LEDGER", "ledger")
+        updates.append(accounts)
+        charges = side_output(accounts, CHARGED)
+    if configuration.answers.enabled:
+        memory = _learn(side_output(recommendations, LESSONS), learn_answers(configuration), "ANSWERS", "answers")
+        memory.set_parallelism(1)
+        updates.append(memory)
     # a thread of its own for the SQL: chained to RECOMMEND, its windows would run between two events
     facts = DataStream(side_output(recommendations, FACTS)._j_data_stream.rescale())
     return Outputs(
@@ -140,7 +187,21 @@ def build(
         model_deltas=side_output(rows, DELTAS),
         dead_letters=side_output(recommendations, DEAD_LETTERS),
         facts=facts,
+        charges=charges,
     )
+
+
+def _vectors(items: DataStream, configuration: Configuration, *, projects: bool) -> DataStream:
+    vectors = (
+        keyed_in_jvm(items, Types.STRING(), EVENT)
+        .process(MakeVectors(configuration, learner_key=_LEARNER_KEY if projects else None), RECORD)
+        .name("VECTORS")
+        .uid("vectors")
+        .slot_sharing_group(LEARN)
+        .set_buffer_timeout(LEARN_PATH_DELAY_MS)
+    )
+    put_in_slot_group(items, LEARN)
+    return vectors
 
 
 def _learn(messages: DataStream, operator: object, name: str, uid: str) -> DataStream:
@@ -164,6 +225,7 @@ def attach_sinks(t_env: StreamTableEnvironment, outputs: Outputs, configuration:
         (outputs.traces, TRACES, DeliveryGuarantee.AT_LEAST_ONCE, SERVE, SERVE_PATH_DELAY_MS),
         (outputs.outcomes, OUTCOMES, DeliveryGuarantee.EXACTLY_ONCE, SERVE, LEARN_PATH_DELAY_MS),
         (outputs.dead_letters, DEAD_LETTER, DeliveryGuarantee.EXACTLY_ONCE, SERVE, LEARN_PATH_DELAY_MS),
+        (outputs.charges, CHARGES, DeliveryGuarantee.EXACTLY_ONCE, LEARN, LEARN_PATH_DELAY_MS),
         (outputs.model_updates, MODEL_UPDATES, DeliveryGuarantee.AT_LEAST_ONCE, LEARN, LEARN_PATH_DELAY_MS),
         (outputs.model_deltas, MODEL_DELTAS, DeliveryGuarantee.AT_LEAST_ONCE, LEARN, LEARN_PATH_DELAY_MS),
     ):
@@ -185,6 +247,7 @@ def run(configuration: Configuration, model: bytes | None = None) -> None:
         events=event_source(t_env, configuration, topic_name(kafka.topic_prefix, EVENTS)),
         updates=update_source(t_env, kafka, from_ms=from_ms),
         requests=request_source(t_env, kafka, from_ms=from_ms),
+        items=item_source(t_env, kafka) if configuration.text.makes_vectors else None,
     )
     outputs = build(inputs, configuration, model=model, submitted_s=int(time.time()))
     attach_sinks(t_env, outputs, configuration)

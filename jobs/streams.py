@@ -6,7 +6,7 @@ than the recommender's own work.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pyflink.common import Duration, TypeInformation, Types, WatermarkStrategy
 from pyflink.common.serialization import RowFieldExtractorSchema
@@ -22,14 +22,19 @@ from pyflink.table import StreamTableEnvironment
 from models.config import Configuration, Kafka
 from models.controls import control_key
 from models.cooccurrence import ROW_PREFIX
-from models.topics import CONTROLS, ITEMS, MODEL_DELTAS, MODEL_UPDATES, REQUESTS, topic_name
+from models.topics import CONTROLS, ITEMS, LABELS, MODEL_DELTAS, MODEL_UPDATES, REQUESTS, TEXTS, topic_name
 
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 EVENT = Types.ROW([BYTES, Types.LONG(), Types.LONG()])
 EVENT_ROW = Types.ROW([Types.STRING(), EVENT])
+TEXT = Types.ROW([BYTES, Types.STRING(), Types.LONG(), Types.LONG()])
+TEXT_ROW = Types.ROW([Types.LONG(), TEXT])
+_TEXT_RECORD = "ROW<v BYTES, k STRING, p BIGINT, o BIGINT>"
 UPDATE_ROW = Types.ROW([Types.STRING(), Types.STRING(), BYTES, Types.LONG()])
 # Partitions without events must not hold up the others.
 EVENTS_IDLE_MS = 10_000
+# The same of texts, whose windows are to be told about within seconds of their end.
+TEXTS_IDLE_MS = 1_000
 # Updates and requests have no clock, and are out of the watermark from their first pause on (for good: nothing makes them active again).
 TIMELESS_IDLE_MS = 1
 # What the serve path hands to the learn path may wait so long for more of its kind, and what comes back as well: a wake-up
@@ -78,16 +83,94 @@ def request_source(t_env: StreamTableEnvironment, kafka: Kafka, *, from_ms: int)
     return requests.assign_timestamps_and_watermarks(_timeless())
 
 
+def item_source(t_env: StreamTableEnvironment, kafka: Kafka) -> DataStream:
+    """The catalogue from its beginning, with the key of the record, falling back to the payload's item_id, as `EVENT_ROW`.
+
+    The whole of it, wherever the job begins in the events: whose vectors are known is in the state of who makes them.
+    """
+    options = _source_options(kafka, topic_name(kafka.topic_prefix, ITEMS)) | {"scan.startup.mode": "earliest-offset"}
+    t_env.execute_sql(f"CREATE TEMPORARY TABLE items_source ({_KEYED_COLUMNS}) WITH ({_options(options)})")
+    items = _keyed(t_env, "items_source", field="item_id", partition="record_partition")
+    return items.assign_timestamps_and_watermarks(_timeless())
+
+
 def _keyed_by_user(t_env: StreamTableEnvironment, source: str, *, partition: str) -> DataStream:
+    return _keyed(t_env, source, field="user_id", partition=partition)
+
+
+def _keyed(t_env: StreamTableEnvironment, source: str, *, field: str, partition: str) -> DataStream:
     table = t_env.sql_query(
         f"""
         SELECT
-            COALESCE(k, TRIM(JSON_VALUE(CAST(v AS STRING), '$.user_id' NULL ON EMPTY NULL ON ERROR)), '') AS k,
+            COALESCE(k, TRIM(JSON_VALUE(CAST(v AS STRING), '$.{field}' NULL ON EMPTY NULL ON ERROR)), '') AS k,
             CAST(ROW(v, CAST({partition} AS BIGINT), record_offset) AS ROW<v BYTES, p BIGINT, o BIGINT>) AS record
         FROM {source}
         """
     )
     return typed(t_env.to_data_stream(table), EVENT_ROW)
+
+
+def text_source(t_env: StreamTableEnvironment, configuration: Configuration, *, shard_keys: Sequence[int]) -> DataStream:
+    """The texts by shard, as `TEXT_ROW`, with the watermark of their Kafka time stamps, monitor.out_of_order_ms behind the latest.
+
+    Where monitor.wall_clock is on and nothing has come for `TEXTS_IDLE_MS`, the watermark follows the clock instead.
+    """
+    monitor = configuration.monitor
+    ahead_s = max(1, configuration.events.max_future_ms // 1000)
+    topic = topic_name(configuration.kafka.topic_prefix, TEXTS)
+    options = _source_options(configuration.kafka, topic) | {"scan.watermark.idle-timeout": f"{TEXTS_IDLE_MS} ms"}
+    behind = f"INTERVAL '{monitor.out_of_order_ms / 1000:.3f}' SECOND(6)"
+    t_env.execute_sql(
+        f"""
+        CREATE TEMPORARY TABLE texts_source ({_KEYED_COLUMNS},
+            record_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+            event_time AS LEAST(record_time, TIMESTAMPADD(SECOND, {ahead_s}, CURRENT_ROW_TIMESTAMP())),
+            WATERMARK FOR event_time AS event_time - {behind}
+        ) WITH ({_options(options)})
+        """
+    )
+    texts = _by_shard(t_env, "texts_source", shard_keys, partition="record_partition")
+    return texts.union(_clock(t_env, behind, shard_keys)) if monitor.wall_clock else texts
+
+
+def _clock(t_env: StreamTableEnvironment, behind: str, shard_keys: Sequence[int]) -> DataStream:
+    """No records, and the clock as the watermark."""
+    t_env.execute_sql(
+        f"""
+        CREATE TEMPORARY TABLE clock_source (
+            n INT,
+            event_time AS CURRENT_ROW_TIMESTAMP(),
+            WATERMARK FOR event_time AS event_time - {behind}
+        ) WITH ('connector' = 'datagen', 'rows-per-second' = '2', 'fields.n.min' = '0', 'fields.n.max' = '1')
+        """
+    )
+    nothing = f"CAST({shard_keys[0]} AS BIGINT), CAST(ROW(CAST(NULL AS BYTES), CAST(NULL AS STRING), 0, 0) AS {_TEXT_RECORD})"
+    # no row has such a number, which the planner does not know
+    return typed(t_env.to_data_stream(t_env.sql_query(f"SELECT {nothing} FROM clock_source WHERE n < 0")), TEXT_ROW)
+
+
+def label_source(t_env: StreamTableEnvironment, configuration: Configuration, *, shard_keys: Sequence[int]) -> DataStream:
+    """The labels, as `TEXT_ROW` with partitions that `operators.recommend.request_mark` tells from the texts'; they have no clock."""
+    options = _source_options(configuration.kafka, topic_name(configuration.kafka.topic_prefix, LABELS))
+    t_env.execute_sql(f"CREATE TEMPORARY TABLE labels_source ({_KEYED_COLUMNS}) WITH ({_options(options)})")
+    labels = _by_shard(t_env, "labels_source", shard_keys, partition="-1 - record_partition")
+    return labels.assign_timestamps_and_watermarks(_timeless())
+
+
+def _by_shard(t_env: StreamTableEnvironment, source: str, shard_keys: Sequence[int], *, partition: str) -> DataStream:
+    """Records by the hash of their text's id: that of the record's key, or of the payload where it has none."""
+    text_id = "COALESCE(k, JSON_VALUE(CAST(v AS STRING), '$.text_id' NULL ON EMPTY NULL ON ERROR), '')"
+    n = len(shard_keys)
+    keys = ", ".join(f"CAST({key} AS BIGINT)" for key in shard_keys)
+    table = t_env.sql_query(
+        f"""
+        SELECT
+            ARRAY[{keys}][MOD(MOD(HASH_CODE({text_id}), {n}) + {n}, {n}) + 1] AS shard,
+            CAST(ROW(v, k, CAST({partition} AS BIGINT), record_offset) AS {_TEXT_RECORD}) AS record
+        FROM {source}
+        """
+    )
+    return typed(t_env.to_data_stream(table), TEXT_ROW)
 
 
 def update_source(t_env: StreamTableEnvironment, kafka: Kafka, *, from_ms: int) -> DataStream:

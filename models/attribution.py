@@ -8,23 +8,27 @@ window is over (by a clock that is outcomes.window_ms + events.late_after_ms ahe
 or the session's end, is known. The clock is the watermark, or the user's own latest event where that is ahead: the user's own events
 come in order, so what closes by them does not depend on how far the watermark has come.
 
-Layout of the packed state, version 2: ``version u8 | MessagePack``, an array of
+Layout of the packed state, version 3: ``version u8 | MessagePack``, an array of
     ``slates``                arrays of (slate_id u64, revision u64, seq, time_ms, sitting serial, number of items, activated,
                               superseded, number of events, reward, time_ms of the earliest event, ``came``, ``frozen``, whether
-                              the next event judges it), in the order in which they were made
+                              the next event judges it, ``prices``), in the order in which they were made
     ``items``                 bin, i64 little endian: hashes of the items of all slates, slate by slate, by position
-    ``waiting``               arrays of (slate_id u64, revision u64 or nil, item i64, reward, time_ms, is an impression), the oldest first
+    ``waiting``               arrays of (slate_id u64, revision u64 or nil, item i64, reward, time_ms, is an impression, is charged),
+                              the oldest first
     ``closed``                ids u64 of the slates that left last, at most 16
     ``heard_ms``              largest event time of the user
     ``timer_ms``              event-time timer that is armed, 0 without one
     ``heartbeat_ms``          processing-time timer that is armed, 0 without one
     ``heartbeat_watermark_ms``    the watermark when that was armed
-``came`` is a bin of `CAME_DTYPE`, one an item, empty before the first event. ``frozen`` is a bin: the MessagePack array of
+``came`` is a bin of `CAME_DTYPE`, one an item, empty before the first event. ``prices`` is a bin i64, what each place costs if it is
+charged, in millionths, 0 where it costs nothing or was charged; empty where no place costs anything. ``frozen`` is a bin: the MessagePack
+array of
     event_id, policy, action, action_probability, arm, versions, state, context features (bin f64), item ids, propensities (bin f64),
     probabilities (bin f32, empty where the scorer predicts none), explored (bin u8), feature rows (bin f16, empty where they are not
-    kept), request_id or nil
+    kept), request_id or nil, campaigns (by position, empty where none pays; not there where prices are empty)
 
-Version 1, which is still read, says neither whether a slate is judged (each is) nor which request it answers (none does).
+Versions 1 and 2 are still read. Neither has prices, campaigns or charged events; version 1 says neither whether a slate is judged (each
+is) nor which request it answers (none does).
 
 Size bound: outcomes.max_open * (about 150 + slate.k * (41 + 2 * columns + length of an id)) bytes + 8 * 40; about 12 kB by default.
 """
@@ -37,8 +41,9 @@ from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
+from models.auction.ledger import Sale
 from models.config import Configuration, EventType
 from models.events import UNKNOWN_WATERMARK_MS, Event
 from models.identity import hash64
@@ -46,7 +51,7 @@ from models.policies.state import Context
 from models.policies.steps import Choice, encode_step
 from models.topics import NextChoice, Outcome, OutcomeItem, Recommendation, UserContext
 
-VERSION = 2
+VERSION = 3
 CAME_DTYPE = np.dtype([("reward", "<f8"), ("first_ms", "<i8"), ("events", "<u4")])
 IMPRESSION = "impression"
 """The event type that reports that a slate was seen."""
@@ -75,6 +80,7 @@ class OpenSlate(Struct, array_like=True, gc=False):
     came: bytes
     frozen: bytes
     is_judged: bool = True
+    prices: bytes = b""
 
 
 class _Frozen(Struct, array_like=True, gc=False):
@@ -94,6 +100,7 @@ class _Frozen(Struct, array_like=True, gc=False):
     explored: bytes
     rows: bytes
     request_id: str | None = None
+    campaigns: list[str] = []
 
 
 class _Waiting(Struct, array_like=True, gc=False):
@@ -105,6 +112,7 @@ class _Waiting(Struct, array_like=True, gc=False):
     reward: float
     time_ms: int
     impression: bool
+    charged: bool = False
 
 
 class OpenSlates(Struct, array_like=True):
@@ -142,7 +150,7 @@ def decode_open_slates(raw: bytes | None) -> OpenSlates:
         return OpenSlates()
     if not 1 <= raw[0] <= VERSION:
         raise ValueError(f"open slates of version {raw[0]}, this release reads 1 to {VERSION}")
-    # fields that version 1 does not have come last, and have defaults
+    # fields that earlier versions do not have come last, and have defaults
     return _decode_slates(memoryview(raw)[1:])
 
 
@@ -195,6 +203,7 @@ class Tally:
     orphans : events that name a slate that never came, or one that did not show their item
     superseded : events that quote another revision of their slate
     closed : slates that closed, in the order in which they were made
+    sales : places that earned a charged event
     """
 
     joined: int = 0
@@ -203,6 +212,7 @@ class Tally:
     orphans: int = 0
     superseded: int = 0
     closed: list[ClosedSlate] = field(default_factory=list)
+    sales: list[Sale] = field(default_factory=list)
 
 
 class Attribution:
@@ -216,10 +226,11 @@ class Attribution:
     def __init__(self, configuration: Configuration) -> None:
         self._outcomes = configuration.outcomes
         self._rewards = {
-            name: _reward(kind)
+            name: reward_of(kind)
             for name, kind in configuration.events.types.items()
-            if name == IMPRESSION or kind.weight > 0 or kind.reward
+            if name == IMPRESSION or kind.weight != 0 or kind.reward
         }
+        self._charged = frozenset(configuration.auction.charged if configuration.auction.value == "bid" else ())
         self._closes_after_ms = configuration.outcomes.window_ms + configuration.events.late_after_ms
         self._session_ends_after_ms = int(configuration.profile.sitting_gap_s * 1000) + configuration.events.late_after_ms
 
@@ -240,22 +251,23 @@ class Attribution:
         if reward_of is None:
             return
         clock_ms = max(watermark_ms, open_slates.heard_ms)
-        impression = event.type == IMPRESSION
+        impression, charged = event.type == IMPRESSION, event.type in self._charged
         if event.slate_id is None:
             # nearly every event took what no slate shows: this says so sooner than a comparison of numbers
             if item.to_bytes(8, "little", signed=True) not in open_slates.items:
                 return
-            self._join_shown(open_slates, item, time_ms, reward_of(event.value), impression, clock_ms, tally)
+            seen = _Waiting(0, None, item, reward_of(event.value), time_ms, impression, charged)
+            self._join_shown(open_slates, seen, event.user_id, clock_ms, tally)
             return
         slate_id = _number(event.slate_id)
         if slate_id is None:
             tally.orphans += 1
             return
         revision = None if event.revision is None else _number(event.revision) or 0
-        waiting = _Waiting(slate_id, revision, item, reward_of(event.value), time_ms, impression)
+        waiting = _Waiting(slate_id, revision, item, reward_of(event.value), time_ms, impression, charged)
         for place, slate in enumerate(open_slates.slates):
             if slate.slate_id == slate_id:
-                self._join_named(open_slates, place, waiting, clock_ms, tally)
+                self._join_named(open_slates, place, waiting, event.user_id, clock_ms, tally)
                 return
         if slate_id in open_slates.closed:
             tally.late += 1
@@ -265,7 +277,9 @@ class Attribution:
             del open_slates.waiting[0]
             tally.orphans += 1
 
-    def _join_named(self, open_slates: OpenSlates, place: int, event: _Waiting, clock_ms: int, tally: Tally) -> None:
+    def _join_named(
+        self, open_slates: OpenSlates, place: int, event: _Waiting, user_id: str, clock_ms: int, tally: Tally
+    ) -> None:
         slate = open_slates.slates[place]
         if event.time_ms > slate.time_ms + self._outcomes.window_ms or self._is_closed(slate, clock_ms):
             tally.late += 1
@@ -279,21 +293,14 @@ class Attribution:
             items = np.frombuffer(open_slates.items, "<i8", slate.size, 8 * at)
             places = np.flatnonzero(items == event.item)
             if len(places):
-                self._credit(slate, int(places[0]), event.reward, event.time_ms, tally)
+                self._credit(slate, int(places[0]), event, user_id, tally)
             else:
                 tally.orphans += 1
 
-    def _join_shown(
-        self,
-        open_slates: OpenSlates,
-        item: int,
-        time_ms: int,
-        reward: float,
-        impression: bool,
-        clock_ms: int,
-        tally: Tally,
-    ) -> None:
-        places = np.flatnonzero(np.frombuffer(open_slates.items, "<i8") == item)
+    def _join_shown(self, open_slates: OpenSlates, event: _Waiting, user_id: str, clock_ms: int, tally: Tally) -> None:
+        """Credit an event that names no slate."""
+        time_ms = event.time_ms
+        places = np.flatnonzero(np.frombuffer(open_slates.items, "<i8") == event.item)
         if len(places) == 0:
             return
         latest, latest_place = None, 0
@@ -311,12 +318,15 @@ class Attribution:
             return
         if time_ms > latest.time_ms + self._outcomes.window_ms or self._is_closed(latest, clock_ms):
             tally.late += 1
-        elif impression:
+        elif event.impression:
             latest.activated = True
         else:
-            self._credit(latest, latest_place, reward, time_ms, tally)
+            self._credit(latest, latest_place, event, user_id, tally)
 
-    def _credit(self, slate: OpenSlate, place: int, reward: float, time_ms: int, tally: Tally) -> None:
+    def _credit(self, slate: OpenSlate, place: int, event: _Waiting, user_id: str, tally: Tally) -> None:
+        reward, time_ms = event.reward, event.time_ms
+        if event.charged and slate.prices:
+            self._sell(slate, place, user_id, time_ms, tally)
         came = np.frombuffer(slate.came, CAME_DTYPE).copy() if slate.came else np.zeros(slate.size, CAME_DTYPE)
         of_item, first_ms, events = came[place].item()
         came[place] = (
@@ -331,6 +341,20 @@ class Attribution:
         slate.activated = True
         tally.joined += 1
         tally.repeated += events > 0
+
+    @staticmethod
+    def _sell(slate: OpenSlate, place: int, user_id: str, time_ms: int, tally: Tally) -> None:
+        """Charge a place, once: a second click on it costs nothing."""
+        prices = np.frombuffer(slate.prices, "<i8").copy()
+        price = int(prices[place])
+        if price == 0:
+            return
+        prices[place] = 0
+        slate.prices = prices.tobytes()
+        frozen = _decode_frozen(slate.frozen)
+        tally.sales.append(
+            Sale(frozen.campaigns[place], frozen.item_ids[place], user_id, f"{slate.slate_id:016x}", place + 1, price, time_ms)
+        )
 
     def _aggregated(self, before: float, first_ms: int, events: int, reward: float, time_ms: int) -> float:
         if events == 0:
@@ -376,6 +400,8 @@ class Attribution:
             return
         shown = recommendation.items
         probabilities = [item.probability for item in shown]
+        prices = [0 if item.price_micros is UNSET else item.price_micros for item in shown] if self._charged else []
+        campaigns = ["" if item.campaign is UNSET else item.campaign for item in shown] if any(prices) else []
         frozen = _Frozen(
             recommendation.event_id,
             recommendation.policy,
@@ -391,6 +417,7 @@ class Attribution:
             bytes([item.explored for item in shown]),
             rows.tobytes() if self._outcomes.features else b"",
             recommendation.request_id,
+            campaigns,
         )
         slate = OpenSlate(
             slate_id,
@@ -407,6 +434,7 @@ class Attribution:
             b"",
             _encode(frozen),
             is_judged,
+            np.array(prices, "<i8").tobytes() if campaigns else b"",
         )
         open_slates.slates.append(slate)
         open_slates.items += items.tobytes()
@@ -415,7 +443,7 @@ class Attribution:
             self._expire(open_slates, clock_ms, tally)
             for event in open_slates.waiting:
                 if event.slate_id == slate_id:
-                    self._join_named(open_slates, len(open_slates.slates) - 1, event, clock_ms, tally)
+                    self._join_named(open_slates, len(open_slates.slates) - 1, event, recommendation.user_id, clock_ms, tally)
             open_slates.waiting = [event for event in open_slates.waiting if event.slate_id != slate_id]
 
     @staticmethod
@@ -590,7 +618,7 @@ class Attribution:
         return encode_step(_choice(slate, closed.reward, action_key), following)
 
 
-def _reward(kind: EventType) -> Callable[[float | None], float]:
+def reward_of(kind: EventType) -> Callable[[float | None], float]:
     """The reward of an event of this type, from its value."""
     reward = kind.weight if kind.reward is None else kind.reward
     full = kind.dwell_ms_full

@@ -196,7 +196,21 @@ class Board:
         self._taken[0] += 1
         self.found = self._filled = 0
         self._chosen = np.empty(self._size, np.int32)
-        self._origins = np.empty(self._size, np.uint8)
+        self._origins = np.empty(self._size, np.uint16)
+
+    def bar(self, later: np.ndarray, allowed: np.ndarray) -> None:
+        """Let further items be no candidates, before any source has collected.
+
+        Parameters
+        ----------
+        later : int32[n], dense indices of such items
+        allowed : int32[m], those of them that may be candidates all the same, where they could be before
+        """
+        serial = self.marks[0]
+        allowed = allowed[self.marks[1 + allowed] != -serial]
+        before = self.marks[1 + allowed]
+        self.marks[1 + later] = -serial
+        self.marks[1 + allowed] = before
 
     def take_best(self, column: int, size: int, *, bit: int) -> None:
         """Choose the `size` best items by one column, of those that are not chosen yet and have a positive value there.
@@ -244,5 +258,5 @@ class Board:
 
     @property
     def origins(self) -> np.ndarray:
-        """uint8[n], the bit of the source by which each was chosen."""
+        """uint16[n], the bit of the source by which each was chosen."""
         return self._origins[: self._filled]

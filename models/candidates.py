@@ -13,8 +13,8 @@ from models.config import Configuration, Sources
 from models.features import candidate_features, columns_of
 from models.fields import Reason
 from models.profile import SeenItems, UserState
-from models.reasons import REQUEST, RULE, reasons_of_sources
-from models.replica import Replica, lookup
+from models.reasons import OFFER, REPEAT, REQUEST, RULE, SERIES, reasons_of_sources
+from models.replica import Replica, lookup, lookup_all
 from models.sources import Source, Visit
 from models.sources.content import Content
 from models.sources.item_cf import ItemCF, contributions, profile_steps
@@ -23,10 +23,14 @@ from models.sources.popularity import Popularity
 from models.sources.trending import Trending
 from models.sources.user_cf import UserCF
 
+_NO_HASHES = np.zeros(0, np.int64)
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 # Sources that score their items, and where: such an item comes from all of them that do.
 _RULE_BIT = 64
 _REQUEST_BIT = 128
+_SERIES_BIT = 256
+_REPEAT_BIT = 512
+_OFFER_BIT = 1024
 _SCORES = {"item_cf": CF, "user_cf": USER_CF, "content": CONTENT}
 
 
@@ -85,7 +89,7 @@ class Candidates:
     items : int32[n], dense indices, the best by CF score first
     features : float16[n, WIDTH], the frozen matrix
     sums : float32[n, SUMS], what the sources know of each (`models.board`)
-    origins : uint8[n], bits of the sources that brought each, see `CandidateGenerator.told_of`
+    origins : uint16[n], bits of the sources that brought each, see `CandidateGenerator.told_of`
     profile : int32[m], dense indices of the user's last items, the latest first
     steps : float64[m], how much each of them counts in the CF score
     """
@@ -115,7 +119,8 @@ class CandidateGenerator:
     def __init__(self, configuration: Configuration, replica: Replica) -> None:
         self._replica = replica
         self._item_cf = configuration.item_cf
-        self._seen_too = configuration.slate.recommend_seen
+        self._slate = configuration.slate
+        self._in_order = configuration.series.in_order
         self._size = configuration.scorer.candidates
         self._ignored = columns_of(configuration.scorer.ignored_groups)
         self._board = Board(self._size)
@@ -125,11 +130,17 @@ class CandidateGenerator:
             UserCF(configuration.user_cf, replica, bit=2),
             Content(replica, bit=4),
             Trending(replica, bit=8),
-            NewItems(replica, bit=16),
+            NewItems(configuration.new_items, replica, bit=16),
         )
         self._filler: Source = Popularity(replica, bit=32)
         everyone: tuple[Source, ...] = (*self._sources, self._filler)
-        self._names = {1 << place: source.name for place, source in enumerate(everyone)} | {_RULE_BIT: RULE, _REQUEST_BIT: REQUEST}
+        self._names = {1 << place: source.name for place, source in enumerate(everyone)} | {
+            _RULE_BIT: RULE,
+            _REQUEST_BIT: REQUEST,
+            _SERIES_BIT: SERIES,
+            _REPEAT_BIT: REPEAT,
+            _OFFER_BIT: OFFER,
+        }
         self._by_origins: dict[int, tuple[list[str], list[Reason]]] = {}
         self._weighed: Sources | None = None
         self.weigh(configuration.sources)
@@ -148,7 +159,7 @@ class CandidateGenerator:
         self._weights = [(column, weight) for column, weight, _ in scoring]
         self._scoring = (
             np.array([column for column, _, _ in scoring], np.int64),
-            np.array([bit for _, _, bit in scoring], np.uint8),
+            np.array([bit for _, _, bit in scoring], np.uint16),
         )
 
     @property
@@ -173,6 +184,8 @@ class CandidateGenerator:
         restrict: np.ndarray | None = None,
         exclude: np.ndarray | None = None,
         include: np.ndarray | None = None,
+        offers: np.ndarray | None = None,
+        answers: np.ndarray | None = None,
         now_ms: int = 0,
     ) -> Candidates:
         """The candidates of a user at the time of the latest event.
@@ -184,6 +197,8 @@ class CandidateGenerator:
             from the source `models.reasons.REQUEST`
         exclude : int64[n], hashes of items that are no candidates
         include : int64[n], hashes of items that are candidates before all others, if the user may be shown them
+        offers : int32[n], dense indices of items that are candidates next, likewise
+        answers : int64[n], hashes of items that answer the request's question, the best first: candidates before those of the sources
         now_ms : event time of the slate, by which items are aged for a user without events
 
         Returns
@@ -192,15 +207,26 @@ class CandidateGenerator:
             At most scorer.candidates; fewer only where the model knows fewer items that the user may be shown.
         """
         replica, board = self._replica, self._board
+        replica.look_at(now_ms)
         visit, mean_value = self._visit(user, state)
-        hidden = seen.hashes[:0] if self._seen_too else seen.hashes
+        hidden = self._not_again(state, now_ms) if self._slate.recommend_seen else seen.hashes
         if exclude is not None:
             hidden = np.concatenate((hidden, exclude))
         board.start(replica.index_table, replica.capacity, hidden, restrict)
+        following = self._episodes_in_order(state) if self._in_order else None
         for source, _ in self._places:
             source.collect(visit, board)
+        if following is not None:
+            board.take_first(following, len(following), available=replica.available, bit=_SERIES_BIT)
+        if self._slate.repeat_candidates:
+            again = self._had_most(state)
+            board.take_first(again, self._slate.repeat_candidates, available=replica.available, bit=_REPEAT_BIT)
         if include is not None:
             board.take_first(replica.indices_of(include), len(include), available=replica.available, bit=_RULE_BIT)
+        if offers is not None:
+            board.take_first(offers, len(offers), available=replica.available, bit=_OFFER_BIT)
+        if answers is not None:
+            board.take_first(replica.indices_of(answers), self._size, available=replica.available, bit=_REQUEST_BIT)
         for source, size in self._places:
             source.choose(visit, board, size)
         self._filler.choose(visit, board, self._size)
@@ -230,6 +256,35 @@ class CandidateGenerator:
         # a value (dwell time in ms, a price) beyond float16 would become infinite, and the running means NaN for ever
         frozen = np.clip(features, -_FLOAT16_MAX, _FLOAT16_MAX).astype(np.float16)
         return Candidates(items, frozen, sums, origins, visit.profile, visit.steps)
+
+    def _not_again(self, state: UserState, now_ms: int) -> np.ndarray:
+        """int64[n], hashes of the items that the user has had too lately to have them again."""
+        if self._slate.repeat_after_s == 0:
+            return _NO_HASHES
+        return state.items["item"][state.items["time_ms"] > now_ms - 1000 * self._slate.repeat_after_s]
+
+    def _had_most(self, state: UserState) -> np.ndarray:
+        """int32[n], dense indices of the profile's items, by the sum of the weights of their events, equal ones by the latest."""
+        indices = np.empty(len(state.items), np.int32)
+        lookup_all(*self._replica.index_table, np.ascontiguousarray(state.items["item"]), indices)
+        weights, indices = state.items["weight"][indices >= 0], indices[indices >= 0]
+        items, places = np.unique(indices[::-1], return_index=True)
+        sums = np.bincount(np.searchsorted(items, indices), weights, len(items))
+        wanted = np.lexsort((places, -sums))
+        chosen: np.ndarray = items[wanted][sums[wanted] > 0]
+        return chosen
+
+    def _episodes_in_order(self, state: UserState) -> np.ndarray:
+        """Bar what comes after the next episode of every series; returns the next ones of the user's, the latest series first."""
+        replica = self._replica
+        liked = np.ascontiguousarray(state.items["item"][state.items["weight"] > 0])
+        allowed, following = replica.episodes.after(replica.indices_of(liked))
+        self._board.bar(replica.episodes.later, allowed)
+        return following
+
+    def is_next_episode(self, candidates: Candidates) -> np.ndarray:
+        """bool[n], which candidates are the next episode of a series of the user's."""
+        return candidates.origins & _SERIES_BIT > 0
 
     def _visit(self, user: int, state: UserState) -> tuple[Visit, float]:
         settings = self._item_cf

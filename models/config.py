@@ -8,6 +8,7 @@ it cannot. The dataclasses are frozen: a running job never changes its configura
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
@@ -70,12 +71,13 @@ class Flink(Section, frozen=True, kw_only=True):
 class EventType(Section, frozen=True, kw_only=True):
     """How much one event of this type counts.
 
-    weight scales the pairs and the profile entry of the event; a weight of 0 makes the type known but teaches nothing. reward is what
+    weight scales the pairs and the profile entry of the event; a weight of 0 makes the type known but teaches nothing. One below 0 says
+    that the user did not want the item: it lowers the item and what is like it for this user, and teaches nothing of others. reward is what
     it earns the slate that it is credited to. The value of an event of a type with dwell is the time that the user spent, in whatever
     unit the shop counts it.
     """
 
-    weight: NonNegativeFloat = 1.0
+    weight: BoundedFloat = 1.0
     makes_slate: bool = True
     reward: BoundedFloat | None = None
     dwell_ms_full: PositiveFloat | None = None
@@ -108,11 +110,17 @@ class Events(Section, frozen=True, kw_only=True):
     late_after_ms: NonNegativeInt = 60_000
     max_events_per_minute: PositiveInt = 6_000
 
+    @property
+    def has_dislikes(self) -> bool:
+        """Whether there are events that say that a user did not like something."""
+        return any(kind.weight < 0 for kind in self.types.values())
+
 
 class Profile(Section, frozen=True, kw_only=True):
     items: Annotated[int, Meta(ge=1, le=200)] = 200
     seen_items: Annotated[int, Meta(ge=16, le=65_536)] = 4_096
     dedup_events: Annotated[int, Meta(ge=1, le=1024)] = 64
+    impressions: Annotated[int, Meta(ge=16, le=65_536)] = 512
     ttl_days: PositiveFloat = 365.0
     sitting_gap_s: PositiveFloat = 3_600.0
 
@@ -157,6 +165,16 @@ class Popularity(Section, frozen=True, kw_only=True):
 class NewItems(Section, frozen=True, kw_only=True):
     events: PositiveInt = 10
     impressions: PositiveInt = 50
+    order: Literal["turn", "latest"] = "turn"
+
+
+class Freshness(Section, frozen=True, kw_only=True):
+    half_life_hours: PositiveFloat | None = None
+
+
+class Series(Section, frozen=True, kw_only=True):
+    in_order: bool = False
+    next_factor: Annotated[float, Meta(ge=0.001, le=1000)] = 1.0
 
 
 class Sources(Section, frozen=True, kw_only=True):
@@ -167,7 +185,10 @@ class Sources(Section, frozen=True, kw_only=True):
     new_items: NonNegativeFloat = 0.03
 
 
-BUILT_IN_SCORERS = ("none", "mlp", "fism", "gru", "cnn")
+MONITOR_SUFFIX = "-monitor"
+"""What is put behind flink.job_name for the job that watches what is written, so that it runs beside the recommender."""
+
+BUILT_IN_SCORERS = ("none", "mlp", "fism", "gru", "cnn", "text")
 _OWN_SCORER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 # The embeddings are published as float16 in one record, which a broker and a producer take at their defaults up to 1 MiB.
 _MAX_EMBEDDING_NUMBERS = 480_000
@@ -181,6 +202,7 @@ class Scorer(Section, frozen=True, kw_only=True):
     history: Annotated[int, Meta(ge=1, le=200)] = 200
     embedding_rows: Annotated[int, Meta(ge=16, le=1_000_000)] = 8_192
     embedding_dim: Annotated[int, Meta(ge=2, le=256)] = 32
+    vector_dimension: Annotated[int, Meta(ge=2, le=8192)] = 384
     dropout: Annotated[float, Meta(ge=0, le=0.9)] = 0.0
     options: dict[str, Any] = {}
 
@@ -200,10 +222,12 @@ class Learner(Section, frozen=True, kw_only=True):
     replay_bytes: PositiveInt = 33_554_432
     sample_rate: UnitFloat = 1.0
     miss_rate: UnitFloat = 0.125
+    probability_of: Literal["candidate", "shown"] = "candidate"
     debias: Literal["none", "ips", "position", "both"] = "none"
     position_eta: Annotated[float, Meta(ge=0, le=4)] = 1.0
     max_weight: Annotated[float, Meta(ge=1, le=1000)] = 10.0
     publish_every_steps: PositiveInt = 4
+    weigh_by_reward: bool = False
     snapshot_every: PositiveInt = 256
     seed: int = 7
 
@@ -284,10 +308,49 @@ class Experiment(Section, frozen=True, kw_only=True):
     arms: Annotated[dict[Name, Arm], Meta(max_length=8)] = {}
 
 
+TextField = Literal["title", "brand", "categories", "tags", "year", "text"]
+
+
+class Text(Section, frozen=True, kw_only=True):
+    """How texts become vectors; without an encoder no text is read.
+
+    Attributes
+    ----------
+    encoder : none, words, ``package:NAME`` of an installed model, a directory of sentence-transformers, or an ONNX file
+    fields : of a catalogue entry, what its text is made of, in this order
+    """
+
+    encoder: Annotated[str, Meta(min_length=1, max_length=4096)] = "none"
+    words_dimension: Annotated[int, Meta(ge=16, le=4096)] = 384
+    max_tokens: Annotated[int, Meta(ge=8, le=512)] = 128
+    fields: Annotated[tuple[TextField, ...], Meta(min_length=1)] = ("title", "brand", "categories", "tags", "text")
+    catalogue_dimension: Annotated[int, Meta(ge=0, le=4096)] = 0
+
+    @property
+    def makes_vectors(self) -> bool:
+        """Whether items have vectors that are compared and projected: of their texts, or those that come with them."""
+        return self.encoder != "none" or self.catalogue_dimension > 0
+
+
 class Slate(Section, frozen=True, kw_only=True):
     k: Annotated[int, Meta(ge=1, le=100)] = 10
     recommend_seen: bool = False
+    repeat_after_s: NonNegativeFloat = 0.0
+    repeat_candidates: Annotated[int, Meta(ge=0, le=100)] = 0
     reasons: Annotated[int, Meta(ge=0, le=20)] = 3
+
+
+class Auction(Section, frozen=True, kw_only=True):
+    """Slates that are ranked by expected value: the probability of an event times what it is worth."""
+
+    value: Literal["none", "bid", "price"] = "none"
+    candidates: Annotated[int, Meta(ge=0, le=1000)] = 32
+    floor: NonNegativeFloat = 0.0
+    price: Literal["second", "first"] = "second"
+    charged: Annotated[tuple[Name, ...], Meta(min_length=1)] = ("click",)
+    pacing: Literal["throttle", "shade"] = "throttle"
+    pacing_interval_s: Annotated[int, Meta(ge=1, le=86_400)] = 300
+    pacing_step: Annotated[float, Meta(gt=0, lt=1)] = 0.1
 
 
 class Requests(Section, frozen=True, kw_only=True):
@@ -296,6 +359,23 @@ class Requests(Section, frozen=True, kw_only=True):
 
 # A year: sums of such times and an event time stay far within 64 bits.
 Wait = Annotated[int, Meta(ge=1, le=31_536_000_000)]
+
+
+class Answers(Section, frozen=True, kw_only=True):
+    """Questions in words (the text of a request) and the items that answer them."""
+
+    enabled: bool = False
+    min_confidence: UnitFloat = 0.5
+    solved_type: Name = "solved"
+    not_solved_type: Name = "not_solved"
+    handed_over_type: Name = "handed_over"
+    text_weight: PositiveFloat = 1.0
+    ridge: NonNegativeFloat = 5.0
+    near_similarity: Annotated[float, Meta(ge=0, lt=1)] = 0.4
+    same_similarity: Annotated[float, Meta(gt=0, le=1)] = 0.8
+    memory: Annotated[int, Meta(ge=1, le=65_536)] = 4096
+    half_life_days: PositiveFloat = 90.0
+    snapshot_every: PositiveInt = 256
 
 
 class Outcomes(Section, frozen=True, kw_only=True):
@@ -315,6 +395,49 @@ class Metrics(Section, frozen=True, kw_only=True):
     pr_bins: Annotated[int, Meta(ge=2, le=MAX_BINS)] = 40
     retention_days: PositiveFloat = 7.0
     by_arm: bool | None = None
+
+
+SENTIMENT_PHRASES = {
+    "positive": ["a good result, better than expected", "strong growth and record profit", "they did very well, I am delighted"],
+    "neutral": ["the company will publish its report on Tuesday", "it remains to be seen, nothing has changed"],
+    "negative": ["a bad result, worse than expected", "heavy losses and a sharp decline", "a failure, I am angry and worried"],
+}
+
+
+class Monitor(Section, frozen=True, kw_only=True):
+    """Of the job that watches what is written (docs/domains/opinion.md)."""
+
+    topics: Annotated[dict[Name, list[str]], Meta(max_length=1_000)] = {}
+    sentiment: dict[Literal["negative", "neutral", "positive"], list[str]] = msgspec.field(
+        default_factory=lambda: dict(SENTIMENT_PHRASES)
+    )
+    entities: dict[Annotated[str, Meta(min_length=1, max_length=256)], list[str]] = {}
+    shards: Annotated[int, Meta(ge=1, le=128)] = 1
+    batch_texts: Annotated[int, Meta(ge=1, le=1_024)] = 32
+    batch_wait_ms: Annotated[int, Meta(ge=1, le=60_000)] = 100
+    out_of_order_ms: NonNegativeInt = 1_000
+    wall_clock: bool = True
+    kept_ids: Annotated[int, Meta(ge=1, le=16_777_216)] = 65_536
+    duplicate_bits: Annotated[int, Meta(ge=0, le=127)] = 54
+    duplicate_hours: PositiveFloat = 24.0
+    duplicate_texts: Annotated[int, Meta(ge=1, le=1_048_576)] = 32_768
+    kept_texts: Annotated[int, Meta(ge=1, le=1_048_576)] = 4_096
+    learning_rate: PositiveFloat = 0.5
+    decay: NonNegativeFloat = 0.001
+    replays: Annotated[int, Meta(ge=0, le=1_000)] = 8
+    kept_labels: Annotated[int, Meta(ge=1, le=65_536)] = 2_048
+    window_s: Annotated[int, Meta(ge=1, le=86_400)] = 300
+    history_days: Annotated[int, Meta(ge=1, le=366)] = 28
+    min_days: Annotated[int, Meta(ge=1, le=366)] = 2
+    min_texts: PositiveInt = 8
+    min_ratio: Annotated[float, Meta(gt=1, le=1_000)] = 3.0
+    min_share_rise: Annotated[float, Meta(gt=0, lt=1)] = 0.4
+    raise_evidence: PositiveFloat = 11.0
+    clear_score: BoundedFloat = 1.5
+    clear_windows: PositiveInt = 2
+    max_surge_hours: PositiveFloat = 48.0
+    sample_texts: Annotated[int, Meta(ge=1, le=4_096)] = 128
+    alert_texts: Annotated[int, Meta(ge=0, le=50)] = 5
 
 
 Scope = Literal["read", "write", "admin"]
@@ -357,17 +480,24 @@ class Configuration(Section, frozen=True, kw_only=True):
     user_cf: UserCF = UserCF()
     popularity: Popularity = Popularity()
     new_items: NewItems = NewItems()
+    freshness: Freshness = Freshness()
+    series: Series = Series()
     sources: Sources = Sources()
     scorer: Scorer = Scorer()
     learner: Learner = Learner()
     gate: Gate = Gate()
     policy: Policy = Policy()
     experiment: Experiment = Experiment()
+    rules: dict[str, dict[str, Any]] = {}
+    text: Text = Text()
     slate: Slate = Slate()
+    auction: Auction = Auction()
     requests: Requests = Requests()
+    answers: Answers = Answers()
     outcomes: Outcomes = Outcomes()
     metrics: Metrics = Metrics()
     serving: Serving = Serving()
+    monitor: Monitor = Monitor()
 
 
 _PATH = re.compile(r"^(?P<message>.*?)(?: - at (?P<in_key>`key` in )?`\$?(?P<path>[^`]*)`)?$", re.DOTALL)
@@ -492,11 +622,21 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
         c.scorer.name,
     )
     require(
-        c.scorer.embedding_rows * (c.scorer.embedding_dim + 1) <= _MAX_EMBEDDING_NUMBERS,
+        c.scorer.name != "text" or c.text.makes_vectors,
+        "scorer.name",
+        "another one than text, unless section text makes vectors (text.encoder, text.catalogue_dimension)",
+        c.scorer.name,
+    )
+    projected = c.scorer.vector_dimension if c.scorer.name == "text" else 0
+    most_rows = _MAX_EMBEDDING_NUMBERS // (c.scorer.embedding_dim + 1) - projected
+    require(
+        c.scorer.embedding_rows <= most_rows,
         "scorer.embedding_rows",
-        f"at most {_MAX_EMBEDDING_NUMBERS // (c.scorer.embedding_dim + 1):,} with scorer.embedding_dim {c.scorer.embedding_dim}",
+        f"at most {most_rows:,} with scorer.embedding_dim {c.scorer.embedding_dim}",
         c.scorer.embedding_rows,
     )
+    if c.answers.enabled:
+        _check_answers(c, require)
     require(
         c.slate.k <= c.scorer.candidates, "slate.k", f"at most scorer.candidates = {c.scorer.candidates}", c.slate.k
     )
@@ -511,12 +651,37 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
         "at least item_cf.pair_items and item_cf.score_items",
         c.profile.items,
     )
+    if c.auction.value != "none":
+        require(
+            c.scorer.name != "none" and c.learner.mode != "logging",
+            "auction.value",
+            "none where no scorer predicts probabilities: scorer.name none, learner.mode logging",
+            c.auction.value,
+        )
+    if c.auction.value == "bid":
+        require(
+            c.outcomes.enabled, "outcomes.enabled", "true where auction.value is bid: a charge follows from an outcome", False
+        )
+        for name in c.auction.charged:
+            charged = c.events.types.get(name)
+            require(
+                charged is not None and name != "impression" and (charged.weight > 0 or bool(charged.reward)),
+                "auction.charged",
+                "names of events.types with a weight or a reward, other than impression",
+                name,
+            )
     from models.experiments import InvalidArm, treatment_settings
 
     try:
         treatment_settings(c.policy, c.sources, c.experiment)
     except InvalidArm as error:
         raise ConfigurationError(file=file, key=f"experiment.{error.key}", expected=error.expected, got=error.got) from None
+    from models.controls import InvalidRule, decode_rules
+
+    try:
+        decode_rules(c.rules)
+    except InvalidRule as error:
+        raise ConfigurationError(file=file, key=f"rules.{error.name}", expected=error.expected, got=repr(c.rules[error.name])) from None
     for number, token in enumerate(c.serving.tokens):
         require(
             (token.token is None) != (token.token_env is None),
@@ -524,6 +689,10 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
             "either token or token_env",
             token.name,
         )
+    require(86_400 % c.monitor.window_s == 0, "monitor.window_s", "a divisor of a day, 86400", c.monitor.window_s)
+    require(
+        c.monitor.min_days <= c.monitor.history_days, "monitor.min_days", "at most monitor.history_days", c.monitor.min_days
+    )
     names = [token.name for token in c.serving.tokens]
     require(len(set(names)) == len(names), "serving.tokens", "a name of its own for each", names)
     require(
@@ -532,3 +701,13 @@ def _check_consistency(configuration: Configuration, file: str) -> None:
         "more than flink.checkpoint_interval_ms",
         c.kafka.transaction_timeout_ms,
     )
+
+
+def _check_answers(c: Configuration, require: Callable[[bool, str, str, object], None]) -> None:
+    require(c.text.encoder != "none", "text.encoder", "an encoder where answers.enabled is on: questions are compared by meaning", "none")
+    reports = ("solved_type", "not_solved_type", "handed_over_type")
+    for name in reports:
+        kind = getattr(c.answers, name)
+        require(kind in c.events.types, f"answers.{name}", f"one of events.types: {', '.join(c.events.types)}", kind)
+    given = [getattr(c.answers, name) for name in reports]
+    require(len(set(given)) == len(given), "answers.solved_type", "an event type of its own for each report", given)

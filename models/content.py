@@ -6,7 +6,7 @@
 - **buckets**: for each label, and for each byte of the signature at its place, the `BUCKET` items that came into the
   catalogue last: where the content source looks for candidates, so that its cost does not depend on the number of items.
 
-Memory: ``52 bytes * items``, and 0.6 MB for the buckets.
+Memory: ``60 bytes * items``, and 0.6 MB for the buckets.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Content:
     log_prices : float32[items], natural logarithm of 1 + price, NaN where there is none
     buckets : int32[LABELS + 8 * 256, BUCKET], dense indices
     bucket_sizes : int64[LABELS + 8 * 256], how many items ever came into each; the last BUCKET of them are there
+    rows : int64[items], where their vectors stand in `models.text.vectors.ItemVectors`, -1 for none
     """
 
     def __init__(self) -> None:
@@ -48,17 +49,20 @@ class Content:
     labels: np.ndarray
     signatures: np.ndarray
     log_prices: np.ndarray
+    rows: np.ndarray
 
     def grow_items(self, capacity: int) -> None:
         """Make room for this many items."""
         labels = np.zeros((capacity, _WORDS), np.uint64)
         signatures = np.zeros(capacity, np.uint64)
         log_prices = np.full(capacity, np.nan, np.float32)
+        rows = np.full(capacity, -1, np.int64)
         if hasattr(self, "labels"):
             labels[: len(self.labels)] = self.labels
             signatures[: len(self.signatures)] = self.signatures
             log_prices[: len(self.log_prices)] = self.log_prices
-        self.labels, self.signatures, self.log_prices = labels, signatures, log_prices
+            rows[: len(self.rows)] = self.rows
+        self.labels, self.signatures, self.log_prices, self.rows = labels, signatures, log_prices, rows
 
     def apply(
         self,
@@ -77,7 +81,9 @@ class Content:
         ValueError
             When the vector has another length than the others before it.
         """
-        signature = 0 if vector is None else self._signature(vector)
+        signature = int(self.signatures[index]) if self.rows[index] >= 0 else 0
+        if vector is not None:
+            signature = self._signature(np.array(vector))
         names = [f"category:{name}" for name in categories] + [f"tag:{name}" for name in tags]
         if brand is not None:
             names.append(f"brand:{brand}")
@@ -87,23 +93,42 @@ class Content:
         before = {bit for bit in range(LABELS) if int(self.labels[index, bit // 64]) >> bit % 64 & 1}
         for bit in sorted(bits - before):
             self._put(bit, index)
+        self._sign(index, signature)
+        self.labels[index] = [sum(1 << bit % 64 for bit in bits if bit // 64 == word) for word in range(_WORDS)]
+        self.log_prices[index] = np.nan if price is None else math.log1p(price)
+
+    def place(self, index: int, row: int, vector: np.ndarray) -> None:
+        """Take over the vector of an item that stands in a row of `models.text.vectors.ItemVectors`, int8[dimension]."""
+        if self._hyperplanes.shape[1] not in (0, len(vector)):
+            self._hyperplanes = np.zeros((64, 0))
+        self.rows[index] = row
+        self._sign(index, self._signature(vector))
+
+    def displace(self, index: int | slice) -> None:
+        """Let an item, or many, have no vector."""
+        self.rows[index] = -1
+        self.signatures[index] = 0
+
+    def signature_of(self, vector: np.ndarray) -> int:
+        """Signature of any vector, 0 for one that is empty."""
+        return self._signature(vector) if vector.any() else 0
+
+    def _sign(self, index: int, signature: int) -> None:
         if signature != int(self.signatures[index]):
             for band in range(_BANDS if signature else 0):
                 self._put(LABELS + 256 * band + (signature >> 8 * band & 0xFF), index)
-        self.labels[index] = [sum(1 << bit % 64 for bit in bits if bit // 64 == word) for word in range(_WORDS)]
-        self.signatures[index] = signature
-        self.log_prices[index] = np.nan if price is None else math.log1p(price)
+            self.signatures[index] = signature
 
     def _put(self, bucket: int, index: int) -> None:
         self.buckets[bucket, self.bucket_sizes[bucket] % BUCKET] = index
         self.bucket_sizes[bucket] += 1
 
-    def _signature(self, vector: tuple[float, ...]) -> int:
+    def _signature(self, vector: np.ndarray) -> int:
         if self._hyperplanes.shape[1] == 0:
             self._hyperplanes = np.random.default_rng(_HYPERPLANE_SEED).normal(size=(64, len(vector)))
         if len(vector) != self._hyperplanes.shape[1]:
             raise ValueError(f"vector: expected {self._hyperplanes.shape[1]} numbers as in other items, got {len(vector)}")
-        signs = self._hyperplanes @ np.array(vector) > 0
+        signs = self._hyperplanes @ vector > 0
         return int(np.packbits(signs, bitorder="little").view("<u8")[0]) or 1
 
 

@@ -11,13 +11,14 @@ replica that starts finds the last good one there, whatever came onto the compac
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from models.config import Experiment, PolicyName
 from models.events import Refusal, Rejected, decode_value
+from models.fields import Milliseconds
 
 Id = Annotated[str, Meta(min_length=1, max_length=1024)]
 Ids = Annotated[list[Id], Meta(max_length=10_000)]
@@ -26,6 +27,7 @@ Unit = Annotated[float, Meta(ge=0, le=1)]
 
 NAME_CHARACTERS = 256
 RULES_OF_A_KIND = 64
+CAMPAIGNS = 4_096
 
 
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -124,6 +126,19 @@ class CategoryCaps(Rule, frozen=True, kw_only=True):
     categories: dict[str, Annotated[int, Meta(ge=1, le=100)]] = {}
 
 
+class BrandCaps(Rule, frozen=True, kw_only=True):
+    """`brand_caps`: at most so many items of a brand (an artist, a publisher) in one slate; of several rules the lowest counts.
+
+    Attributes
+    ----------
+    most : of every brand; null: any number
+    brands : of these brands, by name
+    """
+
+    most: Annotated[int, Meta(ge=1, le=100)] | None = None
+    brands: dict[str, Annotated[int, Meta(ge=1, le=100)]] = {}
+
+
 class Epsilon(Rule, frozen=True, kw_only=True):
     """`epsilon`: the probability that a slot explores, for everybody, in every arm and under every strategy.
 
@@ -165,6 +180,39 @@ class PinnedVersion(Rule, frozen=True, kw_only=True):
     version: Annotated[str, Meta(min_length=3, max_length=128, pattern=r"^\d+\.\d+(-[0-9a-f]+)?$")]
 
 
+class FrequencyCap(Rule, frozen=True, kw_only=True):
+    """`frequency_cap`: at most so many impressions of one item, or of one campaign, to a user within a window.
+
+    Attributes
+    ----------
+    most : impressions; what is in a slate counts as shown
+    window_s : length of the window in event time, seconds
+    of : what is counted
+    """
+
+    most: Annotated[int, Meta(ge=1, le=1000)]
+    window_s: Annotated[int, Meta(ge=1, le=31_536_000)]
+    of: Literal["item", "campaign"] = "item"
+
+
+class Campaign(Rule, frozen=True, kw_only=True):
+    """`campaign:NAME`: the budget that pays for the items of this campaign. Without it they are not shown.
+
+    Attributes
+    ----------
+    budget : what may be charged, in the shop's currency
+    per : day (of UTC, in event time), or total
+    begins_ms, ends_ms : shown from and before these event times
+    pacing : even (spent evenly over the time), traffic (in proportion to the traffic of each hour, as far as it is known), or fast
+    """
+
+    budget: Annotated[float, Meta(ge=0, le=1e12)]
+    per: Literal["day", "total"] = "day"
+    begins_ms: Milliseconds | None = None
+    ends_ms: Milliseconds | None = None
+    pacing: Literal["traffic", "even", "fast"] = "traffic"
+
+
 RULES: dict[str, type[Struct]] = {
     "sources": SourceWeights,
     "include": Include,
@@ -172,12 +220,18 @@ RULES: dict[str, type[Struct]] = {
     "boost": Boost,
     "pin": Pin,
     "category_caps": CategoryCaps,
+    "brand_caps": BrandCaps,
+    "frequency_cap": FrequencyCap,
+    "campaign": Campaign,
     "epsilon": Epsilon,
     "policy": PolicyRule,
     "experiment": Experiment,
     "pinned_version": PinnedVersion,
 }
 """The type of a value, for each kind of rule."""
+
+NAMED = frozenset({"campaign"})
+"""Kinds whose rules are about what their name says, and must have one."""
 
 SINGLE = frozenset({"sources", "epsilon", "policy", "experiment", "pinned_version"})
 """Kinds of which one rule is in force."""
@@ -199,10 +253,17 @@ def kind_of(name: str | None) -> str:
         When no rule can have this name.
     """
     kind, colon, rest = (name or "").partition(":")
-    if kind not in RULES or (colon and (kind in SINGLE or not rest)) or len(name or "") > NAME_CHARACTERS:
-        expected = ", ".join(kind if kind in SINGLE else f"{kind}[:NAME]" for kind in RULES)
+    if kind not in RULES or (colon and (kind in SINGLE or not rest)) or (kind in NAMED and not colon) or len(name or "") > NAME_CHARACTERS:
+        expected = ", ".join(_named(kind) for kind in RULES)
         raise Rejected(Refusal.UNKNOWN_TYPE, f"there is no control {(name or '')[:80]!r}: expected as the key one of {expected}")
     return kind
+
+
+def _named(kind: str) -> str:
+    """How the name of a rule of a kind is written."""
+    if kind in NAMED:
+        return f"{kind}:NAME"
+    return kind if kind in SINGLE else f"{kind}[:NAME]"
 
 
 def decode_control(name: str | None, value: bytes) -> Struct:
@@ -219,7 +280,43 @@ def decode_control(name: str | None, value: bytes) -> Struct:
         raise Rejected(Refusal.MISSING_FIELD, f"{kind}: expected items, categories or brands")
     if isinstance(rule, CategoryCaps) and rule.most is None and not rule.categories:
         raise Rejected(Refusal.MISSING_FIELD, f"{kind}: expected most or categories")
+    if isinstance(rule, Campaign) and rule.per == "total" and rule.pacing != "fast" and None in (rule.begins_ms, rule.ends_ms):
+        raise Rejected(Refusal.MISSING_FIELD, f"{kind}: expected begins_ms and ends_ms, over which a total is to be paced; or pacing fast")
+    if isinstance(rule, BrandCaps) and rule.most is None and not rule.brands:
+        raise Rejected(Refusal.MISSING_FIELD, f"{kind}: expected most or brands")
     return rule
+
+
+class InvalidRule(ValueError):
+    """A rule of the configuration that is none.
+
+    Attributes
+    ----------
+    name, expected : of the rule, and what would have been one
+    """
+
+    def __init__(self, name: str, expected: str) -> None:
+        super().__init__(f"{name}: {expected}")
+        self.name, self.expected = name, expected
+
+
+def decode_rules(rules: Mapping[str, Mapping[str, Any]]) -> dict[str, Struct]:
+    """The rules of a configuration.
+
+    Raises
+    ------
+    InvalidRule
+        When one is no rule, or there are too many of a kind.
+    """
+    decoded: dict[str, Struct] = {}
+    for name, value in rules.items():
+        try:
+            rule = decode_control(name, msgspec.json.encode(value))
+            require_few(decoded, name)
+        except Rejected as rejected:
+            raise InvalidRule(name, f"a rule as on the topic controls ({rejected.detail})") from None
+        decoded[name] = rule
+    return decoded
 
 
 def require_few(controls: Mapping[str, Struct], name: str) -> None:
@@ -231,5 +328,6 @@ def require_few(controls: Mapping[str, Struct], name: str) -> None:
         When a rule of this name would be one too many beside those in force.
     """
     kind = kind_of(name)
-    if name not in controls and sum(kind_of(other) == kind for other in controls) >= RULES_OF_A_KIND:
-        raise Rejected(Refusal.OUT_OF_BOUNDS, f"{kind}: at most {RULES_OF_A_KIND} rules of one kind may be in force")
+    most = CAMPAIGNS if kind in NAMED else RULES_OF_A_KIND
+    if name not in controls and len(controls) >= most and sum(kind_of(other) == kind for other in controls) >= most:
+        raise Rejected(Refusal.OUT_OF_BOUNDS, f"{kind}: at most {most} rules of one kind may be in force")

@@ -10,6 +10,10 @@ Layout, version 3, written where examples have weights (learner.debias): ``versi
 weight f32 | places u8`` and then as before; in a pending example, of weight 1, the propensities f32[places] of the slate's items at
 their places stand at the end. An example has no places.
 
+Layout, version 4, written where the probability is that of shown items (learner.probability_of): ``version u8 | width u8 | history u8 |
+candidates u16 | label u16 | weight f32 | places u8 | shown u8``, then as version 3, and at the very end the rows of the slate's items
+u16[shown], also in an example. Hashes of items stay in an example of this version whatever its scorer knows.
+
 Layout, version 1: ``version u8 | width u8 | candidates u16 | label u16 | matrix``, and in a pending example the items
 behind it. It is still read, as one without a history.
 
@@ -26,10 +30,12 @@ import numpy as np
 
 VERSION = 2
 WEIGHTED = 3
+SHOWN = 4
 NO_LABEL = 0xFFFF
 _HEAD = struct.Struct("<BBBHH")
 _HEAD_1 = struct.Struct("<BBHH")
 _WEIGHT = struct.Struct("<fB")
+_SHOWN = struct.Struct("<B")
 NO_ITEMS = np.zeros(0, np.int64)
 """Hashes of no items."""
 
@@ -44,7 +50,8 @@ class Example:
     label : position of the item that came next, -1 where it was none of them
     items : int64[candidates], hashes of the candidates; none where the scorer knows no items
     history : int64[m], hashes of the user's items before, the latest first; none likewise
-    weight : of the example in the loss of the order
+    weight : of the example in the loss of the order; below 0 the labelled item is one that the user did not want
+    shown : int64[m], positions of the candidates that were shown; None where their probability is that of all candidates
     """
 
     features: np.ndarray
@@ -52,6 +59,7 @@ class Example:
     items: np.ndarray
     history: np.ndarray
     weight: float = 1.0
+    shown: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,7 @@ class _Shape:
     matrix_at: int
     weight: float = 1.0
     places: int = 0
+    shown: int = 0
 
     @classmethod
     def of(cls, raw: bytes) -> _Shape:
@@ -79,7 +88,13 @@ class _Shape:
             version, width, history, candidates, label = _HEAD.unpack_from(raw)
             weight, places = _WEIGHT.unpack_from(raw, _HEAD.size)
             return cls(version, width, history, candidates, label, _HEAD.size + _WEIGHT.size, weight, places)
-        raise ValueError(f"example of version {raw[0]}, this release reads 1 to {WEIGHTED}")
+        if raw[0] == SHOWN:
+            version, width, history, candidates, label = _HEAD.unpack_from(raw)
+            weight, places = _WEIGHT.unpack_from(raw, _HEAD.size)
+            (shown,) = _SHOWN.unpack_from(raw, _HEAD.size + _WEIGHT.size)
+            matrix_at = _HEAD.size + _WEIGHT.size + _SHOWN.size
+            return cls(version, width, history, candidates, label, matrix_at, weight, places, shown)
+        raise ValueError(f"example of version {raw[0]}, this release reads 1 to {SHOWN}")
 
     @property
     def matrix_end(self) -> int:
@@ -98,6 +113,7 @@ def encode_pending(
     history: np.ndarray = NO_ITEMS,
     *,
     propensities: np.ndarray | None = None,
+    shown: np.ndarray | None = None,
 ) -> bytes:
     """The candidates of a slate, waiting for what comes next.
 
@@ -107,9 +123,14 @@ def encode_pending(
     items : int64[candidates], hashes of the candidates
     history : int64[m], hashes of the user's latest items that the scorer read, the latest first; at most 255
     propensities : float32[places], of the items of the slate at their places, where the example is to have a weight; None otherwise
+    shown : int64[m], rows of the slate's items, m <= 255, where the probability is to be theirs; None otherwise
     """
     n, width = matrix.shape
     frozen = (matrix.tobytes(), items.tobytes(), history.tobytes())
+    if shown is not None:
+        weighed = b"" if propensities is None else propensities.astype("<f4").tobytes()
+        head = _HEAD.pack(SHOWN, width, len(history), n, NO_LABEL) + _WEIGHT.pack(1.0, len(weighed) // 4) + _SHOWN.pack(len(shown))
+        return b"".join((head, *frozen, weighed, shown.astype("<u2").tobytes()))
     if propensities is None:
         return b"".join((_HEAD.pack(VERSION, width, len(history), n, NO_LABEL), *frozen))
     head = _HEAD.pack(WEIGHTED, width, len(history), n, NO_LABEL) + _WEIGHT.pack(1.0, len(propensities))
@@ -119,7 +140,7 @@ def encode_pending(
 def pending_propensities(pending: bytes) -> np.ndarray:
     """float32[places] of the slate's items; none where they were not written."""
     shape = _Shape.of(pending)
-    return np.frombuffer(pending, "<f4", shape.places, len(pending) - 4 * shape.places)
+    return np.frombuffer(pending, "<f4", shape.places, len(pending) - 2 * shape.shown - 4 * shape.places)
 
 
 def label_pending(pending: bytes, item: int, weight: float = 1.0) -> bytes | None:
@@ -157,6 +178,10 @@ def _labelled(pending: bytes, shape: _Shape, label: int, weight: float = 1.0) ->
         head = _HEAD_1.pack(1, shape.width, shape.candidates, label)
         return head + pending[shape.matrix_at : shape.matrix_end]
     head = _HEAD.pack(shape.version, shape.width, shape.history, shape.candidates, label)
+    if shape.version == SHOWN:
+        rows_at = len(pending) - 2 * shape.shown
+        frozen = pending[shape.matrix_at : rows_at - 4 * shape.places]
+        return head + _WEIGHT.pack(weight, 0) + _SHOWN.pack(shape.shown) + frozen + pending[rows_at:]
     if shape.version == WEIGHTED:
         head += _WEIGHT.pack(weight, 0)
     end = len(pending) - 4 * shape.places if shape.history else shape.matrix_end
@@ -177,6 +202,11 @@ def decode_example(raw: bytes) -> Example:
     if label >= n:
         raise ValueError(f"example of version {shape.version} with label {label} of {n} candidates")
     matrix = np.frombuffer(raw, "<f2", n * shape.width, shape.matrix_at).reshape(n, shape.width)
+    if shape.version == SHOWN:
+        items = np.frombuffer(raw, "<i8", n, shape.matrix_end)
+        history = np.frombuffer(raw, "<i8", shape.history, shape.matrix_end + 8 * n)
+        shown = np.frombuffer(raw, "<u2", shape.shown, len(raw) - 2 * shape.shown).astype(np.int64)
+        return Example(matrix, label, items, history, shape.weight, shown)
     if shape.history == 0:
         return Example(matrix, label, NO_ITEMS, NO_ITEMS, shape.weight)
     items = np.frombuffer(raw, "<i8", n, shape.matrix_end)

@@ -95,7 +95,8 @@ def columns_of(groups: Iterable[str]) -> list[int]:
 
 @njit(cache=True)
 def _log_score(score):  # type: ignore[no-untyped-def]
-    return np.log(score + FLOOR) - np.log(FLOOR)
+    # what events of a negative weight took away is nothing at least
+    return np.log(max(score, 0.0) + FLOOR) - np.log(FLOOR)
 
 
 @njit(cache=True)
@@ -104,14 +105,16 @@ def _decayed(value, elapsed_ms, half_life_ms):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def category_vector(profile, categories, decay, out):  # type: ignore[no-untyped-def]
-    """Decayed sum of the category bits of the profile's items into float32[64]; returns its norm."""
+def category_vector(profile, steps, categories, decay, out):  # type: ignore[no-untyped-def]
+    """Decayed sum of the category bits of the profile's items into float32[64], less those of negative steps; returns its norm."""
     out[:] = 0
     weight = 1.0
     for d in range(len(profile)):
         bits = categories[profile[d]]
         if bits != 0:
             share = weight / np.sqrt(count_bits(bits))
+            if steps[d] < 0:
+                share = -share
             for b in range(64):
                 if (bits >> np.uint64(b)) & np.uint64(1):
                     out[b] += share
@@ -169,7 +172,7 @@ def candidate_features(  # type: ignore[no-untyped-def]
     n = len(candidates)
     out = np.zeros((n, WIDTH), np.float32)
     vector = np.zeros(64, np.float32)
-    norm = category_vector(profile, categories, decay, vector)
+    norm = category_vector(profile, steps, categories, decay, vector)
     middle_year = profile_mean(profile, year, decay)
     label_sums = np.zeros(LABELS, np.float32)
     label_norm = label_vector(profile, steps, labels, label_sums)

@@ -141,12 +141,14 @@ def judge(network: Scorer, lists: Lists, labels: torch.Tensor, *, k: int, miss_w
     network.eval()
     rank, logit = network(network.refrozen(lists))
     network.train(training)
-    hit = labels >= 0
+    # what was not wanted is no place that an order is judged by
+    hit = labels >= 0 if lists.weights is None else (labels >= 0) & (lists.weights > 0)
+    labels = torch.where(hit, labels, -1)
     known = labels.clamp_min(0)
     rank = rank.masked_fill(lists.mask == 0, -1e9)
     rank_loss = functional.cross_entropy(rank, known, reduction="none")
     targets = (torch.arange(lists.mask.shape[1], device=labels.device) == labels.unsqueeze(1)).float()
-    pointwise = functional.binary_cross_entropy_with_logits(logit, targets, lists.mask, reduction="none").sum(1)
+    pointwise = functional.binary_cross_entropy_with_logits(logit, targets, lists.predicted, reduction="none").sum(1)
     own = rank.gather(1, known.unsqueeze(1))
     # what is no number is no hit, and stands behind nothing
     place = rank.shape[1] - 1 - (rank < own).sum(1)
@@ -157,7 +159,8 @@ def judge(network: Scorer, lists: Lists, labels: torch.Tensor, *, k: int, miss_w
     of_misses = torch.where(hit, 1.0, miss_weight)
     measures[PROBABILITY_LOSS] *= of_misses / of_misses.mean()
     if lists.weights is not None:
-        measures[[RANK_LOSS, HIT]] *= lists.weights / lists.weights.mean()
+        shares = lists.weights.clamp_min(0)
+        measures[[RANK_LOSS, HIT]] *= shares / shares.mean().clamp_min(1e-6)
     measures[RANK_LOSS, ~hit] = torch.nan
     measures[HIT, ~hit] = torch.nan
     return measures.cpu().numpy()

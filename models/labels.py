@@ -1,7 +1,7 @@
-"""Which categories and which brand each item has, exactly: what business rules are said in.
+"""Which categories, which brand and which campaign each item has, exactly: what business rules are said in.
 
 The bit sets of `models.replica` and `models.content` hash names, and two names may share a bit: good enough to compare items by,
-not to keep one off a slate. Here every distinct combination of categories and brand is kept once, as names, and an item holds the
+not to keep one off a slate. Here every distinct combination is kept once, as names, and an item holds the
 number of its combination: whatever follows from the labels is worked out once a combination and looked up by item.
 
 Memory: ``4 bytes * items``, and the names of each distinct combination that there ever was.
@@ -22,11 +22,12 @@ class LabelSet:
     Attributes
     ----------
     categories : names, each once
-    brand : None where there is none
+    brand, campaign : None where there is none
     """
 
     categories: tuple[str, ...] = ()
     brand: str | None = None
+    campaign: str | None = None
 
 
 class Labels:
@@ -37,11 +38,14 @@ class Labels:
     sets : by number; number 0 is that of an item of which the catalogue says nothing. It only grows
     of_item : int32[items], number of each item's set, by dense index
     categories : number of each category that an item ever had
+    brands, campaigns : the same of each brand and each campaign; the numbers go through all of them
     """
 
     def __init__(self) -> None:
         self.sets = [LabelSet()]
         self.categories: dict[str, int] = {}
+        self.brands: dict[str, int] = {}
+        self.campaigns: dict[str, int] = {}
         self.of_item = np.zeros(0, np.int32)
         self._numbers = {self.sets[0]: 0}
         self._offsets = [0, 0]
@@ -54,28 +58,36 @@ class Labels:
         of_item[: len(self.of_item)] = self.of_item
         self.of_item = of_item
 
-    def put(self, index: int, categories: Iterable[str], brand: str | None) -> None:
+    def put(self, index: int, categories: Iterable[str], brand: str | None, campaign: str | None = None) -> None:
         """Let an item have these labels instead of those it had."""
-        labels = LabelSet(tuple(dict.fromkeys(categories)), brand)
+        labels = LabelSet(tuple(dict.fromkeys(categories)), brand, campaign)
         number = self._numbers.get(labels)
         if number is None:
             number = self._numbers[labels] = len(self.sets)
             self.sets.append(labels)
-            self._members += [self.categories.setdefault(name, len(self.categories)) for name in labels.categories]
+            self._members += [self.categories.setdefault(name, self.numbers) for name in labels.categories]
+            for name, numbers in ((brand, self.brands), (campaign, self.campaigns)):
+                if name is not None:
+                    self._members.append(numbers.setdefault(name, self.numbers))
             self._offsets.append(len(self._members))
         self.of_item[index] = number
+
+    @property
+    def numbers(self) -> int:
+        """How many categories, brands and campaigns there are."""
+        return len(self.categories) + len(self.brands) + len(self.campaigns)
 
     def of(self, index: int) -> LabelSet:
         """The labels of an item."""
         return self.sets[self.of_item[index]]
 
     def table(self) -> tuple[np.ndarray, np.ndarray]:
-        """Categories of each set, for kernels.
+        """Categories, brand and campaign of each set, for kernels.
 
         Returns
         -------
         offsets : int64[sets + 1]
-        members : int64[n], numbers of the categories of set s are ``members[offsets[s]:offsets[s + 1]]``
+        members : int64[n], numbers of the labels of set s are ``members[offsets[s]:offsets[s + 1]]``
         """
         if len(self._table[0]) != len(self._offsets):
             self._table = (np.array(self._offsets, np.int64), np.array(self._members, np.int64))

@@ -23,8 +23,10 @@ The state (rows of a snapshot, all opaque bytes):
 ``serving``   safetensors: the weights that were published last, as they were published
 ``good``      what to return to: safetensors as in ``network``, with the counters of that moment in ``state``
 ``next``      the same of the version that becomes the good one when it has served for a window
+``vector:N``  the vector of an item as it came (`models.text.vectors`), N = hash of the item; empty where it is gone. Only a scorer that
+              projects vectors is sent any
 
-Earlier releases wrote neither of the last four: their network is then the serving and the good one.
+Earlier releases wrote none of the last five: their network is then the serving and the good one.
 """
 
 from __future__ import annotations
@@ -59,6 +61,8 @@ from models.identity import uniform
 from models.model_file import ModelFile, encode_model, network_shape
 from models.scorers import make_scorer
 from models.scorers.base import Lists, Scorer
+from models.scorers.text import TextFISM
+from models.text.vectors import VECTOR_KIND, VECTOR_PREFIX, ItemVectors, VectorRecord
 from models.versions import About, decode_tensors, encode_tensors, encode_version
 
 _LENGTH = struct.Struct("<I")
@@ -173,6 +177,11 @@ class Learner:
         # as replicas begin, too
         self._serving = make_scorer(scorer, seed=learner.seed).to(learner.device).eval()
         self._good_network = make_scorer(scorer, seed=learner.seed).to(learner.device).eval()
+        self.vectors = ItemVectors()
+        self._vector_rows: dict[int, bytes] = {}
+        for network in (self.network, self._serving, self._good_network):
+            if isinstance(network, TextFISM):
+                network.vectors = self.vectors
         self._good = self._next = self._save("")
         self._unsaved = {"serving", "good", "next"}
         if start is not None:
@@ -199,7 +208,12 @@ class Learner:
         return self._meta.held
 
     def learn_one(self, message: bytes) -> None:
-        """Take one example (`models.examples`); every full batch is a training step."""
+        """Take one example (`models.examples`); every full batch is a training step. Or the vector of an item."""
+        if message[0] == VECTOR_KIND:
+            record = VectorRecord.decode(message)
+            self.vectors.apply(record)
+            self._vector_rows[record.item] = message if len(record.values) else b""
+            return
         self._waiting.append(message)
         self._meta.examples += 1
         if len(self._waiting) == self._config.batch_examples:
@@ -255,8 +269,10 @@ class Learner:
             [example.history for example in examples],
             history=self.network.history,
         )
-        if self._config.debias != "none":
+        if self._config.debias != "none" or self._config.weigh_by_reward or any(example.weight < 0 for example in examples):
             lists = replace(lists, weights=torch.tensor([example.weight for example in examples]))
+        if self._config.probability_of == "shown":
+            lists = replace(lists, shown=_shown(examples, lists.mask))
         lists = lists.to(self._config.device)
         return lists, torch.tensor([example.label for example in examples], device=self._config.device)
 
@@ -417,6 +433,8 @@ class Learner:
     def take_snapshot(self) -> list[tuple[str, bytes]]:
         """The rows of the state that changed since the last snapshot."""
         rows = [(f"batch:{slot}", _pack(self._ring.get(slot, []))) for slot in sorted(self._unsaved_slots)]
+        rows += [(f"{VECTOR_PREFIX}{item}", record) for item, record in self._vector_rows.items()]
+        self._vector_rows = {}
         self._unsaved_slots.clear()
         rows.append(("meta", msgspec.json.encode(self._meta)))
         rows.append(("network", encode_tensors(self._tensors())))
@@ -456,6 +474,9 @@ class Learner:
         ring = {int(key[6:]): raw for key, raw in saved.items() if key.startswith("batch:")}
         # a smaller replay_bytes than before leaves rows in the state that are not used any more
         self._ring = {slot: _unpack(raw) for slot, raw in ring.items() if slot < self._ring_slots and raw}
+        for key, raw in saved.items():
+            if key.startswith(VECTOR_PREFIX) and raw:
+                self.vectors.apply(VectorRecord.decode(raw))
         self._load_tensors(decode_tensors(saved["network"]))
         self._load_gate(saved)
 
@@ -537,11 +558,29 @@ def _optimiser(network: Scorer, config: LearnerConfig) -> torch.optim.Optimizer:
 
 
 def _pointwise(logit: torch.Tensor, lists: Lists, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Binary cross-entropy of every candidate by itself, a weighted mean over the lists; a label of -1 is none of them."""
+    """Binary cross-entropy of every candidate by itself, a weighted mean over the lists; a label of -1 is none of them.
+
+    Of a list of a negative weight the labelled candidate alone counts, as one that was not taken.
+    """
     targets = (torch.arange(lists.mask.shape[1], device=labels.device) == labels.unsqueeze(1)).float()
-    shares = lists.mask * weights.unsqueeze(1)
+    shares = lists.predicted * weights.abs().unsqueeze(1)
+    if lists.weights is not None and (lists.weights < 0).any():
+        # of what was not wanted nothing is known but that
+        unwanted = (lists.weights < 0).unsqueeze(1)
+        shares, targets = torch.where(unwanted, shares * targets, shares), torch.where(unwanted, 0.0, targets)
     total = functional.binary_cross_entropy_with_logits(logit, targets, shares, reduction="sum")
     return total / shares.sum()
+
+
+def _shown(examples: list[Example], mask: torch.Tensor) -> torch.Tensor:
+    """Which candidates were shown; all of an example of before the switch."""
+    shown = torch.zeros_like(mask)
+    for row, example in enumerate(examples):
+        if example.shown is None:
+            shown[row] = mask[row]
+        else:
+            shown[row, torch.from_numpy(example.shown)] = 1.0
+    return shown
 
 
 def _pack(messages: list[bytes]) -> bytes:

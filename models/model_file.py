@@ -77,7 +77,9 @@ def network_shape(config: ScorerConfig) -> dict[str, Any]:
 
 
 def _settings(config: ScorerConfig) -> dict[str, Any]:
-    keys = _SHAPE if config.name == "mlp" else _SHAPE + _ENCODER_SHAPE
+    keys: tuple[str, ...] = _SHAPE if config.name == "mlp" else _SHAPE + _ENCODER_SHAPE
+    if config.name == "text":
+        keys += ("vector_dimension",)
     values = msgspec.to_builtins(config)
     return {key: list(values[key]) if key == "hidden" else values[key] for key in keys}
 

@@ -10,18 +10,26 @@ from heapq import heappop, heappush
 
 import msgspec
 
+from models.answers.memory import AnswerMemory
 from models.attribution import ClosedSlate
-from models.config import Configuration
+from models.auction.ledger import Account
+from models.catalogue import decode_catalogue_entry
+from models.config import Configuration, ConfigurationError
 from models.cooccurrence import CooccurrenceTable
 from models.events import ERASE, UNKNOWN_WATERMARK_MS, Event
+from models.identity import hash64
 from models.learner import Learner
 from models.model_file import ModelFile
+from models.observer import NOTHING_LEARNED, Observation
 from models.policies.learner import PolicyLearner
 from models.profile import SeenItems, decode_user_state, encode_user_state
-from models.recommender import NOTHING_LEARNED, Observation, Recommender, User
+from models.recommender import Recommender
 from models.requests import Request
-from models.topics import Recommendation, Timings
+from models.text.encoder import HashedWords, TextEncoder, make_encoder
+from models.text.vectors import VectorMaker, gone, vector_key
+from models.topics import Charge, Recommendation, Timings
 from models.treatments import Treatment
+from models.user import User
 
 _WARM_UP_EVENTS = 300
 # One of each kind that lays out a slate: the first rule that is sent must not wait for the compiler.
@@ -46,10 +54,13 @@ class LocalPipeline:
     publish_every : events between two publications of changed rows to the recommender; 1 is the freshest
     start : a trained network to begin with
     on_closed : is told of each slate that closes, and whose it was
+    on_charge : is told of each charge
+    encoder : of texts, instead of the configured one, which is made otherwise
 
     Attributes
     ----------
     watermark_ms : largest event time that was learned
+    accounts : of campaigns, by name
     """
 
     def __init__(
@@ -59,22 +70,56 @@ class LocalPipeline:
         publish_every: int = 16,
         start: ModelFile | None = None,
         on_closed: Callable[[str, ClosedSlate], None] = lambda user_id, closed: None,
+        on_charge: Callable[[Charge], None] = lambda charge: None,
+        encoder: TextEncoder | None = None,
     ) -> None:
         self.watermark_ms = UNKNOWN_WATERMARK_MS
-        self._on_closed = on_closed
+        self._on_closed, self._on_charge = on_closed, on_charge
+        self._auction_settings = configuration.auction
+        self.accounts: dict[str, Account] = {}
+        self._standings: dict[str, bytes] = {}
         self._timers: list[tuple[int, str]] = []
         self._publish_every = publish_every
         self._since_publication = 0
-        self.recommender = Recommender(configuration, start=start)
+        if encoder is None and configuration.text.encoder != "none":
+            encoder = make_encoder(configuration.text)
+        self.recommender = Recommender(configuration, start=start, encoder=encoder)
+        self.answers = AnswerMemory(configuration.answers)
         self.table = CooccurrenceTable(configuration.item_cf, configuration.popularity)
         self.learner = Learner(
             configuration.learner, configuration.scorer, gate=configuration.gate, k=configuration.slate.k, start=start
         )
+        self._vectors: VectorMaker | None = None
+        if configuration.text.makes_vectors:
+            self._vectors = vector_maker(configuration, encoder)
+        self._digests: dict[str, int] = {}
         self.policy = PolicyLearner(configuration.policy)
         self._policy_settings = configuration.policy
         self._other_policies: dict[str, tuple[PolicyLearner, bytes]] = {}
         self._members: list[tuple[str, bytes | None]] = []
         self.users: dict[str, User] = {}
+
+    def apply_catalogue(self, key: str | None, value: bytes | None) -> None:
+        """Take one record of `items`, and make its vector where the configuration asks for one.
+
+        Raises
+        ------
+        Rejected
+            As of `models.recommender.Recommender.apply_catalogue`.
+        """
+        self.recommender.apply_catalogue(key, value)
+        if self._vectors is None:
+            return
+        item_id, item = decode_catalogue_entry(key, value)
+        if item is None:
+            self._digests.pop(item_id, None)
+            self.recommender.apply_update(vector_key(item_id), None)
+            self.learner.learn_one(gone(hash64(item_id)))
+            return
+        self._digests[item_id], record = self._vectors.make(item_id, item, known=self._digests.get(item_id, 0))
+        if record is not None:
+            self.recommender.apply_update(vector_key(item_id), record)
+            self.learner.learn_one(record)
 
     def user(self, user_id: str) -> User:
         """The state of a user, new where there is none."""
@@ -128,6 +173,8 @@ class LocalPipeline:
             self._members.append(observation.member)
         if observation.example is not None:
             self.learner.learn_one(observation.example)
+        if observation.lesson is not None:
+            self.answers.learn_one(observation.lesson)
         self._publish_in_turn()
         return observation
 
@@ -180,6 +227,19 @@ class LocalPipeline:
                 self._learner_of(treatment).learn_one(step)
             self._on_closed(user_id, closed)
         user.tally.closed.clear()
+        self._keep_accounts(user)
+
+    def _keep_accounts(self, user: User) -> None:
+        for message in self.recommender.take_ledger_messages(user.tally):
+            account = self.accounts.get(message.campaign)
+            if account is None:
+                account = self.accounts[message.campaign] = Account(self._auction_settings)
+            charge, tells = account.take(message)
+            if charge is not None:
+                self._on_charge(charge)
+            if tells:
+                key, value = account.record(message.campaign)
+                self._standings[key] = value
 
     def _publish_in_turn(self) -> None:
         self._since_publication += 1
@@ -190,14 +250,37 @@ class LocalPipeline:
     def _publish(self) -> None:
         for deltas in self.table.take_deltas():
             self.recommender.replica.apply_deltas(deltas)
-        updates: list[tuple[str, bytes | None]] = [*self.policy.take_updates()]
+        updates: list[tuple[str, bytes | None]] = [*self.policy.take_updates(), *self.answers.take_updates()]
         for learner, _ in self._other_policies.values():
             updates += learner.take_updates()
         if self.learner.has_updates():
             updates += self.learner.take_updates()
         members, self._members = self._members, []
-        for key, value in (*updates, *members):
+        standings, self._standings = self._standings, {}
+        for key, value in (*updates, *members, *standings.items()):
             self.recommender.apply_update(key, value)
+
+
+def vector_maker(configuration: Configuration, encoder: TextEncoder | None = None) -> VectorMaker:
+    """What makes the vectors of items; its encoder is the configured one unless one is given.
+
+    Raises
+    ------
+    ConfigurationError
+        When the encoder cannot be used, or makes vectors of another dimension than the scorer projects.
+    """
+    settings, scorer = configuration.text, configuration.scorer
+    if encoder is None and settings.encoder != "none":
+        encoder = make_encoder(settings)
+    maker = VectorMaker(settings, encoder)
+    if scorer.name == "text" and maker.dimension != scorer.vector_dimension:
+        raise ConfigurationError(
+            file="the configuration",
+            key="scorer.vector_dimension",
+            expected=f"{maker.dimension}, the numbers of the vectors that section text makes",
+            got=repr(scorer.vector_dimension),
+        )
+    return maker
 
 
 def warm_up(configuration: Configuration) -> None:
@@ -206,7 +289,12 @@ def warm_up(configuration: Configuration) -> None:
     It compiles the kernels (seconds, the first time on a machine) and starts PyTorch, so that the first real event is answered
     as fast as any other.
     """
-    pipeline = LocalPipeline(configuration, publish_every=1)
+    # what a language model says is not needed for that
+    words = HashedWords(max(16, configuration.scorer.vector_dimension - configuration.text.catalogue_dimension))
+    pipeline = LocalPipeline(configuration, publish_every=1, encoder=words)
+    if configuration.text.makes_vectors:
+        for n in range(31):
+            pipeline.apply_catalogue(f"item {n * n % 31}", b'{"title": "item"}')
     event_type = next(name for name, kind in configuration.events.types.items() if kind.weight > 0)
     for n in range(_WARM_UP_EVENTS):
         if n == _WARM_UP_EVENTS // 2:

@@ -27,7 +27,7 @@ class Pools:
     popular : by the slowly decayed popularity
     trending : by the fast decayed popularity
     trending_in : the same within each category bit
-    new : items with few events and few impressions, those shown least first, then the latest
+    new : items with few events and few impressions, those shown least first, then the latest; or by when they came
     """
 
     popular: np.ndarray = field(default_factory=lambda: _NOBODY)
@@ -55,6 +55,7 @@ def make_pools(
     size: int,
     new_events: int,
     new_impressions: int,
+    came_ms: np.ndarray | None = None,
 ) -> Pools:
     """The pools of a model.
 
@@ -68,6 +69,7 @@ def make_pools(
     impressions : int32[items], how often each was shown
     size : items of a pool
     new_events, new_impressions : an item with fewer of both is new
+    came_ms : int64[items], when each came, by which the new ones are ordered, the latest first; None: by impressions
     """
     newest_ms = last_seen_ms.max(initial=0.0)
     known = np.flatnonzero((events > 0) & available)
@@ -80,7 +82,7 @@ def make_pools(
         trending[bits >> np.uint64(category) & np.uint64(1) == 1][:_IN_A_CATEGORY] for category in range(_CATEGORIES)
     ]
     new = np.flatnonzero((events < new_events) & (impressions < new_impressions) & available)
-    new = new[np.lexsort((-new, impressions[new]))][:size].astype(np.int32)
+    new = new[np.lexsort((-new, impressions[new] if came_ms is None else ~came_ms[new]))][:size].astype(np.int32)
     return Pools(popular, trending, trending_in, new)
 
 

@@ -12,8 +12,16 @@ from models.sources.item_cf import largest_parts
 ITEM_CF = "item_cf"
 USER_CF = "user_cf"
 RULE = "rule"
+SERIES = "series"
+REPEAT = "repeat"
 REQUEST = "request"
-_BY_SOURCE = {name: Reason(kind=name) for name in ("content", "trending", "new_items", "popularity", RULE, REQUEST)}
+OFFER = "offer"
+MEANING = "meaning"
+"""The question of the request means what the item's text says; the contribution is their cosine."""
+SOLVED = "solved"
+"""It solved questions like the request's; the contribution is how many."""
+_ALONE = ("content", "trending", "new_items", "popularity", RULE, SERIES, REPEAT, REQUEST, OFFER)
+_BY_SOURCE = {name: Reason(kind=name) for name in _ALONE}
 
 
 def item_cf_reasons(parts: np.ndarray, item_ids: Sequence[str], *, most: int) -> list[list[Reason]]:

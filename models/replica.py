@@ -20,10 +20,13 @@ from numba import njit
 from models.config import Configuration
 from models.content import Content
 from models.cooccurrence import COLUMNS, ROW_HEADER, ROW_KIND, ROW_VERSION, SCALE, Delta, decode_deltas
+from models.episodes import Episodes
 from models.identity import hash64
 from models.labels import Labels
+from models.offers import Offers
 from models.panel import Panel
 from models.pools import Pools, is_due, make_pools
+from models.text.vectors import ItemVectors, VectorRecord
 from models.topics import CatalogueItem
 
 WIDTH = len(COLUMNS)
@@ -32,6 +35,7 @@ CATEGORY_BITS = 64
 _NOBODY = np.zeros(0, np.int32)
 _EVENTS = 1
 _HOUR_MS = 3_600_000.0
+_ALWAYS_MS, _NEVER_MS = -(2**63), 2**63 - 1
 
 
 @njit(cache=True)
@@ -258,13 +262,24 @@ class Replica:
     year : float32[items]
         Year of the catalogue entry, NaN where there is none.
     available : bool[items]
-        False for what was taken off the catalogue, for what a rule excludes, and for what is only known as a neighbour so far.
+        False for what was taken off the catalogue or is out of stock, for what is not there yet or not any more at the time that was
+        looked at last, for what a rule excludes, and for what is only known as a neighbour so far.
+    from_ms : int64[items]
+        Event time from which the catalogue offers the item, a time before all others where it does not say.
+    episodes : Episodes
+        Series and their episodes.
     panel : Panel
         Users that others are compared with.
     content : Content
         What the catalogue says, for comparison.
+    vectors : ItemVectors
+        Of the items, where the learn path makes them (section ``text``); none otherwise.
     labels : Labels
-        Categories and brand of each item by name, for the rules.
+        Categories, brand and campaign of each item by name, for the rules.
+    offers : Offers
+        Campaign, bid and price of each item.
+    told : callable, or None
+        How well items fit a user by their vectors, where that is learned: `models.scorers.text.TextFISM.told`.
     excludes : callable, or None
         Whether a rule excludes the item of a dense index; whoever sets it calls `reconsider`.
     impressions : int32[items]
@@ -288,8 +303,17 @@ class Replica:
         self.known_items = 0
         self.panel = Panel(configuration.user_cf, configuration.profile.items, self._indices_for)
         self.content = Content()
+        self.vectors = ItemVectors()
+        self.told: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+        # the vectors come by themselves, with those of the texts
+        self._given_vectors = not configuration.text.makes_vectors
         self.labels = Labels()
+        self.offers = Offers()
+        self.episodes = Episodes()
         self.excludes: Callable[[int], bool] | None = None
+        # what is available is right for event times from the first of these and before the second
+        self._looked_at_ms, self._right_from_ms, self._right_until_ms = 0, _ALWAYS_MS, _NEVER_MS
+        self._timed: dict[int, None] = {}
         self._in_lists: dict[int, np.ndarray] = {}
         self._pools = Pools()
         self._pools_at = -1
@@ -316,12 +340,15 @@ class Replica:
         grown("available", (capacity,), np.bool_)
         grown("_offered", (capacity,), np.bool_)
         grown("year", (capacity,), np.float32, np.nan)
+        grown("from_ms", (capacity,), np.int64, _ALWAYS_MS)
+        grown("_until_ms", (capacity,), np.int64, _NEVER_MS)
         grown("_before", (capacity,), np.int32)
         grown("_marks", (capacity + 1,), np.int64)
         grown("impressions", (capacity,), np.int32)
         self.panel.grow_items(capacity)
         self.content.grow_items(capacity)
         self.labels.grow_items(capacity)
+        self.offers.grow_items(capacity)
 
     hashes: np.ndarray
     lists: np.ndarray
@@ -329,10 +356,12 @@ class Replica:
     categories: np.ndarray
     available: np.ndarray
     year: np.ndarray
+    from_ms: np.ndarray
     impressions: np.ndarray
     neighbour: np.ndarray
     weights: np.ndarray
     _offered: np.ndarray
+    _until_ms: np.ndarray
     _before: np.ndarray
     _marks: np.ndarray
 
@@ -352,6 +381,7 @@ class Replica:
         """Bytes of the arrays that grow with items and neighbours; ids, titles, content and labels come on top."""
         arrays = (
             *(self.hashes, self.lists, self.stats, self.categories, self.available, self.year, self.impressions),
+            *(self.from_ms, self._until_ms),
             *(self.neighbour, self.weights, self._offered, self._before, self._marks, self._keys, self._slots),
             *(self.panel.heads, self.panel.item, self.panel.rating, self.panel.following, self.panel._before),
         )
@@ -389,13 +419,14 @@ class Replica:
         self.titles.append(None)
         return index
 
-    def _name(self, index: int, item_id: str) -> None:
+    def _name(self, index: int, item_id: str, *, offered: bool = True) -> None:
         """An item is a candidate once its id is known: of the neighbours in a row only the hashes are."""
         self.item_ids[index] = item_id
-        self._offer(index, offered=True)
+        self._offer(index, offered=offered)
 
     def _offer(self, index: int, *, offered: bool) -> None:
-        available = offered and (self.excludes is None or not self.excludes(index))
+        in_time = bool(self.from_ms[index] <= self._looked_at_ms < self._until_ms[index])
+        available = offered and in_time and (self.excludes is None or not self.excludes(index))
         self.known_items += int(available) - int(self.available[index])
         self._offered[index], self.available[index] = offered, available
 
@@ -407,9 +438,37 @@ class Replica:
         excluded : bool[items], what `excludes` says of each
         """
         items = len(self)
-        np.logical_and(self._offered[:items], ~excluded, out=self.available[:items])
+        in_time = (self.from_ms[:items] <= self._looked_at_ms) & (self._looked_at_ms < self._until_ms[:items])
+        np.logical_and(self._offered[:items] & in_time, ~excluded, out=self.available[:items])
         self.known_items = int(self.available[:items].sum())
         self._pools_at = -1
+
+    def look_at(self, time_ms: int) -> None:
+        """Let what is available be right for a slate of this event time; times may go back and forth."""
+        if self._right_from_ms <= time_ms < self._right_until_ms:
+            return
+        timed = np.fromiter(self._timed, np.int32, len(self._timed))
+        borders = np.concatenate((self.from_ms[timed], self._until_ms[timed]))
+        self._right_from_ms = int(borders[borders <= time_ms].max(initial=_ALWAYS_MS))
+        self._right_until_ms = int(borders[borders > time_ms].min(initial=_NEVER_MS))
+        self._looked_at_ms = time_ms
+        in_time = (self.from_ms[timed] <= time_ms) & (time_ms < self._until_ms[timed])
+        changed = timed[(in_time & self._offered[timed]) != self.available[timed]]
+        for index in changed.tolist():
+            self._offer(index, offered=bool(self._offered[index]))
+        if self.available[changed].any():
+            self._pools_at = -1
+
+    def _set_time(self, index: int, item: CatalogueItem) -> None:
+        """When an item is there."""
+        self.from_ms[index] = _ALWAYS_MS if item.available_from_ms is None else item.available_from_ms
+        self._until_ms[index] = _NEVER_MS if item.available_until_ms is None else item.available_until_ms
+        if item.available_from_ms is None and item.available_until_ms is None:
+            self._timed.pop(index, None)
+            return
+        self._timed[index] = None
+        # nothing but the time that was looked at is known to be right now
+        self._right_from_ms, self._right_until_ms = self._looked_at_ms, self._looked_at_ms
 
     def apply_row(self, raw: bytes) -> None:
         """Apply one row record; applying it again changes nothing.
@@ -511,11 +570,14 @@ class Replica:
             tags=tuple(item.tags),
             brand=item.brand,
             price=item.price,
-            vector=None if item.vector is None else tuple(item.vector),
+            vector=None if item.vector is None or not self._given_vectors else tuple(item.vector),
         )
         was_available = self.available[index]
-        self.labels.put(index, item.categories, item.brand)
-        self._name(index, item_id)
+        self.labels.put(index, item.categories, item.brand, item.campaign)
+        self.offers.put(index, campaign=item.campaign, bid=item.bid, price=item.price)
+        self.episodes.put(index, item.series, item.episode)
+        self._set_time(index, item)
+        self._name(index, item_id, offered=item.stock != 0)
         if self.available[index] != was_available:
             self._pools_at = -1
         self.titles[index] = item.title
@@ -524,6 +586,27 @@ class Replica:
             bits |= 1 << (hash64(category) % CATEGORY_BITS)
         self.categories[index] = bits
         self.year[index] = np.nan if item.year is None else item.year
+
+    def apply_vector(self, item: int, raw: bytes | None) -> None:
+        """Apply one record of an item's vector (`models.text.vectors`), by the hash of its id; None takes it back.
+
+        Raises
+        ------
+        ValueError
+            When the record is of another version or kind.
+        """
+        if raw is None:
+            self.vectors.forget(item)
+            index = self.index_of(item)
+            if index >= 0:
+                self.content.displace(index)
+            return
+        record = VectorRecord.decode(raw)
+        index = self._index_for(record.item)
+        if len(record.values) != self.vectors.dimension:
+            # of another encoder: those of the others will come again
+            self.content.displace(slice(None))
+        self.content.place(index, self.vectors.apply(record), record.values)
 
     def withdraw(self, item_id: str) -> None:
         """Take an item off the catalogue: it is no candidate any more; what was learned of it stays."""
@@ -550,6 +633,7 @@ class Replica:
                 size=self._pool_size,
                 new_events=self._new_items.events,
                 new_impressions=self._new_items.impressions,
+                came_ms=self.from_ms[:items] if self._new_items.order == "latest" else None,
             )
             self._pools_at = self.rows_applied
         return self._pools

@@ -4,12 +4,15 @@ Arrays grow by doubling, so an array for n entries holds the next power of two. 
 L = neighbours of an item in the replica (twice those of its row, rounded up so, at most item_cf.served_neighbours) and R = those
 of its row:
 
-- serve path, each subtask: ``13 MB + 325 * N + 28 * 2**ceil(log2(2 * items * L)) + items * (250 + 4 * R) +
+- serve path, each subtask: ``13 MB + 333 * N + 28 * 2**ceil(log2(2 * items * L)) + items * (250 + 4 * R) +
   panel_size * profile.items * 16`` bytes; the slabs that lists have outgrown, as many again as are in use, wait for others
 - learn path, over all subtasks: ``items * (700 + 33 * R)`` bytes
 - state of one user: ``69 + 25 * profile.items + 8 * profile.dedup_events + 12 * slate.k`` for the profile, 1 + 8 an item for
   what was seen (at most profile.seen_items), and ``7 + (2 * (WIDTH + columns) + 8) * scorer.candidates + 8 * history`` for the pending
-  example, where fism adds 2 columns, gru and cnn 4, and all three at most scorer.history items
+  example, where fism adds 2 columns, gru and cnn 4, text 6, and all four at most scorer.history items
+
+Where section text makes vectors of D numbers, the serve path, each subtask, and the learn path hold ``(D + 12) * N + 150 * items`` more
+each; scorer text projects them in the serve path, ``(4 * scorer.embedding_dim + 12) * N`` more.
 """
 
 from __future__ import annotations
@@ -18,10 +21,12 @@ from models.config import Configuration
 from models.features import WIDTH
 
 # hashes, lists, stats, categories, available and offered, year, applied, before, marks, impressions, panel heads, label sets, labels,
-# signatures and prices of the replica; sums, touched, marks, taken and allowed of the board, places of the reasons; four
+# signatures, prices and places of vectors of the replica; sums, touched, marks, taken and allowed of the board, places of the reasons; four
 # entries of the index table
-_ARRAYS_AN_ITEM = 8 + 24 + 64 + 8 + 2 + 4 + 8 + 4 + 8 + 4 + 4 + 4 + 32 + 8 + 4 + (64 + 4 + 8 + 8 + 8) + 4 + 4 * 12
-_ENCODER_COLUMNS = {"fism": 2, "gru": 4, "cnn": 4}
+_ARRAYS_AN_ITEM = 8 + 24 + 64 + 8 + 2 + 4 + 8 + 4 + 8 + 4 + 4 + 4 + 32 + 8 + 4 + 8 + (64 + 4 + 8 + 8 + 8) + 4 + 4 * 12
+_ENCODER_COLUMNS = {"fism": 2, "gru": 4, "cnn": 4, "text": 6}
+# its number and its place in the dictionary of `models.text.vectors.ItemVectors`
+_OBJECTS_A_VECTOR = 150
 # id and title as Python strings with their places in lists, and the row's entry in a dictionary
 _OBJECTS_AN_ITEM = 250
 _BYTES_A_SLOT = 28
@@ -57,6 +62,17 @@ def learn_bytes(configuration: Configuration, *, items: int, neighbours: int) ->
     """Memory of the co-occurrence table, over all subtasks."""
     kept = min(_power_of_two(neighbours), configuration.item_cf.neighbours)
     return items * (700 + 33 * max(16, kept))
+
+
+def vector_bytes(configuration: Configuration, *, items: int, dimension: int) -> int:
+    """Memory of the vectors of items in one RECOMMEND subtask; without what the scorer projects, in the learner.
+
+    Parameters
+    ----------
+    dimension : numbers of a vector
+    """
+    projected = 4 * configuration.scorer.embedding_dim + 12 if configuration.scorer.name == "text" else 0
+    return max(_FIRST_ITEMS, _power_of_two(items)) * (dimension + 12 + projected) + items * _OBJECTS_A_VECTOR
 
 
 def user_bytes(configuration: Configuration, *, seen: int) -> int:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from models.events import DeadLetter, EventRecord
 from models.fields import Milliseconds, Probability, Reason
+from models.monitor.alerts import Alert
+from models.monitor.texts import LabelRecord, TextRecord
 from models.requests import RequestRecord
 from models.traces import Trace
 
@@ -25,6 +27,9 @@ METRICS = "metrics"
 MODEL_UPDATES = "model-updates"
 MODEL_DELTAS = "model-deltas"
 TRACES = "traces"
+CHARGES = "charges"
+TEXTS = "texts"
+LABELS = "labels"
 ALERTS = "alerts"
 DEAD_LETTER = "dead-letter"
 
@@ -39,6 +44,9 @@ TOPICS = (
     MODEL_UPDATES,
     MODEL_DELTAS,
     TRACES,
+    CHARGES,
+    TEXTS,
+    LABELS,
     ALERTS,
     DEAD_LETTER,
 )
@@ -88,6 +96,8 @@ def kept_value(raw: bytes | None) -> bytes | None:
 
 
 Labels = Annotated[list[str], Meta(max_length=64)]
+CampaignName = Annotated[str, Meta(min_length=1, max_length=200)]
+Micros = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class CatalogueItem(Struct, frozen=True, kw_only=True):
@@ -102,6 +112,11 @@ class CatalogueItem(Struct, frozen=True, kw_only=True):
     price : in the shop's own currency
     available_from_ms, available_until_ms : recommended only from and before these event times
     vector : content embedding, at most 4,096 numbers; every item of a catalogue has the same length
+    campaign : whose budget pays for the item; it is shown only while that campaign runs and has money (docs/auction.md)
+    bid : the most that the campaign pays for one charged event of the item, such as a click
+    stock : pieces that are left; an item with none is not recommended. None: any number
+    series : that the item is an episode of
+    episode : its place in the series, from 1
     """
 
     item_id: str | int | None = None
@@ -115,6 +130,11 @@ class CatalogueItem(Struct, frozen=True, kw_only=True):
     available_from_ms: Milliseconds | None = None
     available_until_ms: Milliseconds | None = None
     vector: Annotated[list[float], Meta(min_length=1, max_length=4096)] | None = None
+    campaign: CampaignName | None = None
+    bid: Annotated[float, Meta(ge=0, le=1e6)] | None = None
+    stock: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    series: str | None = None
+    episode: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
 
 
 class RecommendedItem(Struct, frozen=True, kw_only=True, gc=False):
@@ -132,6 +152,8 @@ class RecommendedItem(Struct, frozen=True, kw_only=True, gc=False):
     explored : drawn by the policy instead of taken from the ranking
     propensity : exact marginal probability of this item at this position under the policy
     title : from the catalogue, when known
+    campaign : that pays for it; not there where none does
+    price_micros : what the campaign pays if the place is charged, in millionths; not there where it is not
     """
 
     item_id: str
@@ -144,6 +166,8 @@ class RecommendedItem(Struct, frozen=True, kw_only=True, gc=False):
     explored: bool = False
     propensity: Probability = 1.0
     title: str | None = None
+    campaign: str | UnsetType = UNSET
+    price_micros: Micros | UnsetType = UNSET
 
 
 class Timings(Struct, frozen=True, kw_only=True):
@@ -182,6 +206,9 @@ class Recommendation(Struct, frozen=True, kw_only=True):
     timings : for latency; not part of the revision
     request_id : the request that it answers
     erased : the user was erased: it shows nothing, and whoever keeps slates forgets those of the user
+    confidence : probability that one of the answers solves the question of the request; null where none was asked
+    hand_over : it is too low for an answer: there are no items, and a person takes over
+    suggestions : what would have been answered, for that person
     """
 
     slate_id: str
@@ -199,6 +226,9 @@ class Recommendation(Struct, frozen=True, kw_only=True):
     timings: Timings
     request_id: str | None = None
     erased: bool = False
+    confidence: Probability | None = None
+    hand_over: bool = False
+    suggestions: list[RecommendedItem] = []
 
 
 class UserContext(Struct, frozen=True, kw_only=True, gc=False):
@@ -325,6 +355,36 @@ class Metric(Struct, frozen=True, kw_only=True):
     n: Annotated[int, Meta(ge=0)]
 
 
+class Charge(Struct, frozen=True, kw_only=True):
+    """The value of one record of `charges`: one place of a slate that earned a charged event. There is exactly one for each.
+
+    Amounts are millionths of the shop's currency: their sums are exact.
+
+    Attributes
+    ----------
+    charge_id : the slate and the place
+    campaign : that pays
+    item_id, user_id, slate_id, position : what was acted on, by whom, where
+    price_micros : what the slate promised
+    charged_micros : what is charged: the price, or what was left of the budget where that is less; the rest was delivered for nothing
+    left_micros : of the budget, after it
+    time_ms : of the event that is charged
+    day : of the account that it is booked on, in days since 1970 (UTC); the charges of a day sum to no more than a budget per day
+    """
+
+    charge_id: str
+    campaign: str
+    item_id: str
+    user_id: str
+    slate_id: str
+    position: Annotated[int, Meta(ge=1)]
+    price_micros: Micros
+    charged_micros: Micros
+    left_micros: Micros
+    time_ms: Milliseconds
+    day: Annotated[int, Meta(ge=0)]
+
+
 JSON_VALUES: dict[str, type[Struct]] = {
     EVENTS: EventRecord,
     REQUESTS: RequestRecord,
@@ -333,6 +393,10 @@ JSON_VALUES: dict[str, type[Struct]] = {
     OUTCOMES: Outcome,
     METRICS: Metric,
     TRACES: Trace,
+    CHARGES: Charge,
+    TEXTS: TextRecord,
+    LABELS: LabelRecord,
+    ALERTS: Alert,
     DEAD_LETTER: DeadLetter,
 }
 """The type of a value, for each topic whose values are JSON and of one type; for `controls` see `models.controls.RULES`."""

@@ -77,19 +77,30 @@ class Treatment:
         """By which number this policy's learner knows an action."""
         return action_key(action, None if self.definition is None else self.key)
 
-    def load(self, record: bytes) -> None:
+    def load(self, record: bytes) -> str | None:
         """Choose by published tables, unless they are older than those that are held.
+
+        Returns
+        -------
+        Why they were passed over, where they are of another shape: they were learned with other settings than those that hold now,
+        and the learner of these makes and publishes others. None otherwise.
 
         Raises
         ------
         ValueError
-            When they are of a policy of another kind or shape.
+            When they are damaged, or of a layout that this release cannot read.
         """
         version, tables = decode_version(record)
-        if self.version is None or version > self.version:
-            self.policy.load({name: tensor.numpy() for name, tensor in decode_tensors(tables).items()})
-            self.version = version
-            self._versions = None
+        if self.version is not None and version <= self.version:
+            return None
+        read = {name: tensor.numpy() for name, tensor in decode_tensors(tables).items()}
+        try:
+            self.policy.load(read)
+        except ValueError as error:
+            return str(error)
+        self.version = version
+        self._versions = None
+        return None
 
     def versions(self, others: dict[str, str]) -> dict[str, str]:
         """Version of each model part with that of the policy's tables, the same object for the same `others`."""
@@ -179,32 +190,36 @@ class Treatments:
         key = policy_key(own.policy.name, arm=f"{salt}.{name}")
         return Treatment(name, share, own.policy, own.sources, key=key, configured=False)
 
-    def _restore(self, treatment: Treatment) -> None:
-        """Give a treatment what its learner published last, also when it was published while nobody asked for it."""
-        record = self._records.get(treatment.key)
-        if record is None or len(treatment.policy.actions) == 1:
-            return
-        try:
-            treatment.load(record)
-        except ValueError:
-            # The settings are others than those that the tables were learned with, and make others; its learner will publish them.
-            if treatment.definition is None:
-                raise
+    def _restore(self, treatment: Treatment) -> str | None:
+        """Give a treatment what its learner published last, also when it was published while nobody asked for it.
 
-    def apply_tables(self, key: str, record: bytes) -> None:
+        Returns
+        -------
+        Why that was passed over (`Treatment.load`), or None.
+        """
+        record = self._records.get(treatment.key)
+        return None if record is None or len(treatment.policy.actions) == 1 else treatment.load(record)
+
+    def apply_tables(self, key: str, record: bytes) -> str | None:
         """Apply a record of `model-updates` whose key is that of a policy.
+
+        Returns
+        -------
+        Why its tables were passed over (`Treatment.load`), or None.
 
         Raises
         ------
         ValueError
-            When the tables are of another kind or shape than the configured policy's.
+            When the record is damaged, or of a layout that this release cannot read.
         """
         before = self._records.get(key)
         if before is None or decode_version(record)[0] > decode_version(before)[0]:
             self._records[key] = record
+        passed_over = None
         for treatment in (self._plan.everybody, *self._plan.arms.values()):
             if treatment.key == key:
-                self._restore(treatment)
+                passed_over = self._restore(treatment) or passed_over
+        return passed_over
 
     @property
     def everybody(self) -> Treatment:

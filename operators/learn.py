@@ -27,13 +27,14 @@ from typing import Any
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext, TimerService
 
+from models.answers.memory import AnswerMemory
 from models.config import Configuration
 from models.cooccurrence import CooccurrenceTable
 from models.learner import Learner
 from models.model_file import decode_model
 from models.pipeline import warm_up
 from models.policies.learner import PolicyLearner
-from operators.learn_metrics import RankerWatch, Watch, watch_policies, watch_tables
+from operators.learn_metrics import RankerWatch, Watch, watch_answers, watch_policies, watch_tables
 from operators.logs import Log
 from operators.metrics import Counter, Metrics
 from operators.snapshot_log import SnapshotLog, SnapshotModel
@@ -236,5 +237,19 @@ def learn_policy(configuration: Configuration) -> Learn:
         publications=((_updates, configuration.item_cf.publish_interval_ms),),
         name="bandit",
         watch=watch_policies,
+        warm=False,
+    )
+
+
+def learn_answers(configuration: Configuration) -> Learn:
+    """ANSWERS: the memory of answered questions, one key; its state is bounded by answers.memory records of about 2 kB."""
+    answers = configuration.answers
+    return Learn(
+        configuration,
+        lambda: AnswerMemory(answers),
+        snapshot_every=answers.snapshot_every,
+        publications=((_updates, configuration.item_cf.publish_interval_ms),),
+        name="answers",
+        watch=watch_answers,
         warm=False,
     )

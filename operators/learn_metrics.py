@@ -5,6 +5,7 @@
 ``published{record}``            records of the kind: row, delta, weights, gate, policy, and so on
 ``rows``                         CO-OCCURRENCE: items in the tables of this subtask
 ``learners``                     BANDIT: policies that learn
+``remembered``, ``reports``      ANSWERS: questions in the memory; slates of which it is known whether they solved theirs
 ``examples``, ``steps``          LEARNER: learned, and optimiser steps taken, over all its lives
 ``skipped_steps``                LEARNER: not taken, since something was not finite
 ``sample_rate_ppm``              LEARNER: share of the examples that RECOMMEND sends
@@ -22,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
+from models.answers.memory import AnswerMemory
 from models.config import Configuration
 from models.cooccurrence import CooccurrenceTable
 from models.gate import Decision, Measures, Verdict
@@ -51,6 +53,17 @@ def watch_policies(metrics: Metrics, _log: Log) -> Callable[[Mapping[Any, Any]],
 
     def watch(models: Mapping[Any, Any]) -> None:
         learners.value = len(models)
+
+    return watch
+
+
+def watch_answers(metrics: Metrics, _log: Log) -> Callable[[Mapping[Any, AnswerMemory]], None]:
+    """ANSWERS'."""
+    remembered, reports = metrics.gauge("remembered"), metrics.gauge("reports")
+
+    def watch(memories: Mapping[Any, AnswerMemory]) -> None:
+        remembered.value = sum(map(len, memories.values()))
+        reports.value = sum(memory.confidence.examples for memory in memories.values())
 
     return watch
 

@@ -13,16 +13,20 @@ State (all ValueState of packed bytes, layouts in `models.profile`, `models.exam
     ``slates``   the open slates, where outcomes.enabled is on; about 12 kB. It has no TTL: a slate leaves by a timer, and by no
                  clock of Flink's after an outage. It is cleared when nothing is open, and what is left is
     ``settled``  which slates closed last; about 200 bytes
+    ``impressions``  what the user was shown lately (`models.frequency`), read and written while a frequency cap is in force; at most
+                 24 bytes * profile.impressions
     ``waiting``  requests that wait for an event (`models.requests`); cleared when they are answered
+    ``asked``    questions that were asked last (`models.answers.asked`), where answers.enabled is on; about 4 kB
     The model itself is a replica in memory: filled in `open`, followed through the broadcast stream, never in a checkpoint.
 Timers
     one of event time a user, for the next slate that closes, and one of processing time, at which slates close if the watermark has
     stood still since it was armed; both are armed only while a slate is open. One of processing time for each request that waits: it
     is answered then, as things are. All are part of a checkpoint; after a restore a request is answered at once
 Outputs
-    main: Row(user id, JSON) for `recommendations`; side: `outcomes`, `traces`, pair messages, examples, steps (and what the learners of
-    other than the configured policy learn, before their first step), facts, dead letters, and for `model-updates` what the other
-    replicas must know: profiles of panel members, tombstones of those who were erased, accepted controls
+    main: Row(user id, JSON) for `recommendations`; side: `outcomes`, `traces`, pair messages, examples, lessons, steps (and what the
+    learners of other than the configured policy learn, before their first step), facts, dead letters, messages to the ledger where
+    campaigns pay, and for `model-updates` what the other replicas must know: profiles of panel members, tombstones of those who were
+    erased, accepted controls
 Late, duplicate and malformed events
     A malformed event, a duplicate, and one too many become one dead letter each, and nothing else. A late event is
     learned like any other and counted. Nothing that arrives stops the job. A catalogue entry or a control that cannot be read
@@ -33,8 +37,8 @@ Flink metrics
     `operators.recommend_metrics`; and ``outcomes_joined``, ``_repeated``, ``_late``, ``_orphan``, ``_superseded``
     (`models.attribution.Tally`) and ``slates_closed_window``, ``_bound``, ``_heartbeat``, ``_erased``;
     ``requests_answered``, and of them ``requests_waited`` for an event that came, and ``requests_waited_in_vain``; ``users_erased``;
-    ``networks_passed_over``: published versions of a network of another shape, as `model-updates` holds them from before a change of
-    the configuration
+    ``versions_passed_over``: published versions of a network, or of a policy's tables, of another shape, as `model-updates` holds them
+    from before a change of the configuration
 """
 
 from __future__ import annotations
@@ -49,22 +53,27 @@ from pyflink.common.time import Time
 from pyflink.datastream import KeyedBroadcastProcessFunction, OutputTag, RuntimeContext, TimerService
 from pyflink.datastream.state import StateTtlConfig, ValueState, ValueStateDescriptor
 
+from models.answers.asked import decode_asked, encode_asked
 from models.attribution import OpenSlates, Tally, decode_open_slates, encode_open_slates
+from models.auction.ledger import encode_message
 from models.config import Configuration
 from models.controls import control_key
 from models.events import ERASE, UNKNOWN_WATERMARK_MS, DeadLetter, Event, EventCleaner, Refusal, Rejected
 from models.facts import Fact, erasure_fact, event_fact, outcome_fact, rejection_fact, request_fact
+from models.frequency import Impressions
 from models.identity import hash64, item_hash64
 from models.log_lines import Seldom
 from models.metrics.score_bins import ScoreBins
 from models.model_file import decode_model
+from models.observer import Observation
 from models.pipeline import warm_up
 from models.policies.learner import learner_of
 from models.profile import SeenItems, decode_user_state, encode_user_state
-from models.recommender import Observation, Recommender, User
+from models.recommender import Recommender
 from models.requests import MAX_WAITING, Request, RequestCleaner, WaitingRequest, decode_waiting, encode_waiting
 from models.topics import CONTROLS, EVENTS, ITEMS, MODEL_DELTAS, MODEL_UPDATES, REQUESTS, Recommendation, Timings, topic_name
 from models.treatments import Treatment
+from models.user import User
 from operators.bootstrap import read_records
 from operators.logs import Log
 from operators.recommend_metrics import RecommendMetrics
@@ -80,7 +89,9 @@ FACT = Types.ROW_NAMED(
 )
 PAIRS = OutputTag("pairs", MESSAGE)
 EXAMPLES = OutputTag("examples", MESSAGE)
+LESSONS = OutputTag("lessons", MESSAGE)
 STEPS = OutputTag("steps", MESSAGE)
+ACCOUNTS = OutputTag("accounts", MESSAGE)
 CLOSED = OutputTag("closed", RECORD)
 TRACED = OutputTag("traced", RECORD)
 REPLICAS = OutputTag("replicas", RECORD)
@@ -156,13 +167,15 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._seen = self._value_state(runtime_context, "seen")
         self._pending = self._value_state(runtime_context, "pending")
         self._waiting = self._value_state(runtime_context, "waiting")
+        self._impressions = self._value_state(runtime_context, "impressions")
+        self._asked = self._value_state(runtime_context, "asked") if self._config.answers.enabled else None
         # Until when a request of anybody may wait, so that events need not look: those of before a restore are answered at once.
         self._opened_ms = time.time_ns() // 1_000_000
         self._someone_waits_until_ms = self._opened_ms + self._config.requests.wait_ms
         self._attribution = self._recommender.attribution
         self._defined: dict[str, bytes] = {}
         metrics = runtime_context.get_metrics_group()
-        self._passed_over = metrics.counter("networks_passed_over")
+        self._passed_over = metrics.counter("versions_passed_over")
         self._metrics = RecommendMetrics(
             metrics, types=self._config.events.types, recommender=self._recommender, started_ms=1_000 * self._submitted_s
         )
@@ -323,6 +336,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             yield REPLICAS, Row(key.encode(), profile)
         if observation.example is not None:
             yield EXAMPLES, Row(self._learner_key, observation.example)
+        if observation.lesson is not None:
+            yield LESSONS, Row(self._learner_key, observation.lesson)
 
     def _step(self, taken_by: Treatment, step: bytes) -> Iterator[Any]:
         """A step for its learner; one that is not the configured policy's is told first what it learns, once in each life."""
@@ -343,6 +358,10 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         if self._attribution is not None:
             # also of a user who is forgotten: their slates are not
             user.slates = decode_open_slates(self._slates.value() or self._settled.value())
+        if self._recommender.caps_impressions:
+            user.impressions = Impressions.decode(self._impressions.value())
+        if self._asked is not None:
+            user.asked = decode_asked(self._asked.value())
         return user
 
     def _save(self, user: User) -> None:
@@ -353,6 +372,10 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             self._pending.update(user.pending)
         else:
             self._pending.clear()
+        if user.impressions.changed:
+            self._impressions.update(user.impressions.encode())
+        if self._asked is not None and user.asked:
+            self._asked.update(encode_asked(user.asked))
         if self._attribution is not None:
             self._save_slates(user.slates)
 
@@ -446,8 +469,10 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         marker, (key, tombstone) = self._recommender.erase(
             user, event, lambda: _timings(event.sent_at_ms, now_ms, started_ns)
         )
-        for state in (self._user, self._seen, self._pending, self._waiting):
+        for state in (self._user, self._seen, self._pending, self._waiting, self._impressions):
             state.clear()
+        if self._asked is not None:
+            self._asked.clear()
         if self._attribution is not None:
             self._slates.clear()
             self._settled.clear()
@@ -512,7 +537,9 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._settled.update(encode_open_slates(slates))
 
     def _report(self, user_id: str, tally: Tally) -> Iterator[Any]:
-        """Send what came of slates to its topic and to the policy, and count it."""
+        """Send what came of slates to its topic, to the policy and to the ledger, and count it."""
+        for message in self._recommender.take_ledger_messages(tally):
+            yield ACCOUNTS, Row(hash64(message.campaign), encode_message(message))
         if self._attribution is None:
             return
         for name, counter in self._counted.items():
@@ -544,6 +571,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         elif topic == self._controls_topic and key is not None:
             self._log.info("control accepted" if raw is not None else "control taken back", key=key)
             yield REPLICAS, Row(control_key(key).encode(), raw)
+            for message in self._recommender.take_ledger_messages():
+                yield ACCOUNTS, Row(hash64(message.campaign), encode_message(message))
         elif topic == self._deltas_topic:
             self._metrics.delta(time_ms, now_ms)
         self._metrics.tell()
@@ -564,7 +593,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
                 self._metrics.update(key, value, time_ms)
                 if passed_over is not None:
                     self._passed_over.inc()
-                    self._log.warn("network passed over", key=key, detail=passed_over)
+                    self._log.warn("version passed over", key=key, detail=passed_over)
         except Rejected as rejected:
             self._metrics.refusal(rejected.reason)
             return rejected

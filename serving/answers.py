@@ -70,6 +70,9 @@ class Answer(Struct, frozen=True, kw_only=True):
     emitted_at_ms : when the job made it
     request_id : which request it answers, where it is fresh
     explanation : where it was asked for
+    confidence : probability that one of the items solves the question that was asked (`text`); null where none was
+    hand_over : it is too low, or nobody could say in time: no items, a person should take over
+    suggestions : what would have been answered, for that person
     """
 
     user_id: str
@@ -83,6 +86,9 @@ class Answer(Struct, frozen=True, kw_only=True):
     emitted_at_ms: int | None = None
     request_id: str | None = None
     explanation: Explanation | None = None
+    confidence: float | None = None
+    hand_over: bool = False
+    suggestions: list[ShownItem] = []
 
 
 class EventResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -276,16 +282,16 @@ def answer_of(
     explain : with everything that is known of how it was made
     hidden : items that may not be shown any more
     """
-    items = slate.items
-    if hidden:
-        items = [item for item in items if item.item_id not in hidden]
-    if k is not None:
-        items = items[:k]
+    def shown(items: list[RecommendedItem]) -> list[ShownItem]:
+        if hidden:
+            items = [item for item in items if item.item_id not in hidden]
+        return [_explained(item) if explain else _plain(item) for item in (items if k is None else items[:k])]
+
     return Answer(
         user_id=slate.user_id,
         source=source,
         stale=stale,
-        items=[_explained(item) if explain else _plain(item) for item in items],
+        items=shown(slate.items),
         slate_id=slate.slate_id,
         revision=slate.revision,
         arm=slate.arm,
@@ -297,6 +303,9 @@ def answer_of(
         )
         if explain
         else None,
+        confidence=slate.confidence,
+        hand_over=slate.hand_over,
+        suggestions=shown(slate.suggestions),
     )
 
 

@@ -252,6 +252,8 @@ class Service:
     async def ask(self, request: RequestRecord, *, deadline_ms: int | None = None, explain: bool = False) -> Answer:
         """A slate made for this request by the job; what is at hand, marked stale, where none comes in time.
 
+        A question in words (`text`, where answers.enabled is on) is handed over to a person then.
+
         Parameters
         ----------
         deadline_ms : how long to wait, None: serving.deadline_ms
@@ -271,6 +273,9 @@ class Service:
             fresh = await self._answer_of_job(clean.request_id, record, deadline_ms / 1000)
         if fresh is not None:
             return answer_of(fresh, source="fresh", stale=False, k=clean.k, explain=explain, hidden=self.model.hidden)
+        if clean.text is not None and self.configuration.answers.enabled:
+            # what is at hand is no answer to a question
+            return Answer(user_id=clean.user_id, source="popular", stale=True, items=[], hand_over=True)
         return self._at_hand(
             clean.user_id,
             k=clean.k,

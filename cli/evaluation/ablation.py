@@ -33,8 +33,9 @@ class Switch(NamedTuple):
 
 def switches(configuration: Configuration) -> list[Switch]:
     """Everything that can be left out of a configuration or exchanged in it, and changes it."""
+    scorers = [name for name in BUILT_IN_SCORERS if name != "text" or configuration.text.makes_vectors]
     table = [
-        *(Switch("scorer", name, {"scorer": {"name": name}}) for name in BUILT_IN_SCORERS),
+        *(Switch("scorer", name, {"scorer": {"name": name}}) for name in scorers),
         *(Switch("without source", name, {"sources": {name: 0.0}}) for name in Sources.__struct_fields__),
         *(Switch("without features", group, {"scorer": {"ignored_groups": [group]}}) for group in GROUPS),
     ]

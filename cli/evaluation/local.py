@@ -30,7 +30,7 @@ def pipeline_of(
     torch.set_num_threads(1)
     pipeline = LocalPipeline(configuration, start=start)
     for item_id, item in catalogue.items():
-        pipeline.recommender.apply_catalogue(item_id, msgspec.json.encode(item))
+        pipeline.apply_catalogue(item_id, msgspec.json.encode(item))
     return pipeline
 
 

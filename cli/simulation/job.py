@@ -21,7 +21,7 @@ from cli.topics import create_topics, delete_topics
 from models.config import Configuration
 from models.events import Event
 from models.simulation.loop import Slate
-from models.topics import DEAD_LETTER, RECOMMENDATIONS, CatalogueItem
+from models.topics import DEAD_LETTER, RECOMMENDATIONS, CatalogueItem, Recommendation
 
 PREFIX = "simulate-"
 _POLL_MS = 5
@@ -74,6 +74,7 @@ class JobCompetitor:
         self._job_id: str | None = None
         self._due: dict[str, str] = {}  # the event that a user's next slate answers
         self._heard_s = 0.0
+        self._latest: bytes | None = None
 
     def announce(self, item_id: str, item: CatalogueItem) -> None:
         """Write an item to the catalogue."""
@@ -114,6 +115,7 @@ class JobCompetitor:
                 raise UserError(f"the job refused an event of the simulation: {letter.reason}: {letter.detail}")
             self._heard_s = time.monotonic()
             self.answered += 1
+            self._latest = value
             answer = _decode_answer(value)
             if self._due.get(answer.user_id) == answer.event_id:
                 del self._due[answer.user_id]
@@ -123,6 +125,10 @@ class JobCompetitor:
                 f"{len(self._due)} people wait for a slate and none came for {_PATIENCE_S:.0f} s: does the job run? "
                 "`flinkrec status` tells"
             )
+
+    def latest(self) -> Recommendation | None:
+        """The slate that came last, whole; None before the first."""
+        return None if self._latest is None else msgspec.json.decode(self._latest, type=Recommendation)
 
     def close(self) -> None:
         """End the job and delete its topics."""

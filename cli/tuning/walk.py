@@ -42,7 +42,7 @@ class Walk:
         self._asked = asked
         self._pipeline = LocalPipeline(configuration)
         for item_id, item in catalogue.items():
-            self._pipeline.recommender.apply_catalogue(item_id, msgspec.json.encode(item))
+            self._pipeline.apply_catalogue(item_id, msgspec.json.encode(item))
         self._evaluator = PrequentialEvaluator(configuration.slate.k)
         self._served: dict[str, list[str]] = {}
         self._positions = array("h")

@@ -19,6 +19,7 @@ _CLASSES = {
     "fism": "models.scorers.fism:FISM",
     "gru": "models.scorers.gru:GRU",
     "cnn": "models.scorers.cnn:CNN",
+    "text": "models.scorers.text:TextFISM",
 }
 
 
@@ -27,7 +28,7 @@ def scorer_class(name: str) -> type[Scorer]:
 
     Parameters
     ----------
-    name : mlp, fism, gru, cnn, or ``MODULE:CLASS`` of a class of your own
+    name : mlp, fism, gru, cnn, text, or ``MODULE:CLASS`` of a class of your own
 
     Raises
     ------

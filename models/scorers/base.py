@@ -22,6 +22,9 @@ from models.config import Scorer as ScorerConfig
 from models.examples import NO_ITEMS
 from models.identity import EMPTY
 
+# Beyond this probability what is not wanted is no worse: its loss stays finite.
+_SUREST = 0.999
+
 
 @dataclass(frozen=True, slots=True)
 class Lists:
@@ -33,7 +36,8 @@ class Lists:
     mask : float32[lists, candidates], 1 for a candidate, 0 for padding
     items : int64[lists, candidates], hashes of the candidates, EMPTY for padding
     history : int64[lists, history], hashes of the user's latest items, the latest first, EMPTY for padding
-    weights : float32[lists], of each in the loss of the order; None where all count alike
+    weights : float32[lists], of each in the loss of the order; None where all count alike. Below 0: the item of the label was not wanted
+    shown : float32[lists, candidates], 1 for what was shown, where the probability is that of what is shown; None otherwise
     """
 
     features: torch.Tensor
@@ -41,6 +45,7 @@ class Lists:
     items: torch.Tensor
     history: torch.Tensor
     weights: torch.Tensor | None = None
+    shown: torch.Tensor | None = None
 
     @classmethod
     def of(
@@ -77,16 +82,26 @@ class Lists:
     def where(self, chosen: torch.Tensor) -> Lists:
         """Some of the lists, bool[lists]."""
         weights = None if self.weights is None else self.weights[chosen]
-        return Lists(self.features[chosen], self.mask[chosen], self.items[chosen], self.history[chosen], weights)
+        shown = None if self.shown is None else self.shown[chosen]
+        return Lists(self.features[chosen], self.mask[chosen], self.items[chosen], self.history[chosen], weights, shown)
 
     def to(self, device: str) -> Lists:
         """The same lists on a device."""
         weights = None if self.weights is None else self.weights.to(device)
         before = self.history.to(device)
-        return Lists(self.features.to(device), self.mask.to(device), self.items.to(device), before, weights)
+        shown = None if self.shown is None else self.shown.to(device)
+        return Lists(self.features.to(device), self.mask.to(device), self.items.to(device), before, weights, shown)
+
+    @property
+    def predicted(self) -> torch.Tensor:
+        """float32[lists, candidates], 1 for those whose probability is learned."""
+        return self.mask if self.shown is None else self.shown
 
     def cross_entropy(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Loss of the softmax over each list, the mean over the lists by their weights.
+
+        A list of a negative weight is one whose labelled item was not wanted: its loss is ``-log(1 - p)`` (Welleck et al., "Neural text
+        generation with unlikelihood training", ICLR 2020).
 
         Parameters
         ----------
@@ -97,7 +112,10 @@ class Lists:
         if self.weights is None:
             return functional.cross_entropy(masked, labels)
         losses = functional.cross_entropy(masked, labels, reduction="none")
-        return (losses * self.weights).sum() / self.weights.sum()
+        if (self.weights < 0).any():
+            losses = torch.where(self.weights < 0, -torch.log(1 - torch.exp(-losses).clamp_max(_SUREST)), losses)
+        shares = self.weights.abs()
+        return (losses * shares).sum() / shares.sum()
 
 
 class Scorer(nn.Module, ABC):

@@ -56,21 +56,13 @@ def embed(table, items):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def list_columns(table, items, query):  # type: ignore[no-untyped-def]
-    """The columns of a query over one list, float32[n, 2]: what `FISM.columns_of` does for many."""
-    rows, width = table.shape
-    n = len(items)
+def centred_columns(fits):  # type: ignore[no-untyped-def]
+    """The columns of some fits over one list, float32[n, 2]: what `FISM.columns_of` does for many."""
+    n = len(fits)
     out = np.zeros((n, 2), np.float32)
     total = np.float32(0.0)
     for k in range(n):
-        if items[k] == EMPTY:
-            continue
-        one = (items[k] & _HALF) % rows
-        other = ((items[k] >> 32) & _HALF) % rows
-        fit = table[one, width - 1] + table[other, width - 1]
-        for c in range(width - 1):
-            fit += (table[one, c] + table[other, c]) * query[c]
-        out[k, 0] = min(max(fit, np.float32(-_BOUND)), np.float32(_BOUND))
+        out[k, 0] = min(max(fits[k], np.float32(-_BOUND)), np.float32(_BOUND))
         total += out[k, 0]
     mean = total / np.float32(n)
     square = np.float32(0.0)
@@ -81,6 +73,23 @@ def list_columns(table, items, query):  # type: ignore[no-untyped-def]
     for k in range(n):
         out[k, 1] = out[k, 0] / deviation
     return out
+
+
+@njit(cache=True)
+def list_columns(table, items, query):  # type: ignore[no-untyped-def]
+    """`centred_columns` of how well a query fits the items of one list, float32[n, 2]."""
+    rows, width = table.shape
+    fits = np.zeros(len(items), np.float32)
+    for k in range(len(items)):
+        if items[k] == EMPTY:
+            continue
+        one = (items[k] & _HALF) % rows
+        other = ((items[k] >> 32) & _HALF) % rows
+        fit = table[one, width - 1] + table[other, width - 1]
+        for c in range(width - 1):
+            fit += (table[one, c] + table[other, c]) * query[c]
+        fits[k] = fit
+    return centred_columns(fits)
 
 
 @njit(cache=True)

@@ -7,11 +7,11 @@ learning-to-rank with biased feedback", WSDM 2017); of the items that attract, t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from models.events import Event
+from models.simulation.loop import Reaction
 from models.simulation.world import Floats, Person, World, attraction, item_id, item_index
 
 IMPRESSION = "impression"
@@ -45,28 +45,6 @@ def best_slate(utilities: Floats, k: int) -> np.ndarray:
     k = min(k, len(utilities))
     best = np.argpartition(-utilities, k - 1)[:k]
     return best[np.lexsort((best, -utilities[best]))]
-
-
-@dataclass(frozen=True, slots=True)
-class Reaction:
-    """What a person made of a slate.
-
-    Attributes
-    ----------
-    report : that the slate was seen, where that is reported
-    events : what they did then, in order
-    leaves : the session is over: they do not look at another slate
-    place : that was clicked, from 1; 0 for none
-    probability : that the slate would be clicked
-    best : the same of the best slate for this person now
-    """
-
-    report: Event | None
-    events: list[Event]
-    leaves: bool
-    place: int
-    probability: float
-    best: float
 
 
 class Session:

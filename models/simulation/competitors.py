@@ -44,7 +44,7 @@ class Flinkrec:
 
     def announce(self, item_id: str, item: CatalogueItem) -> None:
         """Take an item into the catalogue."""
-        self.pipeline.recommender.apply_catalogue(item_id, msgspec.json.encode(item))
+        self.pipeline.apply_catalogue(item_id, msgspec.json.encode(item))
 
     def report(self, event: Event) -> None:
         """Learn from an event that is not answered."""

@@ -1,5 +1,7 @@
 """The closed loop: people act in the order of time, each event is answered by a slate, and they react to it.
 
+A `DomainWorld` is whom the loop is about: its people, its catalogue, and what comes of a slate that somebody sees.
+
 A `Competitor` is whatever answers events with slates. What it is told is what a shop would know: the catalogue and the events.
 One in this process answers `AtOnce`. One that takes its time, such as a job behind Kafka, has several people waiting: each of them
 acts again only when their own slate is there, and nobody is further ahead of the one who has waited since the earliest time than
@@ -9,14 +11,96 @@ acts again only when their own slate is there, and nobody is further ahead of th
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from models.events import Event
-from models.simulation.behaviour import Reaction, Session
-from models.simulation.world import World
 from models.topics import CatalogueItem
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """What a person made of a slate.
+
+    Attributes
+    ----------
+    report : that the slate was seen, where that is reported
+    events : what they did then, in order
+    leaves : the session is over: they do not look at another slate
+    place : that was clicked, from 1; 0 for none
+    probability : that the slate would be clicked
+    best : the same of the best slate for this person now
+    measures : what the domain counts of a slate, by name; one that says nothing of this slate is left out
+    """
+
+    report: Event | None
+    events: list[Event]
+    leaves: bool
+    place: int
+    probability: float = 0.0
+    best: float = 0.0
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+
+class DomainPerson(Protocol):
+    """Somebody who comes to a world."""
+
+    @property
+    def index(self) -> int:
+        """From 0, the place among the people of the world."""
+
+    @property
+    def user_id(self) -> str:
+        """How events name the person."""
+
+    @property
+    def joins_ms(self) -> int:
+        """When the first session begins."""
+
+
+class DomainSession(Protocol):
+    """One visit of a person, who has one at a time."""
+
+    def begin(self, time_ms: int) -> Event:
+        """The event with which the session begins."""
+
+    def react(self, slate_id: str, items: Sequence[str], time_ms: int) -> Reaction:
+        """Look at the slate that answered the latest event, and act on it."""
+
+    def looks_ms(self) -> int:
+        """How long the person looks at a slate."""
+
+    def away_ms(self) -> int:
+        """How long the person stays away after the session."""
+
+
+class DomainWorld(Protocol):
+    """People, the catalogue, and what they make of slates. The same seed gives the same world, whoever answers in it."""
+
+    @property
+    def people(self) -> Sequence[Any]:
+        """`DomainPerson` by index; what else a person is, is the world's own matter."""
+
+    def available(self, time_ms: int) -> int:
+        """How many catalogue records were written until a time; it does not fall.
+
+        Usually one for each item that came. An item whose entry changes has one more each time, also when it is something that
+        people did which changes it, such as the last piece that was sold.
+        """
+
+    def catalogue_entry(self, index: int) -> tuple[str, CatalogueItem]:
+        """Item id and value of a catalogue record, by its place from 0."""
+
+    def session(self, person: Any, *, k: int, reports: bool) -> DomainSession:
+        """The next session of a person.
+
+        Parameters
+        ----------
+        person : one of `people`
+        k : places of a slate
+        reports : whether the person's device reports each slate that is seen
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +199,7 @@ class Seen:
     user_id, time_ms : who saw it, and when
     clicked : the reward
     probability, best : that it would be clicked, and the same of the best slate for this person then
+    measures : what the domain counts of a slate, by name
     """
 
     user_id: str
@@ -122,10 +207,11 @@ class Seen:
     clicked: bool
     probability: float
     best: float
+    measures: Mapping[str, float] = field(default_factory=dict)
 
 
 def closed_loop(
-    world: World, competitor: Competitor, *, k: int, crowd: Crowd = Crowd(), reports: bool = False
+    world: DomainWorld, competitor: Competitor, *, k: int, crowd: Crowd = Crowd(), reports: bool = False
 ) -> Iterator[Seen]:
     """Every slate that somebody sees, without end; in the order of time where one person waits at a time.
 
@@ -138,7 +224,7 @@ def closed_loop(
     due = [(person.joins_ms, person.index) for person in world.people]
     heapq.heapify(due)
     waiting: dict[str, _Waiting] = {}
-    sessions: dict[int, Session] = {}
+    sessions: dict[int, DomainSession] = {}
     slates: dict[int, Slate] = {}
     announced = 0
     while True:
@@ -150,7 +236,7 @@ def closed_loop(
             person = world.people[index]
             session, slate = sessions.get(index), slates.get(index)
             if session is None:
-                session = sessions[index] = Session(world, person, k=k, reports=reports)
+                session = sessions[index] = world.session(person, k=k, reports=reports)
                 events, leaves = [session.begin(time_ms)], False
             else:
                 assert slate is not None
@@ -188,4 +274,4 @@ def _latest_ms(waiting: Iterable[_Waiting], crowd: Crowd) -> float:
 
 
 def _seen(user_id: str, time_ms: int, reaction: Reaction) -> Seen:
-    return Seen(user_id, time_ms, reaction.place > 0, reaction.probability, reaction.best)
+    return Seen(user_id, time_ms, reaction.place > 0, reaction.probability, reaction.best, reaction.measures)

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp, sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from models.topics import CatalogueItem
+
+if TYPE_CHECKING:
+    from models.simulation.behaviour import Session
 
 Floats = npt.NDArray[np.float64]
 
@@ -129,6 +133,12 @@ class World:
         """What a shop knows of an item: its id and its record of the topic `items`."""
         tags = [f"theme {theme}" for theme in self._tags[index]]
         return item_id(index), CatalogueItem(title=f"Item {index}", categories=[f"genre {self._genre[index]}"], tags=tags)
+
+    def session(self, person: Person, *, k: int, reports: bool) -> Session:
+        """The next session of a person."""
+        from models.simulation.behaviour import Session  # which reads this module
+
+        return Session(self, person, k=k, reports=reports)
 
     def taste(self, person: Person, time_ms: int) -> Floats:
         """float64[DIMENSIONS], the taste of a person on the day of a time, which does not lie before the last one asked for."""

@@ -3,6 +3,8 @@
     score(x) = sum_d step_d * C[j_d, x] / sqrt((n_{j_d} + shrinkage) * (n_x + shrinkage))
     step_d = decay**(d-1) * gap_decay**(pauses since j_d) * weight of the event on j_d * (liked or disliked weight)
 
+An event of a negative weight, such as a skip, takes away from what is near its item, from all sums alike.
+
 with C of `models.cooccurrence` and the user's items j_1 (the latest), j_2, .... One pass over the neighbour lists of the
 profile gathers this score and its variants (other decays, one direction only, the latest item alone, ...) side by side:
 they are the collaborative features of a candidate.
@@ -68,7 +70,7 @@ def profile_steps(  # type: ignore[no-untyped-def]
             if sittings[place] != sittings[places[d - 1]]:
                 step *= gap_decay
         steps[d] = step * weights[place]
-        if values[place] == values[place] and mean_value == mean_value:
+        if weights[place] > 0 and values[place] == values[place] and mean_value == mean_value:
             liked[d] = 1.0 if values[place] >= mean_value else 0.0
             steps[d] *= liked_weight if liked[d] > 0 else disliked_weight
     return steps, liked
@@ -121,11 +123,13 @@ def gather(  # type: ignore[no-untyped-def]
         j = profile[d]
         norm_j = 1.0 / np.sqrt(counts[j] + shrinkage)
         at_step = np.float32(steps[d] * norm_j)
+        if steps[d] < 0:
+            norm_j = -norm_j
         of_forward[CF] = at_step
         of_forward[CF_PLAIN] = plain * norm_j
         of_forward[CF_LONG] = long * norm_j
         of_forward[CF_SHORT] = short * norm_j
-        of_forward[LIKED] = steps[d] * norm_j * liked[d]
+        of_forward[LIKED] = at_step * liked[d]
         of_forward[CF_FORWARD] = plain * norm_j
         of_forward[FORWARD_LAST] = norm_j if d == 0 else 0.0
         for column in (CF, CF_PLAIN, CF_LONG, CF_SHORT, LIKED):

@@ -54,7 +54,7 @@ def own_ratings(profile, places, weights, values, size, decay, pearson):  # type
     items, ratings = np.empty(len(profile), np.int32), np.empty(len(profile))
     n, step = 0, 1.0
     for d in range(min(size, len(profile))):
-        again = False
+        again = weights[places[d]] < 0  # what the user did not want is not theirs
         for e in range(n):
             again = again or items[e] == profile[d]
         if not again:

@@ -15,6 +15,7 @@ EXAMPLES: dict[str, dict[str, object]] = {
     "pin": {"item": "ITEM_ID", "position": 1},
     "include": {"items": ["ITEM_ID"]},
     "category_caps": {"most": 3},
+    "brand_caps": {"most": 2},
     "sources": {"item_cf": 0.7, "user_cf": 0.2, "trending": 0.1},
     "epsilon": {"epsilon": 0.1},
     "policy": {"name": "thompson"},

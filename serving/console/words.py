@@ -17,6 +17,8 @@ SOURCES = {
     "popularity": "popular",
     "rule": "rule",
     "request": "asked for",
+    "meaning": "says the same",
+    "solved": "solved similar questions",
 }
 """What a candidate source, or kind of reason, means in a few words; a test holds the job's sources to it."""
 

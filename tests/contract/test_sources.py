@@ -24,7 +24,7 @@ MAKERS = {
     "user_cf": lambda config, replica: UserCF(config.user_cf, replica, bit=1),
     "content": lambda config, replica: Content(replica, bit=1),
     "trending": lambda config, replica: Trending(replica, bit=1),
-    "new_items": lambda config, replica: NewItems(replica, bit=1),
+    "new_items": lambda config, replica: NewItems(config.new_items, replica, bit=1),
     "popularity": lambda config, replica: Popularity(replica, bit=1),
 }
 STREAM = events(400, users=20, items=150)
@@ -49,8 +49,8 @@ def chosen(pipeline, name, user_id, *, size=8, restrict=None, exclude=()):
     recommender = pipeline.recommender
     source = MAKERS[name](recommender._config, recommender.replica)
     state, seen = pipeline.user(user_id).state, pipeline.user(user_id).seen
-    board, replica = recommender._generator._board, recommender.replica
-    visit, _ = recommender._generator._visit(hash64(user_id), state)
+    board, replica = recommender._slates.generator._board, recommender.replica
+    visit, _ = recommender._slates.generator._visit(hash64(user_id), state)
     hidden = np.concatenate((seen.hashes, np.array([hash64(item) for item in exclude], np.int64)))
     only = None if restrict is None else np.array([hash64(item) for item in restrict], np.int64)
     board.start(replica.index_table, replica.capacity, hidden, only)

@@ -94,6 +94,9 @@ class FakeMapState(FakeState):
     def put(self, key: str, value: bytes) -> None:
         self._set({**self._get({}), key: _only_bytes(value)})
 
+    def remove(self, key: str) -> None:
+        self._set({kept: value for kept, value in self._get({}).items() if kept != key})
+
     def items(self) -> Iterable[tuple[str, bytes]]:
         return iter(list(self._get({}).items()))
 

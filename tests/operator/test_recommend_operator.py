@@ -27,7 +27,7 @@ from models.panel import decode_member, panel_key
 from models.pipeline import LocalPipeline
 from models.policies.learner import PolicyLearner, learner_of
 from models.versions import encode_version
-from operators.recommend import CLOSED, DEAD_LETTERS, EXAMPLES, FACTS, PAIRS, REPLICAS, STEPS, TRACED, Recommend
+from operators.recommend import CLOSED, DEAD_LETTERS, EXAMPLES, FACTS, LESSONS, PAIRS, REPLICAS, STEPS, TRACED, Recommend
 from tests import synthetic
 from tests.operator.fakes import FakeBackend, Running
 
@@ -45,6 +45,7 @@ TAGS = {
     PAIRS: "pairs",
     REPLICAS: "replicas",
     EXAMPLES: "examples",
+    LESSONS: "lessons",
     STEPS: "steps",
     CLOSED: "outcomes",
     TRACED: "traces",
@@ -70,7 +71,7 @@ class Yielded:
         self.keyed_letters = [(row[0], json.loads(row[1])) for row in outputs["letters"]]
         self.letters = [letter for _, letter in self.keyed_letters]
         self.facts = [Fact(*row) for row in outputs["facts"]]
-        self.steps = outputs["steps"]
+        self.steps, self.lessons = outputs["steps"], outputs["lessons"]
         self.keyed_outcomes = [(row[0], json.loads(row[1])) for row in outputs["outcomes"]]
         self.outcomes = [outcome for _, outcome in self.keyed_outcomes]
 
@@ -503,7 +504,7 @@ def test_a_broadcast_version_scores_the_next_slate_and_an_older_one_does_not_rep
 def test_a_network_of_another_shape_does_not_stop_the_job_and_is_counted(recommend, caplog):
     other = LocalPipeline(msgspec.structs.replace(CONFIG, scorer=Scorer(hidden=(9,), candidates=30))).learner
     recommend.update("model-updates", weights_key("ranker"), encode_version(0, 1, other.network.published()))
-    assert recommend.backend.counts["networks_passed_over"] == 1
+    assert recommend.backend.counts["versions_passed_over"] == 1
     assert "of a network with other tensors" in caplog.text
     assert recommend.event(view(1)).slates[0]["versions"] == {}
 

@@ -45,19 +45,19 @@ def own(tmp_path, monkeypatch) -> Path:
 
 
 def test_what_is_laid_out_again_is_left_alone_with_what_was_compiled_of_it(stack, own):
-    lay_out(stack.home, OWN)
+    lay_out(stack.home, OWN, "recommend")
     deployed = stack.home.deployment / "own_scorer.py"
     kernel = stack.home.deployment / "__pycache__" / "own_scorer.kernel-1.py311.nbi"
     assert kernel.read_text() == "compiled"
     kernel.write_text("by the job")
     before = deployed.stat().st_ino, deployed.stat().st_ctime_ns
-    lay_out(stack.home, OWN)
+    lay_out(stack.home, OWN, "recommend")
     assert (deployed.stat().st_ino, deployed.stat().st_ctime_ns) == before
     assert kernel.read_text() == "by the job"
     own.write_text("changed = True")
-    lay_out(stack.home, OWN)
+    lay_out(stack.home, OWN, "recommend")
     assert deployed.read_text() == "changed = True"
-    lay_out(stack.home, Configuration())
+    lay_out(stack.home, Configuration(), "recommend")
     assert not deployed.exists()
     assert (stack.home.deployment / "jobs" / "recommend.py").is_file()
 
@@ -65,7 +65,7 @@ def test_what_is_laid_out_again_is_left_alone_with_what_was_compiled_of_it(stack
 def test_taskmanagers_are_replaced_where_they_have_imported_other_code_and_nowhere_else(stack, own):
     def restarts(configuration: Configuration) -> int:
         before = len(stack.restarts)
-        bring_to(stack, configuration, progress=print)
+        bring_to(stack, configuration, "recommend", progress=print)
         return len(stack.restarts) - before
 
     assert restarts(OWN) == 0, "they have imported nothing"
@@ -79,18 +79,18 @@ def test_taskmanagers_are_replaced_where_they_have_imported_other_code_and_nowhe
 
 def test_taskmanagers_are_replaced_after_many_jobs(stack, own):
     for _ in range(40):
-        bring_to(stack, OWN, progress=print)
+        bring_to(stack, OWN, "recommend", progress=print)
     assert stack.restarts == ["restarted"], "after 20"
-    bring_to(stack, OWN, progress=print)
+    bring_to(stack, OWN, "recommend", progress=print)
     assert len(stack.restarts) == 2
 
 
 def test_who_is_interrupted_while_they_are_replaced_replaces_them_the_next_time(stack, own, monkeypatch):
-    bring_to(stack, OWN, progress=print)
+    bring_to(stack, OWN, "recommend", progress=print)
     own.write_text("changed = True")
     with monkeypatch.context() as interrupted:
         interrupted.setattr(Counting, "restart_taskmanagers", lambda *_, **__: pytest.fail("Ctrl-C"))
         with pytest.raises(pytest.fail.Exception):
-            bring_to(stack, OWN, progress=print)
-    bring_to(stack, OWN, progress=print)
+            bring_to(stack, OWN, "recommend", progress=print)
+    bring_to(stack, OWN, "recommend", progress=print)
     assert stack.restarts == ["restarted"]

@@ -289,6 +289,19 @@ def test_tables_that_come_before_the_rule_that_wants_them_are_kept_for_it():
     assert (found.policy.tables()["counts"] == treatment.policy.tables()["counts"]).all()
 
 
+@pytest.mark.parametrize(("name", "changed"), [("ucb1", {"by_state": True}), ("q_learning", {"values": "linear"})])
+def test_tables_of_before_a_change_of_the_policy_do_not_keep_the_job_from_starting(name, changed):
+    settings = {"name": name, "strategies": {"a": {}, "b": {"diversity": 0.5}}}
+    before = LocalPipeline(parse_configuration(QUIET | {"policy": settings}, file="test"))
+    run(before, STREAM[:50])
+    [(key, record)] = before.recommender.treatments._records.items()
+    now = LocalPipeline(parse_configuration(QUIET | {"policy": settings | changed}, file="test")).recommender
+    assert now.treatments.everybody.key == key
+    passed_over = now.apply_update(key, record)
+    assert passed_over is not None and "expected" in passed_over
+    assert now.treatments.everybody.version is None
+
+
 # ------------------------------------------------------------------------------------------------ what does not validate
 
 

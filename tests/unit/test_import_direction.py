@@ -36,6 +36,9 @@ IMPURE = {
     "pickle": "state is versioned bytes",
 }
 
+# A language model is files, which are read once, when an encoder is made.
+READS_FILES = {"models/text/pretrained.py": {"pathlib"}}
+
 
 def imported_modules(source: str) -> Iterator[tuple[int, str]]:
     """Line and full name of everything that a module imports, also inside functions."""
@@ -47,7 +50,7 @@ def imported_modules(source: str) -> Iterator[tuple[int, str]]:
             yield node.lineno, ("." * node.level) + (node.module or "")
 
 
-def violations(layer: str, source: str) -> list[str]:
+def violations(layer: str, source: str, allowed: frozenset[str] | set[str] = frozenset()) -> list[str]:
     found = []
     for line, module in imported_modules(source):
         package = module.split(".")[0]
@@ -55,7 +58,7 @@ def violations(layer: str, source: str) -> list[str]:
             found.append(f"line {line}: `{module}` may reach out of {layer}; write the full name")
         elif package in OURS and package not in MAY_IMPORT[layer]:
             found.append(f"line {line}: {layer} imports {module}; it may import {', '.join(sorted(MAY_IMPORT[layer]))}")
-        elif layer == "models" and package in IMPURE:
+        elif layer == "models" and package in IMPURE and package not in allowed:
             found.append(f"line {line}: models imports {module}; {IMPURE[package]}")
     return found
 
@@ -69,7 +72,7 @@ def test_a_layer_imports_only_what_lies_below_it(layer):
     found = [
         f"{path.relative_to(ROOT)} {violation}"
         for path in files_of(layer)
-        for violation in violations(layer, path.read_text(encoding="utf-8"))
+        for violation in violations(layer, path.read_text(encoding="utf-8"), READS_FILES.get(str(path.relative_to(ROOT)), set()))
     ]
     assert not found, "\n".join(found)
 

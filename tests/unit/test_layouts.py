@@ -8,16 +8,25 @@ became unreadable.
 from __future__ import annotations
 
 import math
+import struct
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
-from models.attribution import Attribution, ClosedSlate, decode_open_slates, encode_open_slates
-from models.config import Configuration
+from models.answers.asked import decode_asked, encode_asked
+from models.answers.confidence import Confidence
+from models.answers.lessons import decode_lesson
+from models.answers.memory import decode_remembered
+from models.attribution import Attribution, ClosedSlate, Tally, decode_open_slates, encode_open_slates
+from models.auction.ledger import Account, Sale, Slates, Terms, decode_message, decode_standing, encode_message
+from models.config import Auction, Configuration
 from models.config import Gate as GateConfig
 from models.cooccurrence import decode_deltas, decode_pair_message, decode_row, encode_pair_message, encode_row
+from models.events import Event
 from models.examples import decode_example, encode_pending, label_pending, pending_propensities
+from models.frequency import Impressions
 from models.gate import Gate
 from models.policies.learner import PolicyLearner, action_key
 from models.policies.state import FEATURES, Context
@@ -25,6 +34,7 @@ from models.policies.steps import Choice, encode_step
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.replica import Replica
 from models.requests import decode_waiting, encode_waiting
+from models.text.vectors import VectorRecord
 from models.versions import Version, decode_tensors, decode_version
 from tests.fixtures.make_layouts import RELEASED
 
@@ -63,6 +73,12 @@ def test_deltas_of_version_1_are_read():
     assert (first.item_id.decode(), first.base, first.positions.tolist()) == (ITEM_ID, 3, [1])
     assert (first.neighbours.tolist(), first.weights.tolist()) == ([11], [[4096, 2048, 0]])
     assert (int(other.header["item"]), other.item_id, other.base, len(other.positions)) == (5, b"x", 0, 0)
+
+
+def test_a_vector_of_version_1_is_read():
+    record = VectorRecord.decode(released("vector-v1.bin"))
+    assert (record.item, record.digest, record.scale) == (-42, 2**63 - 1, 0.5)
+    assert record.values.tolist() == [127, -127, 0]
 
 
 def test_a_pair_message_of_version_1_is_read():
@@ -224,6 +240,53 @@ def test_open_slates_of_version_2_say_what_was_asked_for():
     assert attribution.last_made(slates) == ("default", "sarsa", "other")
 
 
+def test_open_slates_of_version_3_say_what_their_places_cost_and_who_pays():
+    slates = decode_open_slates(released("open-slates-v3.bin"))
+    configuration = Configuration(auction=Auction(value="bid"))
+    attribution, tally = Attribution(configuration), Tally()
+    click = Event("e", "u", ITEM_ID, "click", 1_700_000_000_100, slate_id="f" * 16)
+    for _ in range(2):
+        attribution.join(slates, click, -10, watermark_ms=0, tally=tally)
+    attribution.join(slates, msgspec.structs.replace(click, item_id="i1"), 9, watermark_ms=0, tally=tally)
+    assert tally.sales == [Sale("pets", ITEM_ID, "u", "f" * 16, 2, 1_250_000, 1_700_000_000_100)]
+    assert slates.waiting[0].charged
+    earlier = decode_open_slates(released("open-slates-v2.bin"))
+    assert [slate.prices for slate in earlier.slates] == [b"", b""]
+
+
+def test_impressions_of_version_1_are_read():
+    rows = Impressions.decode(released("impressions-v1.bin")).rows
+    assert rows.tolist() == [(5, -6, 1_700_000_000_000), (2**63 - 1, 0, 1_700_000_000_500)]
+
+
+def test_accounts_and_messages_of_version_1_are_read():
+    account = Account(Auction(value="bid"), released("account-v1.bin"))
+    assert account.left_micros == 12_500_000
+    standing = decode_standing(account.record("cars")[1])
+    assert (standing.spent_micros, standing.beyond_micros, standing.pace, standing.time_ms) == (7_500_000, 250_000, 0.5, 1_700_000_000_000)
+    raw, messages = released("ledger-messages-v1.bin"), []
+    while raw:
+        (length,) = struct.unpack_from("<I", raw)
+        messages.append(raw[4 : 4 + length])
+        raw = raw[4 + length :]
+    assert [decode_message(message) for message in messages] == [
+        Terms("cars", 20_000_000, True, None, 1_800_000_000_000, "even"),
+        Sale("cars", ITEM_ID, "u", "00000000000000ff", 3, 1_250_000, 1_700_000_000_000),
+        Slates("cars", 40, 1_700_000_000_000),
+    ]
+    assert [encode_message(decode_message(message)) for message in messages] == messages
+
+
+def test_an_example_of_version_4_says_what_was_shown():
+    example, without = decode_example(released("example-v4.bin")), decode_example(released("example-v3.bin"))
+    assert example.shown is not None
+    assert (example.shown.tolist(), without.shown, example.weight) == ([1, 2], None, 2.5)
+    assert (example.items.tolist(), example.history.tolist()) == (without.items.tolist(), without.history.tolist())
+    pending = released("pending-v4.bin")
+    assert label_pending(pending, -10, 2.5) == released("example-v4.bin")
+    assert pending_propensities(pending).tolist() == [0.75, 0.125]
+
+
 def test_waiting_requests_of_version_1_are_read():
     [waiting] = decode_waiting(released("waiting-requests-v1.bin"))
     assert (waiting.due_ms, waiting.received_ms, waiting.after) == (1_700_000_000_060, 1_700_000_000_010, -(2**63))
@@ -242,7 +305,9 @@ def test_waiting_requests_of_version_1_are_read():
         ("pair-message-v1.bin", lambda raw: encode_pair_message(decode_pair_message(raw))),
         ("user-state-v2.bin", lambda raw: encode_user_state(decode_user_state(raw))),
         ("seen-items-v1.bin", lambda raw: SeenItems.decode(raw).encode()),
-        ("open-slates-v2.bin", lambda raw: encode_open_slates(decode_open_slates(raw))),
+        ("open-slates-v3.bin", lambda raw: encode_open_slates(decode_open_slates(raw))),
+        ("impressions-v1.bin", lambda raw: Impressions.decode(raw).encode()),
+        ("account-v1.bin", lambda raw: Account(Auction(), raw).encode()),
         ("waiting-requests-v1.bin", lambda raw: encode_waiting(decode_waiting(raw))),
     ],
 )
@@ -258,3 +323,24 @@ def test_the_released_bytes_are_those_of_the_documented_layout(name):
 def test_every_released_layout_is_read_by_a_test():
     source = Path(__file__).read_text(encoding="utf-8")
     assert [path.name for path in sorted(LAYOUTS.iterdir()) if f'"{path.name}"' not in source] == []
+
+
+def test_what_answered_questions_leave_of_version_1_is_read():
+    lesson = decode_lesson(released("answer-lesson-v1.bin"))
+    assert (lesson.item, lesson.said, lesson.label, lesson.time_ms) == (-42, -1, 1, 1_700_000_000_000)
+    assert (lesson.features.tolist(), lesson.vector.tolist()) == ([1, 0.5, 0.25, 0, 0.125], [127, -127, 0])
+    question = decode_remembered(released("answer-question-v1.bin"))
+    assert question[:4] == (-42, 1_700_000_000_000, 2.5, 0.5)
+    assert question.vector.tolist() == [381, -381, 0]
+    confidence = Confidence()
+    confidence.load(released("answer-confidence-v1.bin"))
+    assert (confidence.examples, confidence.weights.tolist()) == (7, [-2, 4, 3, 2, -1])
+    assert confidence.covariance.tolist()[4] == [20, 21, 22, 23, 24]
+    assert confidence.encode() == released("answer-confidence-v1.bin")
+
+
+def test_asked_questions_of_version_1_are_read():
+    [one] = decode_asked(released("asked-questions-v1.bin"))
+    assert (one.slate_id, one.time_ms, one.refused, one.is_settled) == (2**63 + 5, 1_700_000_000_000, 2, False)
+    assert (one.vector, np.frombuffer(one.items, "<i8").tolist()) == (b"\x7f\x81", [7, -8])
+    assert decode_asked(encode_asked([one])) == [one]

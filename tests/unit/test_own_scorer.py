@@ -93,5 +93,5 @@ def test_an_own_class_travels_with_the_code_of_the_job(directory, package):
     config = directory / "own.yaml"
     config.write_text(yaml.safe_dump({"scorer": {"name": name}}))
     home = Home.from_environment()
-    lay_out(home, load_configuration(config))
+    lay_out(home, load_configuration(config), "recommend")
     assert (home.deployment / ("shop/ranking.py" if package else "linear.py")).is_file()

@@ -10,7 +10,7 @@ import pytest
 from cli.errors import UserError
 from cli.schemas import SCHEMA_DIRECTORY, generated_schemas, schemas, stale_schemas
 from models import topics
-from models.controls import RULES, decode_control
+from models.controls import NAMED, RULES, decode_control
 from models.events import DeadLetter, Refusal, Rejected
 from models.fields import Reason
 from models.requests import RequestRecord
@@ -126,6 +126,19 @@ VALUES = {
     topics.OUTCOMES: OUTCOME,
     topics.METRICS: Metric(window_start_ms=0, window_end_ms=60_000, metric="hr_at_k", value=None, n=0),
     topics.TRACES: TRACE,
+    topics.CHARGES: topics.Charge(
+        charge_id="00000000000000ff-1",
+        campaign="cars",
+        item_id="i1",
+        user_id="u1",
+        slate_id="00000000000000ff",
+        position=1,
+        price_micros=5,
+        charged_micros=3,
+        left_micros=0,
+        time_ms=1_000,
+        day=0,
+    ),
     topics.DEAD_LETTER: DeadLetter.of(Rejected(Refusal.BAD_ID, "why"), b"{}", topic="events"),
 }
 
@@ -176,8 +189,11 @@ RULE_VALUES = {
     "include": {"items": ["a"]},
     "exclude": {"categories": ["c"]},
     "boost": {"factor": 2.5, "brands": ["b"]},
+    "frequency_cap": {"most": 2, "window_s": 86400, "of": "campaign"},
+    "campaign": {"budget": 20.5, "per": "total", "begins_ms": 0, "ends_ms": 86400000, "pacing": "even"},
     "pin": {"item": "a", "position": 2, "context": {"page": "home"}},
     "category_caps": {"most": 3, "categories": {"c": 1}},
+    "brand_caps": {"most": 2, "brands": {"b": 1}},
     "epsilon": {"epsilon": 0.1},
     "policy": {"strategy": "exploit"},
     "experiment": {"salt": "s", "arms": {"a": {}, "b": {"weight": 0.5, "policy": {"name": "ucb1"}}}},
@@ -189,14 +205,15 @@ RULE_VALUES = {
 def test_the_schema_of_the_controls_has_a_part_for_every_kind_of_rule(kind):
     jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads(generated_schemas()["controls.json"])
-    [part] = [part for part in schema["anyOf"] if part["title"].split(",")[0] == kind]
+    [part] = [part for part in schema["anyOf"] if part["title"].split(",")[0].split(":")[0] == kind]
     validator = jsonschema.Draft202012Validator({**part, "$defs": schema["$defs"]})
     validator.validate(RULE_VALUES[kind])
-    assert decode_control(kind, json.dumps(RULE_VALUES[kind]).encode()) is not None
+    name = f"{kind}:x" if kind in NAMED else kind
+    assert decode_control(name, json.dumps(RULE_VALUES[kind]).encode()) is not None
     # a rule that is misspelt must not do something else than it says
     assert not validator.is_valid(RULE_VALUES[kind] | {"of_next_year": 1})
     with pytest.raises(Rejected, match="of_next_year"):
-        decode_control(kind, json.dumps(RULE_VALUES[kind] | {"of_next_year": 1}).encode())
+        decode_control(name, json.dumps(RULE_VALUES[kind] | {"of_next_year": 1}).encode())
 
 
 def test_a_position_starts_at_one():

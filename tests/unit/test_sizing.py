@@ -15,7 +15,8 @@ from models.identity import hash64
 from models.pipeline import LocalPipeline, warm_up
 from models.profile import encode_user_state
 from models.recommender import Recommender
-from models.sizing import learn_bytes, serve_bytes, user_bytes
+from models.sizing import learn_bytes, serve_bytes, user_bytes, vector_bytes
+from models.text.vectors import ItemVectors, VectorRecord, encode_vector
 from tests.synthetic import events
 
 CONFIG = parse_configuration({}, "test.yaml")
@@ -66,6 +67,22 @@ def test_a_model_takes_the_memory_of_the_formulas(items, neighbours):
     # the board is made with the first slate
     served += 96 * recommender.replica.capacity
     assert served == pytest.approx(serve_bytes(CONFIG, items=items, neighbours=neighbours, users=1), rel=0.25)
+
+
+@pytest.mark.parametrize("items", [1_000, 3_000])
+def test_vectors_take_the_memory_of_the_formula(items):
+    config = parse_configuration({"text": {"encoder": "words"}, "scorer": {"name": "text"}}, "t")
+    records = [encode_vector(hash64(f"item {n}"), n, np.ones(384)) for n in range(items)]
+
+    def vectors():
+        made = ItemVectors()
+        for raw in records:
+            made.apply(VectorRecord.decode(raw))
+        return made
+
+    _, held = allocated(vectors)
+    projected = (4 * config.scorer.embedding_dim + 12) * (1 << (items - 1).bit_length())
+    assert held + projected == pytest.approx(vector_bytes(config, items=items, dimension=384), rel=0.25)
 
 
 @pytest.mark.parametrize(("name", "columns", "history"), [("mlp", 0, 0), ("fism", 2, 20), ("gru", 4, 20)])

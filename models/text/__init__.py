@@ -1,0 +1,1 @@
+"""Texts as vectors: what an encoder is, and language models that are installed or given."""
