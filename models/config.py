@@ -214,6 +214,7 @@ class Learner(Section, frozen=True, kw_only=True):
     loss: Literal["both", "listwise", "bce"] = "both"
     learning_rate: PositiveFloat = 0.002
     embedding_learning_rate: PositiveFloat = 0.001
+    projection_learning_rate: PositiveFloat = 0.0001
     weight_decay: NonNegativeFloat = 0.0
     embedding_decay: NonNegativeFloat = 0.1
     clip_norm: NonNegativeFloat = 0.0
