@@ -59,11 +59,11 @@ def lay_out(home: Home, configuration: Configuration, job: JobKind) -> Path:
 def bring_to(stack: Stack, configuration: Configuration, job: JobKind, *, progress: Callable[[str], None]) -> Path:
     """`lay_out` for the local stack, whose TaskManagers are replaced where they may have imported other code, and after many jobs."""
     imported = stack.home.imported
-    before, jobs_before = imported.read_text().split() if imported.exists() else ("nothing", "0")
+    before, _, jobs_before = imported.read_text().partition(" ") if imported.exists() else ("nothing", "", "")
     # until it is known again: who is interrupted below leaves TaskManagers of which nothing is known
-    imported.write_text("unknown 0")
+    imported.write_text("unknown")
     config_file = lay_out(stack.home, configuration, job)
-    code, jobs_since = _digest(stack.home), int(jobs_before)
+    code, jobs_since = _digest(stack.home), int(jobs_before or 0)
     if before not in ("nothing", code) or jobs_since >= _JOBS_AT_MOST:
         stack.restart_taskmanagers(progress=progress)
         jobs_since = 0

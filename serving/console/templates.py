@@ -16,6 +16,8 @@ EXAMPLES: dict[str, dict[str, object]] = {
     "include": {"items": ["ITEM_ID"]},
     "category_caps": {"most": 3},
     "brand_caps": {"most": 2},
+    "frequency_cap": {"most": 3, "window_s": 86_400},
+    "campaign": {"budget": 100.0, "per": "day"},
     "sources": {"item_cf": 0.7, "user_cf": 0.2, "trending": 0.1},
     "epsilon": {"epsilon": 0.1},
     "policy": {"name": "thompson"},

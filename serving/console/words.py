@@ -19,6 +19,9 @@ SOURCES = {
     "request": "asked for",
     "meaning": "says the same",
     "solved": "solved similar questions",
+    "series": "next of a series",
+    "repeat": "had before",
+    "offer": "offered for money",
 }
 """What a candidate source, or kind of reason, means in a few words; a test holds the job's sources to it."""
 

@@ -13,7 +13,7 @@ import torch
 from models.candidates import CandidateGenerator
 from models.config import Configuration, Strategy
 from models.config import Policy as PolicySettings
-from models.controls import RULES, decode_control
+from models.controls import NAMED, RULES, decode_control
 from models.events import ERASE, DeadLetter, EventRecord, Refusal, Rejected
 from models.fields import Reason
 from models.gate import GateRecord
@@ -290,7 +290,7 @@ def test_a_chart_in_percent_is_scaled_and_keeps_its_gaps():
 @pytest.mark.parametrize("kind", RULES)
 def test_each_kind_of_rule_begins_with_an_example_and_says_what_its_fields_mean(kind):
     if kind != "pinned_version":  # a version has to be named
-        decode_control(kind, example(kind).encode())
+        decode_control(f"{kind}:NAME" if kind in NAMED else kind, example(kind).encode())
     said, fields = meaning(kind)
     assert said[0].isupper()
     if kind != "experiment":

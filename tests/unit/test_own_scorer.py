@@ -61,7 +61,7 @@ def test_the_example_of_the_documentation_learns_and_ranks(directory):
         ("cubic:Cubic", r"expected a module that can be imported \(ModuleNotFoundError: No module named 'cubic'\)"),
         ("broken:Broken", r"expected a module that can be imported \(ZeroDivisionError: division by zero\)"),
         ("picky:Picky", r"expected a class that takes section scorer \(KeyError: 'taste'\)"),
-        ("bert", "expected one of none, mlp, fism, gru, cnn, or MODULE:CLASS of a class of your own"),
+        ("bert", "expected one of none, mlp, fism, gru, cnn, text, or MODULE:CLASS of a class of your own"),
     ],
 )
 def test_a_name_that_cannot_be_used_is_said_in_one_sentence(directory, name, said):
