@@ -110,6 +110,11 @@ class Events(Section, frozen=True, kw_only=True):
     late_after_ms: NonNegativeInt = 60_000
     max_events_per_minute: PositiveInt = 6_000
 
+    @property
+    def has_dislikes(self) -> bool:
+        """Whether there are events that say that a user did not like something."""
+        return any(kind.weight < 0 for kind in self.types.values())
+
 
 class Profile(Section, frozen=True, kw_only=True):
     items: Annotated[int, Meta(ge=1, le=200)] = 200

@@ -19,7 +19,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from models.auction.pacing import DAY_MS, Traffic, next_pace
+from models.auction.pacing import DAY_MS, Traffic, next_pace, planned
 from models.config import Auction
 from models.controls import Campaign
 from models.topics import Charge
@@ -229,7 +229,7 @@ class Account:
         if terms is not None and terms.budget_micros > 0:
             if terms.pacing == "fast":
                 state.pace = 1.0
-            else:
+            elif self.left_micros > 0:  # without money there is nothing to hold back: the next day begins with the pace of before
                 spent = state.spent_micros / terms.budget_micros
                 state.pace = next_pace(state.pace, spent=spent, planned=self._planned(terms), step=settings.pacing_step)
         return True
@@ -239,10 +239,10 @@ class Account:
         state = self._state
         share = state.traffic.share_until(state.time_ms) if terms.pacing == "traffic" else state.time_ms % DAY_MS / DAY_MS
         if terms.per_day:
-            return share
+            return planned(share)
         assert terms.begins_ms is not None and terms.ends_ms is not None
         days = (state.day * DAY_MS - terms.begins_ms) / DAY_MS + share
-        return min(1.0, max(0.0, days * DAY_MS / max(1, terms.ends_ms - terms.begins_ms)))
+        return planned(days * DAY_MS / max(1, terms.ends_ms - terms.begins_ms))
 
     def record(self, campaign: str) -> tuple[str, bytes]:
         """Key and value for `model-updates`."""

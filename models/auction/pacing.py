@@ -15,6 +15,8 @@ DAY_MS = 24 * HOUR_MS
 LOWEST_PACE = 0.01
 """A campaign is never held back altogether: it would not be heard of when it may go on."""
 _NEWEST_DAY = 0.5
+_SPENT_BY = 0.95
+"""Part of the time or of the traffic after which a plan has spent all: what is left then finds its chances in the rest."""
 
 
 class Traffic(Struct, array_like=True):
@@ -56,6 +58,11 @@ class Traffic(Struct, array_like=True):
             return in_day_ms / DAY_MS
         hour, into_ms = divmod(in_day_ms, HOUR_MS)
         return min(1.0, sum(self.shares[:hour]) + self.shares[hour] * into_ms / HOUR_MS)
+
+
+def planned(share: float) -> float:
+    """The part of a budget that should be spent when this part of the time or of the traffic has passed."""
+    return min(1.0, max(0.0, share) / _SPENT_BY)
 
 
 def next_pace(pace: float, *, spent: float, planned: float, step: float) -> float:

@@ -121,11 +121,21 @@ def test_a_paced_budget_follows_its_plan_and_a_fast_one_is_gone_by_noon(pacing):
     assert day_of(fast, 0, demand, rng)[12] == 20.0
 
 
+def test_the_next_day_begins_with_the_pace_at_which_the_money_of_this_one_ended():
+    account = Account(SETTINGS)
+    account.take(terms(1.0))
+    account.take(Slates("c", 1, T0))
+    account.take(sale(1, 1.0, T0 + 1))
+    for minute in range(0, 24 * 60, 5):
+        account.take(Slates("c", 1, T0 + minute * 60_000))
+    assert decode_standing(account.record("c")[1]).pace == 1.0
+
+
 def test_a_total_is_spread_over_its_days():
     account, rng = Account(SETTINGS), np.random.default_rng(5)
     account.take(terms(40.0, per_day=False, pacing="even", begins_ms=T0, ends_ms=T0 + 4 * DAY_MS))
     spent = [day_of(account, day, np.full(24, 20.0), rng)[-1] for day in range(4)]
-    assert spent == pytest.approx([10, 20, 30, 40], abs=1.5)
+    assert spent == pytest.approx([10 / 0.95, 20 / 0.95, 30 / 0.95, 40], abs=1.0)
 
 
 def test_a_curve_of_traffic_is_learned_from_the_days_before_and_even_until_then():
