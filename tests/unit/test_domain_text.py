@@ -1,15 +1,12 @@
-"""The domain text: its generator does what its page says, and its preset finds new stories that the products preset does not."""
+"""The domain text: its generator does what its page says, and the demo compares what it names."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from cli.configuration import load_configuration
-from cli.domains.people import yardstick
 from cli.domains.registry import DOMAINS
 from cli.domains.text import variants
-from models.domains.comparison import compare
 from models.domains.text import COVER_NUMBERS, MOODS, SUBJECTS, TextWorld
 from models.simulation.world import DAY_MS
 
@@ -39,11 +36,3 @@ def test_the_variants_differ_in_what_they_are_named_for():
     made = variants(load_configuration(DOMAINS["text"].preset))
     assert [one.text.makes_vectors for one in made.values()] == [True, True, False]
     assert [one.scorer.options.get("tuned", True) for one in made.values()] == [True, False, True]
-
-
-def test_the_preset_finds_new_stories_that_the_products_preset_does_not():
-    torch.set_num_threads(1)
-    text = DOMAINS["text"]
-    measures = {one.name: one for one in compare(text.world, load_configuration(text.preset), yardstick("text"), seeds=(11,), slates=250)}
-    assert measures["cold_hit"].difference.value > 0.1
-    assert measures["clicked"].difference.value > 0.0
