@@ -213,7 +213,7 @@ class Series:
 
         def take(kind: type) -> npt.NDArray:
             nonlocal place
-            array = np.frombuffer(raw, kind, n, place)[-self._history :].copy()
+            array: npt.NDArray = np.frombuffer(raw, kind, n, place)[-self._history :].copy()
             place += n * array.itemsize
             return array
 
