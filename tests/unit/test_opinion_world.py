@@ -25,7 +25,8 @@ def test_the_stream_has_the_surges_of_its_specification_in_order_of_time():
     assert all((surge.begin_ms - START_MS) // 86_400_000 % 7 < 5 for surge in STREAM.surges)
     times = [post.text.event_time_ms for post in STREAM.posts]
     assert times == sorted(times)
-    assert START_MS <= times[0] and times[-1] < START_MS + (DAYS + 1) * 86_400_000
+    assert times[0] >= START_MS
+    assert times[-1] < START_MS + (DAYS + 1) * 86_400_000
     assert len({post.text.text_id for post in STREAM.posts}) == len(STREAM.posts)
 
 
