@@ -398,7 +398,7 @@ class Metrics(Section, frozen=True, kw_only=True):
     by_arm: bool | None = None
 
 
-SENTIMENT_PHRASES = {
+SENTIMENT_PHRASES: dict[Literal["negative", "neutral", "positive"], list[str]] = {
     "positive": ["a good result, better than expected", "strong growth and record profit", "they did very well, I am delighted"],
     "neutral": ["the company will publish its report on Tuesday", "it remains to be seen, nothing has changed"],
     "negative": ["a bad result, worse than expected", "heavy losses and a sharp decline", "a failure, I am angry and worried"],

@@ -19,7 +19,8 @@ from models.monitor.alerts import Alert, AlertKind
 from models.topics import Metric
 
 _DAY_MS = 86_400_000
-_HOURS = 6
+_MEAN_OF_WINDOWS = 6
+_NAMES: dict[AlertKind, str] = {"volume": "texts a window", "negative": "share of negative texts"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def render_opinion(page: OpinionPage) -> str:
     charts = [
         (f"{topic}: {name}", Markup(_chart(page, topic, kind)))
         for topic in topics
-        for kind, name in (("volume", "texts a window"), ("negative", "share of negative texts"))
+        for kind, name in _NAMES.items()
     ]
     right = {alert.alert_id for _, alert in page.figures.found}
     return environment.get_template("opinion.html.jinja").render(
@@ -115,7 +116,7 @@ def _chart(page: OpinionPage, topic: str, kind: AlertKind) -> str:
     days = np.array([(start - START_MS) / _DAY_MS for start, _, _ in rows])
     values, texts = np.array([value for _, value, _ in rows]), np.array([n for _, _, n in rows], float)
     if kind == "negative" and len(values):
-        kernel = np.ones(_HOURS)
+        kernel = np.ones(_MEAN_OF_WINDOWS)
         values = np.convolve(values, kernel, "same") / np.maximum(1, np.convolve(texts, kernel, "same"))
     with drawing() as chart:
         for surge in page.stream.surges:

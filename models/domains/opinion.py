@@ -198,7 +198,7 @@ class _World:
 
     def _add(self, topic: str, mood: Sentiment, entity: str, time_ms: int) -> None:
         kind = _KINDS[int(self._draw.choice(3, p=_KIND_SHARES))]
-        entities = (entity,)
+        entities: tuple[str, ...] = (entity,)
         if self._draw.random() < _SECOND_ENTITY:
             other = list(ENTITIES)[int(self._draw.integers(len(ENTITIES)))]
             entities = (entity,) if other == entity else (entity, other)

@@ -171,8 +171,8 @@ class Judge:
         """Fill a new judge from saved rows; a ValueError where they are of another version, encoder or set of topics."""
         saved: dict[str, dict[str, bytes]] = {}
         for row, value in rows:
-            part, _, name = row.partition(":")
-            saved.setdefault(part, {})[name] = value
+            of, _, rest = row.partition(":")
+            saved.setdefault(of, {})[rest] = value
         for name, part in self._parts().items():
             part.load(saved.get(name, {}).values())
         for name, head in self._heads().items():

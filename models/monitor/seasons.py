@@ -10,8 +10,8 @@ median of a over the same window of earlier days, of the most alike days of whic
 
 The standard deviation is 1, and what a median of few days adds; times that of earlier windows from what was usual then, where that is
 more than 1. It is taken around their median, from values that are cut off at two of their median absolute deviations times 1.4826: the
-median absolute deviation by itself is coarse for counts as small as these. The usual share of negative texts is the median over the last days; of an
-entity with few texts it is drawn towards its topic's. Windows of a surge are left out of what is usual.
+median absolute deviation by itself is coarse for counts as small as these. The usual share of negative texts is the median over the
+last days; of an entity with few texts it is drawn towards its topic's. Windows of a surge are left out of what is usual.
 
 Layout of a series, version 1 (little endian): ``version u8 | n u32 | last index i64 | texts u16[n] | negative u16[n] | flags u8[n] |
 volume residual f16[n] | share residual f16[n]``, the newest window last; index is the number of the window since 1970. n is at most
@@ -213,7 +213,7 @@ class Series:
 
         def take(kind: type) -> npt.NDArray:
             nonlocal place
-            array = np.frombuffer(raw, kind, n, place)[-self._history :].copy()
+            array: npt.NDArray = np.frombuffer(raw, kind, n, place)[-self._history :].copy()
             place += n * array.itemsize
             return array
 

@@ -8,10 +8,10 @@ share p of negative ones are (`models.monitor.seasons`):
     negative    k ln(q / p) + (x - k) ln((1 - q) / (1 - p))       binomial, q = p + min_share_rise
 
 divided by the square of the spread that the windows have beside chance. It is summed up as by Page, "Continuous inspection schemes",
-Biometrika 41, 1954: S <- max(0, S + evidence). An alert is raised where S reaches raise_evidence and there were min_texts texts
-(negative ones, for a negative surge) since S was 0; an entity is one of n, and needs ln n more. It is cleared when a window's score, its standard deviations above what is usual, was
-below clear_score for clear_windows windows, or after max_surge_hours, when it is what is usual now. In between nothing more is raised:
-that is the hysteresis.
+Biometrika 41, 1954: S <- max(0, S + evidence). An alert is raised where S reaches raise_evidence and there were min_texts texts (negative
+ones, for a negative surge) since S was 0; an entity is one of n, and needs ln n more. It is cleared when a window's score, its standard
+deviations above what is usual, was below clear_score for clear_windows windows, or after max_surge_hours, when it is what is usual now.
+In between nothing more is raised: that is the hysteresis.
 
 One surge makes one alert: where one entity has more than half of a topic's excess the alert is the entity's, and covers the topic;
 otherwise it is the topic's, and covers the entities. Who is covered raises nothing until they were calm again.

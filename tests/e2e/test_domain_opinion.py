@@ -42,7 +42,8 @@ def test_a_surge_is_raised_once_within_seconds_with_its_texts_and_cleared_once(s
     submit_job(config, progress=lambda _: None, job="monitor")
 
     def alerts() -> list[dict[str, Any]]:
-        return running.values(config, ALERTS)
+        # what 40 words without a meaning say of the mood is chance
+        return [one for one in running.values(config, ALERTS) if one["kind"] == "volume"]
 
     with closing(EventSender(config.kafka)) as sender:
 

@@ -1,4 +1,4 @@
-"""When a topic is written about in another way than it is used to: known answers for what is usual, and for alerts raised and cleared once."""
+"""When a topic is written about as it never is: known answers for what is usual, and for alerts raised and cleared once."""
 
 from __future__ import annotations
 
@@ -166,7 +166,11 @@ def test_an_entity_that_has_most_of_the_excess_is_what_the_alert_is_of_and_there
 
 
 def test_a_surge_of_the_topic_covers_its_entities():
-    counts = {WHOLE: dict.fromkeys(SURGE, Counts(60, 15)), "Norvik": dict.fromkeys(SURGE, Counts(20, 5)), "Quill": dict.fromkeys(SURGE, Counts(15, 3))}
+    counts = {
+        WHOLE: dict.fromkeys(SURGE, Counts(60, 15)),
+        "Norvik": dict.fromkeys(SURGE, Counts(20, 5)),
+        "Quill": dict.fromkeys(SURGE, Counts(15, 3)),
+    }
     assert [one[2] for one in hours(watched(counts, days=4))] == [None, None]
 
 

@@ -13,6 +13,8 @@ from models import topics
 from models.controls import NAMED, RULES, decode_control
 from models.events import DeadLetter, Refusal, Rejected
 from models.fields import Reason
+from models.monitor.alerts import Alert, AlertText
+from models.monitor.texts import LabelRecord, TextRecord
 from models.requests import RequestRecord
 from models.topics import (
     CatalogueItem,
@@ -138,6 +140,24 @@ VALUES = {
         left_micros=0,
         time_ms=1_000,
         day=0,
+    ),
+    topics.TEXTS: TextRecord(text_id=7, text="Profits rose", event_time_ms=1_000, entities=["Norvik Bank"]),
+    topics.LABELS: LabelRecord(text_id=7, sentiment="positive"),
+    topics.ALERTS: Alert(
+        alert_id="1f3827a562ecf717",
+        state="raised",
+        kind="negative",
+        topic="deals",
+        raised_window_end_ms=3_000,
+        window_start_ms=1_000,
+        window_end_ms=3_000,
+        texts=9,
+        expected_texts=8.5,
+        negative_share=0.75,
+        expected_negative_share=0.25,
+        score=3.2,
+        entities=["Norvik Bank"],
+        examples=[AlertText(text_id="7", kind="news", text="Profits fell", event_time_ms=1_000, sentiment="negative")],
     ),
     topics.DEAD_LETTER: DeadLetter.of(Rejected(Refusal.BAD_ID, "why"), b"{}", topic="events"),
 }
