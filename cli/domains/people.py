@@ -65,7 +65,8 @@ def _through_the_job(demo: DomainDemo, domain: Domain, *, headline: str) -> tupl
     from models.simulation.loop import Crowd, closed_loop
 
     assert domain.world is not None
-    console, seen = demo.console, list[Seen]()
+    console = demo.console
+    seen: list[Seen] = []
     with closing(JobCompetitor(demo.configuration, demo.stack, name=domain.name, say=console.print)) as job:
         loop = closed_loop(domain.world(SEED), job, k=demo.configuration.slate.k, crowd=Crowd(_IN_FLIGHT, _AHEAD_MS))
         said_s = time.monotonic()
