@@ -85,7 +85,8 @@ def _through_the_job(
     from models.simulation.loop import Crowd, closed_loop
 
     assert domain.world is not None
-    console, seen = demo.console, list[Seen]()
+    console = demo.console
+    seen: list[Seen] = []
     with closing(JobCompetitor(demo.configuration, demo.stack, name=domain.name, say=console.print)) as job:
         world = domain.world(SEED)
         loop = closed_loop(world, job, k=demo.configuration.slate.k, crowd=Crowd(_IN_FLIGHT, _AHEAD_MS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,13 +12,17 @@ from cli.configuration import load_configuration
 from cli.domains.people import yardstick
 from cli.domains.registry import DOMAINS, find_domain, listed, preset_path
 from cli.errors import UserError
-from models.domains.comparison import DomainCourse, compare
+from cli.report.domain import DomainPage, render_domain
+from models.domains.comparison import Compared, DomainCourse, compare
 from models.domains.music import MusicWorld
 from models.domains.news import BREAKING, NewsWorld
 from models.domains.products import ProductsWorld
 from models.domains.video import VideoWorld
-from models.simulation.competitors import in_process
-from models.simulation.loop import Slate, closed_loop
+from models.events import Event
+from models.simulation.competitors import Flinkrec, in_process
+from models.simulation.figures import Figure
+from models.simulation.loop import AtOnce, Slate, closed_loop
+from models.simulation.world import START_MS
 
 WORLDS = (ProductsWorld, NewsWorld, MusicWorld, VideoWorld)
 HOUR_MS = 3_600_000
@@ -46,8 +51,6 @@ class Watched:
 
 
 def run(world, slates):
-    from models.simulation.loop import AtOnce
-
     told = Watched()
     return list(islice(closed_loop(world, AtOnce(told), k=10, reports=True), slates)), told
 
@@ -110,6 +113,33 @@ def test_what_must_not_be_shown_is_not():
     }
     assert shown["products"].mean("out_of_stock") == 0
     assert shown["video"].mean("too_early") == 0
+
+
+def test_the_page_of_a_domain_has_its_measures_and_a_slate_with_titles_and_reasons():
+    configuration = load_configuration(preset_path("video"))
+    recommender = Flinkrec(configuration)
+    course = DomainCourse.of(islice(closed_loop(VideoWorld(1), AtOnce(recommender), k=10), 60))
+    example = recommender.pipeline.recommend(Event("asked", "u1", "i1", "play", START_MS + 900 * HOUR_MS, value=1.0))
+    means = Figure.of(np.array([2.5, 3.5])), Figure.of(np.array([1.0, 1.0])), Figure.of(np.array([1.5, 2.5]))
+    page = render_domain(
+        DomainPage(
+            domain="video",
+            title="films <and> series",
+            headline="minutes",
+            course=course,
+            compared=[Compared("minutes", *means)],
+            against="the products preset",
+            seeds=(1, 2),
+            slates=60,
+            example=example,
+        )
+    )
+    assert "films &lt;and&gt; series" in page
+    assert "a slate makes 3 minutes, with the products preset 1." in page
+    assert "+2 <small>± 0.5</small>" in page
+    assert page.count("<svg") == 4
+    assert all(item.title in page for item in example.items)
+    assert "item cf of i" in page or "series" in page
 
 
 def test_a_domain_that_is_not_there_is_told_from_those_that_are():
