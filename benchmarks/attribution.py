@@ -40,7 +40,7 @@ def main() -> None:
         pipeline.learn(event)
         recommendation = pipeline.recommend(event)
     attribution, user, last = Attribution(config), pipeline.users[stream[-1].user_id], stream[-1]
-    context, rows = context_of(user.state), pipeline.recommender._generator.generate(0, user.state, user.seen).features[:10]
+    context, rows = context_of(user.state), pipeline.recommender._slates.generator.generate(0, user.state, user.seen).features[:10]
     slates = OpenSlates()
 
     def opened() -> None:

@@ -28,12 +28,15 @@ JobKind = Literal["recommend", "monitor"]
 
 _CONFIGURATIONS: dict[JobKind, Path] = {"recommend": Path("config.yaml"), "monitor": Path("monitor.yaml")}
 _CACHE = "__pycache__"
+# An ended job leaves some 30 MB in the processes that it ran in.
+_JOBS_AT_MOST = 20
 
 
 def lay_out(home: Home, configuration: Configuration, job: JobKind) -> Path:
     """Put the code of the jobs into the home, and the configuration of one beside it, whose path is returned.
 
-    The configuration of the other job stays. What has not changed stays as it is, with the kernels that were compiled of it; what is new comes with those of where it comes from.
+    The configuration of the other job stays, and so does what has not changed, with the kernels that were compiled of it; what is new
+    comes with those of where it comes from.
 
     Raises
     ------
@@ -54,16 +57,17 @@ def lay_out(home: Home, configuration: Configuration, job: JobKind) -> Path:
 
 
 def bring_to(stack: Stack, configuration: Configuration, job: JobKind, *, progress: Callable[[str], None]) -> Path:
-    """`lay_out` for the local stack, whose TaskManagers are replaced where they may have imported other code."""
+    """`lay_out` for the local stack, whose TaskManagers are replaced where they may have imported other code, and after many jobs."""
     imported = stack.home.imported
-    before = imported.read_text() if imported.exists() else None
+    before, jobs_before = imported.read_text().split() if imported.exists() else ("nothing", "0")
     # until it is known again: who is interrupted below leaves TaskManagers of which nothing is known
-    imported.write_text("")
+    imported.write_text("unknown 0")
     config_file = lay_out(stack.home, configuration, job)
-    code = _digest(stack.home)
-    if before not in (None, code):
+    code, jobs_since = _digest(stack.home), int(jobs_before)
+    if before not in ("nothing", code) or jobs_since >= _JOBS_AT_MOST:
         stack.restart_taskmanagers(progress=progress)
-    imported.write_text(code)
+        jobs_since = 0
+    imported.write_text(f"{code} {jobs_since + 1}")
     return config_file
 
 

@@ -28,7 +28,7 @@ def submit(
     """Submit a job, in place of one of its kind that runs.
 
     The configuration is checked as a whole before anything starts. Topics that are missing are created. On the local stack the
-    TaskManagers are restarted first, so that they run the code as it is now.
+    TaskManagers are restarted first where they have imported other code, so that they run it as it is now.
     """
     from cli.cluster import submit_job
     from cli.configuration import target_configuration

@@ -110,6 +110,11 @@ class Events(Section, frozen=True, kw_only=True):
     late_after_ms: NonNegativeInt = 60_000
     max_events_per_minute: PositiveInt = 6_000
 
+    @property
+    def has_dislikes(self) -> bool:
+        """Whether there are events that say that a user did not like something."""
+        return any(kind.weight < 0 for kind in self.types.values())
+
 
 class Profile(Section, frozen=True, kw_only=True):
     items: Annotated[int, Meta(ge=1, le=200)] = 200
@@ -209,6 +214,7 @@ class Learner(Section, frozen=True, kw_only=True):
     loss: Literal["both", "listwise", "bce"] = "both"
     learning_rate: PositiveFloat = 0.002
     embedding_learning_rate: PositiveFloat = 0.001
+    projection_learning_rate: PositiveFloat = 0.0001
     weight_decay: NonNegativeFloat = 0.0
     embedding_decay: NonNegativeFloat = 0.1
     clip_norm: NonNegativeFloat = 0.0

@@ -14,7 +14,7 @@ from models.config import Configuration
 from models.events import Event, Refusal
 from models.metrics.score_bins import ScoreBins
 from models.metrics.visits import Visit, is_first_of_day, visit_of
-from models.recommender import Observation
+from models.observer import Observation
 from models.requests import Request
 from models.topics import DEFAULT_ARM, Recommendation
 from models.treatments import Treatment

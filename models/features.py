@@ -68,7 +68,7 @@ FEATURES: dict[str, str] = {
     "user_cf": "log user-CF score",
     "user_cf_near": "log user-CF score with the weight on what similar users had near the item that both have",
     "content": "cosine of the item's labels (categories, tags, brand, price band) and the user's, 0 to 1",
-    "vector": "estimated cosine of the item's vector and the latest item's, -1 to 1, 0 where either is unknown",
+    "vector": "estimated cosine of the item's vector and the latest item's, by 64 bits of each, -1 to 1, 0 where either is unknown",
     "price_distance": "difference of the logarithms of the item's price and the user's price level, 0 where unknown",
 }
 WIDTH = len(FEATURES)

@@ -537,8 +537,8 @@ class Learner:
 
 
 def _optimiser(network: Scorer, config: LearnerConfig) -> torch.optim.Optimizer:
-    embeddings = network.embeddings()
-    ids = {id(parameter) for parameter in embeddings}
+    embeddings, projections = network.embeddings(), network.projections()
+    ids = {id(parameter) for parameter in (*embeddings, *projections)}
     groups = [
         {
             "params": [parameter for parameter in network.parameters() if id(parameter) not in ids],
@@ -551,6 +551,14 @@ def _optimiser(network: Scorer, config: LearnerConfig) -> torch.optim.Optimizer:
             {
                 "params": embeddings,
                 "lr": config.embedding_learning_rate,
+                "weight_decay": config.embedding_decay,
+            }
+        )
+    if projections:
+        groups.append(
+            {
+                "params": projections,
+                "lr": config.projection_learning_rate,
                 "weight_decay": config.embedding_decay,
             }
         )

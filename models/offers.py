@@ -48,3 +48,8 @@ class Offers:
             number = self.campaigns[campaign] = len(self.names)
             self.names.append(campaign)
         return number
+
+    def campaign_of(self, index: int) -> str | None:
+        """Name of the campaign of an item by its dense index."""
+        number = int(self.of_item[index])
+        return None if number < 0 else self.names[number]

@@ -20,14 +20,16 @@ from models.events import ERASE, UNKNOWN_WATERMARK_MS, Event
 from models.identity import hash64
 from models.learner import Learner
 from models.model_file import ModelFile
+from models.observer import NOTHING_LEARNED, Observation
 from models.policies.learner import PolicyLearner
 from models.profile import SeenItems, decode_user_state, encode_user_state
-from models.recommender import NOTHING_LEARNED, Observation, Recommender, User
+from models.recommender import Recommender
 from models.requests import Request
 from models.text.encoder import HashedWords, TextEncoder, make_encoder
 from models.text.vectors import VectorMaker, gone, vector_key
 from models.topics import Charge, Recommendation, Timings
 from models.treatments import Treatment
+from models.user import User
 
 _WARM_UP_EVENTS = 300
 # One of each kind that lays out a slate: the first rule that is sent must not wait for the compiler.

@@ -166,6 +166,17 @@ def decode_user_state(raw: bytes) -> UserState:
     )
 
 
+def liked(items: np.ndarray, *, dislikes: bool) -> np.ndarray:
+    """The entries of a profile that are no dislikes.
+
+    Parameters
+    ----------
+    items : ITEM_DTYPE[n]
+    dislikes : whether the configuration knows events of negative weight; without any there is nothing to look for
+    """
+    return items[items["weight"] > 0] if dislikes else items
+
+
 def _appended(hashes: np.ndarray, last: int) -> np.ndarray:
     grown = np.empty(len(hashes) + 1, np.int64)
     grown[:-1] = hashes

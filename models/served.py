@@ -28,13 +28,14 @@ class ServedNetwork:
 
     Attributes
     ----------
+    network : as given
     version : of the weights that score
     """
 
     def __init__(
         self, network: Scorer, configuration: Configuration, *, name: str = "ranker", version: Version | None = None
     ) -> None:
-        self._network = network
+        self.network = network
         self._key, self._prefix = weights_key(name), version_key(name, "")
         # as it is read from JSON
         self._shape = msgspec.json.decode(msgspec.json.encode(network_shape(configuration.scorer)))
@@ -102,7 +103,7 @@ class ServedNetwork:
             self._load(version, weights)
 
     def _load(self, version: Version, weights: bytes) -> None:
-        self._network.load(decode_tensors(weights))
+        self.network.load(decode_tensors(weights))
         self.version = version
 
     def _foreign(self, version: Version, weights: bytes) -> str | None:

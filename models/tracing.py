@@ -3,59 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import msgspec
-import numpy as np
 
-from models.candidates import CandidateGenerator, Candidates
-from models.config import Strategy
+from models.candidates import CandidateGenerator
 from models.controls import SINGLE
 from models.features import FEATURES
-from models.policies.slots import Slot
+from models.making import Act, Layout, Scored, Wanted
 from models.policies.state import Context
 from models.profile import UserState
 from models.replica import Replica
-from models.rules import Rules, SlateRules
+from models.rules import Rules
 from models.topics import Recommendation
 from models.traces import MAX_TRACED_ITEMS, Trace, TracedCandidate, TracedProfileItem
-from models.treatments import Treatment
-
-
-@dataclass(frozen=True, slots=True)
-class Making:
-    """How one slate was made.
-
-    Attributes
-    ----------
-    treatment, strategy : what the user is given
-    context : what the policy knew of the user
-    epsilon : probability with which a slot explored
-    candidates, matrix, scores, probabilities : of all candidates, by row
-    ranked : int64[n], rows, the best first
-    k : items that were wanted
-    listed : int64[k] or fewer, rows of the list before exploration
-    slots : by position, of rows
-    pinned : bool[len(listed)], positions that a pin has; None where no rule has to do with a slate
-    asked : of the rules; None where pinned is
-    recommendation : what came of it
-    """
-
-    treatment: Treatment
-    strategy: Strategy
-    context: Context
-    epsilon: float
-    candidates: Candidates
-    matrix: np.ndarray
-    scores: np.ndarray
-    probabilities: np.ndarray | None
-    ranked: np.ndarray
-    k: int
-    listed: np.ndarray
-    slots: list[Slot]
-    pinned: np.ndarray | None
-    asked: SlateRules | None
-    recommendation: Recommendation
 
 
 class Tracer:
@@ -71,20 +31,34 @@ class Tracer:
         self._generator = generator
         self._rules = rules
 
-    def trace(self, making: Making, state: UserState, *, controls: list[str]) -> Trace:
+    def trace(
+        self,
+        wanted: Wanted,
+        act: Act,
+        scored: Scored,
+        layout: Layout,
+        slate: Recommendation,
+        *,
+        state: UserState,
+        context: Context,
+        controls: list[str],
+    ) -> Trace:
         """The trace of a slate that was made a moment ago, before the sources are weighed for another.
 
         Parameters
         ----------
+        wanted, act, scored, layout : the steps of its making
+        slate : what came of them
         state : of the user
+        context : what the policy knew of the user
         controls : names of the rules in force
         """
-        slate, treatment = making.recommendation, making.treatment
-        acting = self._acting(making)
-        on_all = [name for name in controls if name in SINGLE and (name != "sources" or self._weighs(making))]
+        policy = act.treatment.policy
+        acting = self._acting(wanted, scored, layout)
+        on_all = [name for name in controls if name in SINGLE and (name != "sources" or self._weighs(act))]
         on_some = sorted({name for names in acting for name in names})
-        values = treatment.policy.action_values(making.context)
-        own = making.matrix.shape[1] - len(FEATURES)
+        values = policy.action_values(context)
+        own = scored.matrix.shape[1] - len(FEATURES)
         return Trace(
             slate_id=slate.slate_id,
             user_id=slate.user_id,
@@ -94,33 +68,33 @@ class Tracer:
             policy=slate.policy,
             action=slate.action,
             action_probability=slate.action_probability,
-            action_values=None if values is None else dict(zip(treatment.policy.actions, values.tolist(), strict=True)),
-            epsilon=making.epsilon,
+            action_values=None if values is None else dict(zip(policy.actions, values.tolist(), strict=True)),
+            epsilon=layout.epsilon,
             arm=slate.arm,
             versions=slate.versions,
-            state=making.context.state,
+            state=context.state,
             source_weights=self._generator.weights,
             rules=[*on_all, *self._rules.excluding, *on_some],
             feature_names=[*FEATURES, *(f"scorer_{number + 1}" for number in range(own))],
             profile=self._profile(state),
-            candidates=self._candidates(making, acting),
+            candidates=self._candidates(scored, layout, slate, acting),
         )
 
     @staticmethod
-    def _weighs(making: Making) -> bool:
+    def _weighs(act: Act) -> bool:
         """Whether the weights of everybody counted."""
-        return making.strategy.sources is None and making.treatment.sources is None
+        return act.strategy.sources is None and act.treatment.sources is None
 
-    def _acting(self, making: Making) -> list[list[str]]:
-        items, listed = making.candidates.items, making.listed.tolist()
-        if making.asked is None or making.pinned is None:
+    def _acting(self, wanted: Wanted, scored: Scored, layout: Layout) -> list[list[str]]:
+        items, listed = scored.candidates.items, layout.listed.tolist()
+        if layout.asked is None or layout.pinned is None:
             return [[] for _ in range(len(items))]
-        pinned_at = {row: place for place, row in enumerate(listed) if making.pinned[place]}
-        ranked, lowest = making.ranked.tolist(), len(items)
-        if len(listed) == making.k:
+        pinned_at = {row: place for place, row in enumerate(listed) if layout.pinned[place]}
+        ranked, lowest = layout.ranked.tolist(), len(items)
+        if len(listed) == wanted.k:
             lowest = max((ranked.index(row) for row in listed if row not in pinned_at), default=0)
         passed_over = [row for row in ranked[:lowest] if row not in listed]
-        return self._rules.acting(making.asked, items, pinned_at=pinned_at, passed_over=passed_over)
+        return self._rules.acting(layout.asked, items, pinned_at=pinned_at, passed_over=passed_over)
 
     def _profile(self, state: UserState) -> list[TracedProfileItem]:
         replica, traced = self._replica, []
@@ -136,14 +110,16 @@ class Tracer:
             )
         return traced
 
-    def _candidates(self, making: Making, acting: list[list[str]]) -> list[TracedCandidate]:
-        replica, candidates = self._replica, making.candidates
+    def _candidates(
+        self, scored: Scored, layout: Layout, slate: Recommendation, acting: list[list[str]]
+    ) -> list[TracedCandidate]:
+        replica, candidates = self._replica, scored.candidates
         given, base = self._generator.given(candidates), self._generator.blend(candidates).tolist()
-        scores, cf_scores = making.scores.tolist(), candidates.cf_scores.tolist()
-        probabilities = None if making.probabilities is None else making.probabilities.tolist()
-        shown = {slot.item: item for slot, item in zip(making.slots, making.recommendation.items, strict=True)}
+        scores, cf_scores = scored.scores.tolist(), candidates.cf_scores.tolist()
+        probabilities = None if scored.probabilities is None else scored.probabilities.tolist()
+        shown = {slot.item: item for slot, item in zip(layout.slots, slate.items, strict=True)}
         traced = []
-        for row in making.ranked.tolist():
+        for row in layout.ranked.tolist():
             index, item = int(candidates.items[row]), shown.get(row)
             candidate = TracedCandidate(
                 item_id=replica.item_ids[index],
@@ -153,7 +129,7 @@ class Tracer:
                 score=scores[row],
                 probability=None if probabilities is None else probabilities[row],
                 cf_score=cf_scores[row],
-                features=making.matrix[row].tolist(),
+                features=scored.matrix[row].tolist(),
                 rules=acting[row],
             )
             if item is not None:

@@ -65,13 +65,15 @@ from models.identity import hash64, item_hash64
 from models.log_lines import Seldom
 from models.metrics.score_bins import ScoreBins
 from models.model_file import decode_model
+from models.observer import Observation
 from models.pipeline import warm_up
 from models.policies.learner import learner_of
 from models.profile import SeenItems, decode_user_state, encode_user_state
-from models.recommender import Observation, Recommender, User
+from models.recommender import Recommender
 from models.requests import MAX_WAITING, Request, RequestCleaner, WaitingRequest, decode_waiting, encode_waiting
 from models.topics import CONTROLS, EVENTS, ITEMS, MODEL_DELTAS, MODEL_UPDATES, REQUESTS, Recommendation, Timings, topic_name
 from models.treatments import Treatment
+from models.user import User
 from operators.bootstrap import read_records
 from operators.logs import Log
 from operators.recommend_metrics import RecommendMetrics

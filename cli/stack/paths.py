@@ -78,7 +78,7 @@ class Home:
 
     @property
     def imported(self) -> Path:
-        """A digest of the code that the running TaskManagers have imported, as far as anything was submitted to them."""
+        """A digest of the code that the running TaskManagers have imported, where anything was submitted to them, and how many jobs."""
         return self.supervisor / "imported"
 
     @property

@@ -103,8 +103,3 @@ class Auction:
         if self.campaigns is None:
             return None
         return prices(values, worth.bids, worth.campaigns, ranked, kind=self._settings.price, floor=self._settings.floor)
-
-    def campaign_of(self, index: int) -> str | None:
-        """Name of the campaign of an item by its dense index."""
-        number = int(self._offers.of_item[index])
-        return None if number < 0 else self._offers.names[number]

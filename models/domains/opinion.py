@@ -109,7 +109,7 @@ class _World:
         negative = float(self._draw.uniform(0.2, 0.3))
         shares = self._draw.dirichlet(np.full(len(ENTITIES), 2.0))
         return _Habit(
-            base=_RARE_A_WINDOW if topic == _RARE else float(self._draw.uniform(3, 7)),
+            base=_RARE_A_WINDOW if topic == _RARE else float(self._draw.uniform(5, 9)),
             moods=(negative, 0.7 - negative, 0.3),
             entity_shares=tuple(shares.tolist()),
             peak_hour=int(self._draw.integers(6, 22)),
@@ -120,8 +120,8 @@ class _World:
         plans: list[tuple[AlertKind, bool, float]] = [
             *[("volume", False, float(self._draw.uniform(4, 6))) for _ in range(4)],
             *[("volume", True, 12.0) for _ in range(2)],
-            *[("negative", False, 1.2) for _ in range(3)],
-            ("negative", True, 3.0),
+            *[("negative", False, 1.5) for _ in range(3)],
+            ("negative", True, 2.5),
         ]
         surges: list[Surge] = []
         while len(surges) < len(plans):
@@ -191,7 +191,7 @@ class _World:
                 and surge.entity in (None, entity)
                 and surge.begin_ms <= time_ms < surge.end_ms
             ):
-                share = 0.75 if surge.entity is None else 0.9
+                share = 0.85 if surge.entity is None else 0.95
                 negative, neutral, positive = share, neutral * (1 - share) / (1 - negative), positive * (1 - share) / (1 - negative)
         moods: tuple[Sentiment, ...] = ("negative", "neutral", "positive")
         return moods[int(self._draw.choice(3, p=np.array((negative, neutral, positive)) / (negative + neutral + positive)))]

@@ -8,8 +8,9 @@ median of a over the same window of earlier days, of the most alike days of whic
     workdays, or days of the weekend      at least min_days
     any days                              at least min_days; not their median but their maximum: another kind of day proves nothing
 
-The standard deviation is 1, and what a median of few days adds; times that of earlier windows from what was usual then, by their median
-absolute deviation times 1.4826, where that is more than 1. The usual share of negative texts is the median over the last days; of an
+The standard deviation is 1, and what a median of few days adds; times that of earlier windows from what was usual then, where that is
+more than 1. It is taken around their median, from values that are cut off at two of their median absolute deviations times 1.4826: the
+median absolute deviation by itself is coarse for counts as small as these. The usual share of negative texts is the median over the last days; of an
 entity with few texts it is drawn towards its topic's. Windows of a surge are left out of what is usual.
 
 Layout of a series, version 1 (little endian): ``version u8 | n u32 | last index i64 | texts u16[n] | negative u16[n] | flags u8[n] |
@@ -32,10 +33,11 @@ _DAY_S = 86_400
 _MOST = 65_535
 _MIN_WEEKS = 3
 _NORMAL = 1.4826
+_REACH = 2.0
 _MEDIAN_VARIANCE = np.pi / 2
 _MIN_RESIDUALS = 24
 _RESIDUAL_DAYS = 7
-_SHARE_DAYS = 7
+_SHARE_DAYS = 4
 _MIN_SHARE_TEXTS = 4
 _PRIOR_TEXTS, _PRIOR_SHARE = 20.0, 0.25
 
@@ -101,7 +103,7 @@ class Series:
 
         Parameters
         ----------
-        index : number of the window since 1970, after those of the series
+        index : number of the window since 1970, the one after the last of the series
         texts, negative : what was written in it
         prior_share : share of negative texts that is assumed while there were few: of an entity, that of its topic
         """
@@ -150,7 +152,9 @@ class Series:
         residuals = residuals[np.isfinite(residuals)]
         if len(residuals) < _MIN_RESIDUALS:
             return 1.0
-        return max(1.0, _NORMAL * float(np.median(np.abs(residuals - np.median(residuals)))))
+        apart = residuals - np.median(residuals)
+        reach = _REACH * max(1.0, _NORMAL * float(np.median(np.abs(apart))))
+        return max(1.0, float(np.sqrt(np.mean(np.clip(apart, -reach, reach) ** 2))))
 
     def _usual_share(self, prior: float) -> float:
         """The median over the last days, drawn towards the prior where there were few texts."""
@@ -183,6 +187,12 @@ class Series:
         self._flags = longer(self._flags, flags)
         self._residuals = np.stack([longer(self._residuals[0], volume, np.nan), longer(self._residuals[1], share, np.nan)])
         self.last_index = index
+
+    def accept(self, flag: int, windows: int) -> None:
+        """Let the last windows, flagged as of a surge of this kind, be what is usual from now on, and nothing before them."""
+        first = max(0, len(self._flags) - windows)
+        self._flags[first:] &= ~np.uint8(flag)
+        self._flags[:first] |= np.uint8(flag)
 
     def total(self) -> int:
         """Texts in all of its windows."""

@@ -9,7 +9,7 @@ share p of negative ones are (`models.monitor.seasons`):
 
 divided by the square of the spread that the windows have beside chance. It is summed up as by Page, "Continuous inspection schemes",
 Biometrika 41, 1954: S <- max(0, S + evidence). An alert is raised where S reaches raise_evidence and there were min_texts texts
-(negative ones, for a negative surge) since S was 0. It is cleared when a window's score, its standard deviations above what is usual, was
+(negative ones, for a negative surge) since S was 0; an entity is one of n, and needs ln n more. It is cleared when a window's score, its standard deviations above what is usual, was
 below clear_score for clear_windows windows, or after max_surge_hours, when it is what is usual now. In between nothing more is raised:
 that is the hysteresis.
 
@@ -210,8 +210,10 @@ class TopicWatch:
                 if cleared_by is not None:
                     if phase.state == RAISED:
                         yield self._alert(kind, name, index, phase.since, reading, cleared_by=cleared_by)
+                    if cleared_by == "duration":
+                        self._series[name].accept(_KINDS[kind], index - phase.since)
                     self._phases[name][kind] = Phase()
-            elif self._rises(kind, phase, reading):
+            elif self._rises(kind, phase, reading, of_entity=bool(name)):
                 high.add(name)
         whole = readings.get(WHOLE)
         if whole is None:
@@ -241,13 +243,14 @@ class TopicWatch:
         lasted_s = (index - phase.since) * settings.window_s
         return "duration" if lasted_s >= settings.max_surge_hours * _HOUR_S else None
 
-    def _rises(self, kind: AlertKind, phase: Phase, reading: _Reading) -> bool:
+    def _rises(self, kind: AlertKind, phase: Phase, reading: _Reading, *, of_entity: bool) -> bool:
         """Take a window into the sum; whether that is enough for an alert."""
         settings = self._settings
         more = reading.evidence(kind, ratio=settings.min_ratio, rise=settings.min_share_rise)
         phase.evidence = min(max(0.0, phase.evidence + more), 2 * settings.raise_evidence)
         phase.texts = phase.texts + (reading.texts if kind == "volume" else reading.negative) if phase.evidence else 0
-        return phase.evidence >= settings.raise_evidence and phase.texts >= settings.min_texts
+        needed = settings.raise_evidence + (log(len(self._series)) if of_entity else 0.0)
+        return phase.evidence >= needed and phase.texts >= settings.min_texts
 
     def _alert(
         self,

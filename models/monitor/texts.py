@@ -8,6 +8,7 @@ same of `JudgedText`'s.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from typing import Annotated, Literal
 
@@ -24,6 +25,7 @@ SENTIMENTS: tuple[Sentiment, ...] = ("negative", "neutral", "positive")
 TextKind = Literal["news", "post", "comment"]
 MAX_ENTITIES = 16
 _VERSION = b"\x01"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class TextRecord(Struct, frozen=True, kw_only=True, gc=False):
@@ -186,8 +188,7 @@ class LabelCleaner(RecordCleaner[LabelRecord]):
 
 
 def _words(given: str) -> str:
-    # a lone surrogate could neither be encoded nor written again
-    text = " ".join(given.encode("utf-8", "replace").decode().split())
+    text = " ".join(_CONTROL.sub(" ", given).split())
     if not text:
         raise Rejected(Refusal.EMPTY, "text: expected words, but there are none")
     return text

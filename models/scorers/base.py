@@ -169,6 +169,10 @@ class Scorer(nn.Module, ABC):
         """The parameters that learn at learner.embedding_learning_rate, with learner.embedding_decay."""
         return []
 
+    def projections(self) -> list[nn.Parameter]:
+        """The parameters that learn at learner.projection_learning_rate, with learner.embedding_decay."""
+        return []
+
     def freeze(self, features: np.ndarray, items: np.ndarray, history: np.ndarray) -> np.ndarray:
         """The matrix that is scored now and learned from later.
 

@@ -27,7 +27,8 @@ from models.scorers.base import Lists
 from models.scorers.fism import FISM, centred_columns, decayed_sum, embed
 from models.text.vectors import ItemVectors
 
-_DEVIATION = 0.05
+# Small beside the hashed embeddings: what nobody has learned yet is not to be heard.
+_DEVIATION = 0.01
 _VECTOR_DECAY = 0.9
 # Beyond so many items back nothing counts in the cosine.
 _VECTOR_HISTORY = 64
@@ -52,15 +53,16 @@ class TextFISM(FISM):
         super().__init__(config)
         self.vectors = ItemVectors()
         self._tuned = bool(config.options.get("tuned", True))
-        self.projection = nn.Parameter(torch.randn(config.vector_dimension, config.embedding_dim + 1) * _DEVIATION)
+        start = torch.randn(config.vector_dimension, config.embedding_dim + 1) * _DEVIATION
+        self.projection = nn.Parameter(start, requires_grad=self._tuned)
         with torch.no_grad():
             self.projection[:, -1] = 0.0
             if not self._tuned:
                 self.projection.zero_()
 
-    def embeddings(self) -> list[nn.Parameter]:
-        """The table and the projection."""
-        return [self.table, self.projection] if self._tuned else [self.table]
+    def projections(self) -> list[nn.Parameter]:
+        """The projection, where it is tuned."""
+        return [self.projection] if self._tuned else []
 
     def embed(self, items: torch.Tensor) -> torch.Tensor:
         """Embeddings with biases and, behind them, the part that is told, float32[items, 2 * (embedding_dim + 1)]."""

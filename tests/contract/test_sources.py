@@ -49,8 +49,8 @@ def chosen(pipeline, name, user_id, *, size=8, restrict=None, exclude=()):
     recommender = pipeline.recommender
     source = MAKERS[name](recommender._config, recommender.replica)
     state, seen = pipeline.user(user_id).state, pipeline.user(user_id).seen
-    board, replica = recommender._generator._board, recommender.replica
-    visit, _ = recommender._generator._visit(hash64(user_id), state)
+    board, replica = recommender._slates.generator._board, recommender.replica
+    visit, _ = recommender._slates.generator._visit(hash64(user_id), state)
     hidden = np.concatenate((seen.hashes, np.array([hash64(item) for item in exclude], np.int64)))
     only = None if restrict is None else np.array([hash64(item) for item in restrict], np.int64)
     board.start(replica.index_table, replica.capacity, hidden, only)

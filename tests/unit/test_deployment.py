@@ -77,6 +77,14 @@ def test_taskmanagers_are_replaced_where_they_have_imported_other_code_and_nowhe
     assert restarts(Configuration()) == 1
 
 
+def test_taskmanagers_are_replaced_after_many_jobs(stack, own):
+    for _ in range(40):
+        bring_to(stack, OWN, "recommend", progress=print)
+    assert stack.restarts == ["restarted"], "after 20"
+    bring_to(stack, OWN, "recommend", progress=print)
+    assert len(stack.restarts) == 2
+
+
 def test_who_is_interrupted_while_they_are_replaced_replaces_them_the_next_time(stack, own, monkeypatch):
     bring_to(stack, OWN, "recommend", progress=print)
     own.write_text("changed = True")

@@ -14,7 +14,7 @@ from models.events import Event, Refusal
 from models.facts import NO_DWELL, NO_LATENCY, Fact, erasure_fact, event_fact, outcome_fact, rejection_fact, request_fact
 from models.metrics.score_bins import ScoreBins
 from models.metrics.visits import Visit
-from models.recommender import Observation
+from models.observer import Observation
 from models.requests import Request
 from models.topics import Recommendation, RecommendedItem, Timings
 from models.treatments import Treatments

@@ -132,7 +132,7 @@ def test_an_outcome_holds_what_the_scorer_saw_of_the_items_bit_for_bit():
     seen: dict[str, np.ndarray] = {}
     closed = []
     pipeline = LocalPipeline(configuration(), on_closed=lambda user_id, one: closed.append((user_id, one)))
-    generate = pipeline.recommender._generator.generate
+    generate = pipeline.recommender._slates.generator.generate
 
     def spied(*arguments: Any, **named: Any) -> Any:
         candidates = generate(*arguments, **named)
@@ -140,7 +140,7 @@ def test_an_outcome_holds_what_the_scorer_saw_of_the_items_bit_for_bit():
         seen.update({ids[item]: row.copy() for item, row in zip(candidates.items, candidates.features, strict=True)})
         return candidates
 
-    pipeline.recommender._generator.generate = spied
+    pipeline.recommender._slates.generator.generate = spied
     for number in range(40):
         event = Event(f"e{number}", f"u{number % 2}", f"i{number * 7 % 53}", "view", 1_700_000_000_000 + 1_000 * number)
         pipeline.learn(event)

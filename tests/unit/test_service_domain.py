@@ -17,7 +17,7 @@ from models.domains.service_texts import TEMPLATES, UNANSWERED_ASKED, UNANSWERED
 from models.text.encoder import HashedWords, words_of
 
 PRESETS = Path(__file__).resolve().parents[2] / "conf" / "domains"
-COMMON = 300
+COMMON = 200
 WORDS = HashedWords(512)
 
 
@@ -75,7 +75,7 @@ def worked(configuration: Configuration, *, learns: bool = True) -> tuple[Servic
     """Figures of some cases, and of some of the kept ones after them."""
     world, desk = ServiceDesk(seed=1), LocalDesk(configuration, encoder=WORDS, learns=learns)
     closed = list(islice(work(world, desk, days=30), COMMON))
-    return ServiceFigures.of(closed), ServiceFigures.of(examine(world, desk, day=30)[::3])
+    return ServiceFigures.of(closed), ServiceFigures.of(examine(world, desk, day=30)[::4])
 
 
 def test_the_preset_solves_more_than_the_shops_preset_and_learns():
@@ -84,10 +84,11 @@ def test_the_preset_solves_more_than_the_shops_preset_and_learns():
     words = msgspec.structs.replace(service, text=msgspec.structs.replace(service.text, encoder="words", words_dimension=512))
     learned, kept = worked(words)
     frozen, kept_frozen = worked(words, learns=False)
-    shop, kept_shop = worked(preset("products"))
+    # it would refuse the reports of a desk: it is given the types that the desk has
+    shop, kept_shop = worked(msgspec.structs.replace(preset("products"), events=service.events))
     assert kept.top3 > kept_frozen.top3 + 0.03
     assert learned.solved > frozen.solved
-    assert learned.solved > 3 * shop.solved
-    assert kept.top3 > 3 * kept_shop.top3
+    assert learned.solved > 1.5 * shop.solved
+    assert kept.top3 > 2 * kept_shop.top3
     assert learned.handed_over > 0.1
     assert shop.handed_over == 0

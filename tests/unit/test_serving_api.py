@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.config import Flink
+from models.config import Answers, Flink
 from models.events import UNKNOWN_WATERMARK_MS, EventCleaner, Rejected
 from models.topics import CatalogueItem
-from serving.answers import Answer
+from serving.answers import Answer, answer_of
 from serving.health import Health
 from tests.unit.fake_flink import FakeFlink
 from tests.unit.serving_slates import Api, record, slate
@@ -132,6 +132,25 @@ def test_when_the_job_does_not_answer_in_time_the_stored_slate_keeps_what_the_qu
     assert found.source == "popular"
     assert {item.item_id for item in found.items} == {"x", "y"}
     assert fresh(restrict=[]).items == []
+
+
+def test_a_question_that_nobody_answers_in_time_is_handed_over_and_shows_nothing(make: Make) -> None:
+    api = make()
+    stored(api, slate(items=("a", "b")))
+    question = {"user_id": "ann", "deadline_ms": 20, "text": "where is it"}
+    assert shown(ask(api, "POST", "/v1/recommendations", json=question)) == ["a", "b"]
+    api.service.configuration = msgspec.structs.replace(api.config, answers=Answers(enabled=True))
+    given = answer(ask(api, "POST", "/v1/recommendations", json=question))
+    assert (given.items, given.hand_over, given.stale) == ([], True, True)
+    assert msgspec.json.decode(api.brokers.sent[-1].value or b"")["text"] == "where is it"
+
+
+def test_who_hands_over_gets_suggestions_and_shows_none_of_what_was_withdrawn() -> None:
+    made = slate(items=("a", "b"), event_id="", request_id="r1")
+    handed = msgspec.structs.replace(made, items=[], suggestions=made.items, hand_over=True, confidence=0.2)
+    given = answer_of(handed, source="fresh", stale=False, k=None, explain=False, hidden={"b"})
+    assert (given.items, [item.item_id for item in given.suggestions]) == ([], ["a"])
+    assert (given.hand_over, given.confidence) == (True, 0.2)
 
 
 def test_the_answer_of_the_job_is_handed_to_who_waits_for_it(make: Make) -> None:

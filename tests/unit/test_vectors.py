@@ -154,7 +154,7 @@ def examples_of_a_taste(vectors, n, seed=3, new=()):
 def test_what_users_take_tunes_where_a_new_item_is_placed():
     """New items were in no example: what is known of them is what their vectors have in common with those of others."""
     vectors, new = filled(200), tuple(range(1, 21))
-    settings = LearnerConfig(batch_examples=16, replay_batches=1, embedding_learning_rate=0.02)
+    settings = LearnerConfig(batch_examples=16, replay_batches=1, projection_learning_rate=0.02)
     learner = Learner(settings, SMALL, gate=Gate(enabled=False))
     for item, vector in enumerate(vectors_of(200), 1):
         learner.learn_one(encode_vector(item, 7, vector))
