@@ -349,7 +349,7 @@ class Auction(Section, frozen=True, kw_only=True):
     floor: NonNegativeFloat = 0.0
     price: Literal["second", "first"] = "second"
     charged: Annotated[tuple[Name, ...], Meta(min_length=1)] = ("click",)
-    pacing: Literal["throttle", "shade"] = "throttle"
+    pacing: Literal["shade", "throttle"] = "shade"
     pacing_interval_s: Annotated[int, Meta(ge=1, le=86_400)] = 300
     pacing_step: Annotated[float, Meta(gt=0, lt=1)] = 0.1
 
