@@ -29,13 +29,7 @@ demo: setup ## Start the stack and show the recommender at work (ARGS="..." are 
 
 # Files that start no process run on all cores, of one thread each; those that measure and kill processes have the machine to themselves.
 test: setup ## Run the whole test suite, on real Kafka and Flink processes (ARGS="..." are passed on)
-ifdef ARGS
-	@$(BIN)/pytest $(ARGS)
-else
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
-		$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/unit tests/contract tests/operator
-	@$(BIN)/pytest tests/job tests/e2e
-endif
+	@OMP_NUM_THREADS=1 $(BIN)/pytest $(or $(ARGS),--numprocesses auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder)
 
 check: $(PACKAGES) ## Lint and type-check
 	@$(BIN)/ruff check .

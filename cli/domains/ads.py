@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from cli.report.domain import PageSection
 from cli.report.svg import ACCENT, BASELINE, WARM, drawing
@@ -67,7 +68,7 @@ def _charges(kafka: Kafka) -> list[Charge]:
 
 
 def _by_hour(world: AdsWorld, charges: list[Charge], budgets: dict[str, float], day: int) -> str:
-    spent: defaultdict[str, np.ndarray] = defaultdict(lambda: np.zeros(25))
+    spent: defaultdict[str, npt.NDArray[np.float64]] = defaultdict(lambda: np.zeros(25))
     for charge in charges:
         if charge.day == day:
             spent[charge.campaign][1 + charge.time_ms // _HOUR_MS % 24] += charge.charged_micros / 1e6
