@@ -114,9 +114,11 @@ def simulate(
         except OSError as error:
             raise UserError(f"--json {json}: cannot be written: {error.strerror}") from None
     if out is not None:
-        from cli.report.simulation import write_simulation_page
+        from cli.report.simulation import render_simulation
+        from cli.report.writing import write_page
 
-        Console(highlight=False, stderr=True).print(f"The page is {write_simulation_page(out, figures)}.", soft_wrap=True)
+        page = write_page(out, render_simulation(figures), option="--out ")
+        Console(highlight=False, stderr=True).print(f"The page is {page}.", soft_wrap=True)
 
 
 def _compare_presets(name: str, *, seeds: list[int], slates: int) -> None:

@@ -101,7 +101,8 @@ def show(demo: DomainDemo) -> Path:
     """Run the domain on the stack, and write its page."""
     from cli.cluster import Cluster, submit_job
     from cli.configuration import on_own_topics
-    from cli.report.opinion import OpinionPage, write_opinion_page
+    from cli.report.opinion import OpinionPage, render_opinion
+    from cli.report.writing import write_page
     from cli.topics import MONITOR_TOPICS, create_topics, delete_topics
     from models.domains.opinion_figures import alert_figures
 
@@ -138,7 +139,7 @@ def show(demo: DomainDemo) -> Path:
         figures=figures,
         delays_ms=replay.delays_ms,
     )
-    return write_opinion_page(demo.pages("opinion"), page)
+    return write_page(demo.pages("opinion"), render_opinion(page))
 
 
 def replayed(configuration: Configuration) -> Configuration:

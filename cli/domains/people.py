@@ -17,6 +17,7 @@ from models.domains.comparison import DomainCourse
 
 if TYPE_CHECKING:
     from cli.report.domain import PageSection
+    from cli.report.writing import write_page
     from models.config import Configuration, Kafka
     from models.domains.comparison import Compared
     from models.simulation.loop import Seen
@@ -57,7 +58,7 @@ def show(
     -------
     Path of the page.
     """
-    from cli.report.domain import DomainPage, write_domain_page
+    from cli.report.domain import DomainPage, render_domain
 
     seen, example, own = _through_the_job(demo, domain, headline=headline, sections=sections)
     compared = _compared(demo, domain, slates=slates)
@@ -74,7 +75,7 @@ def show(
         sections=own,
         variants=_courses(demo, domain, variants or {}, slates=slates),
     )
-    return write_domain_page(demo.pages(domain.name), page)
+    return write_page(demo.pages(domain.name), render_domain(page))
 
 
 def _through_the_job(

@@ -25,6 +25,7 @@ from models.topics import DEAD_LETTER, MODEL_UPDATES, RECOMMENDATIONS, Recommend
 
 if TYPE_CHECKING:
     from cli.report.service import Worked
+    from cli.report.writing import write_page
     from cli.stack import Stack
     from models.config import Configuration
     from models.domains.service_figures import Closed, Desk
@@ -129,11 +130,11 @@ def show(demo: DomainDemo) -> Path:
     -------
     Path of the page.
     """
-    from cli.report.service import ServicePage, write_service_page
+    from cli.report.service import ServicePage, render_service
 
     closed, examples = _through_the_job(demo)
     page = ServicePage(closed=closed, examples=examples, compared=_compared(demo), days=COMPARED_DAYS, seed=SEED)
-    return write_service_page(demo.pages("service"), page)
+    return write_page(demo.pages("service"), render_service(page))
 
 
 def _through_the_job(demo: DomainDemo) -> tuple[list[Closed], list[tuple[Closed, Recommendation]]]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from cli.errors import UserError
 from cli.report.svg import ACCENT, BASELINE, MUTED, WARM, drawing
+from cli.report.writing import render
 from models.domains.comparison import Compared, DomainCourse, Floats
 from models.fields import Reason
 from models.topics import Recommendation
@@ -69,43 +67,20 @@ class DomainPage:
     variants: Mapping[str, DomainCourse] = field(default_factory=dict)
 
 
-def write_domain_page(directory: Path, page: DomainPage) -> Path:
-    """Write ``index.html`` into a directory that is there; returns its path.
-
-    Raises
-    ------
-    UserError
-        When it cannot be written.
-    """
-    path = directory / "index.html"
-    try:
-        path.write_text(render_domain(page), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{directory}: cannot be written: {error.strerror}") from None
-    return path
-
-
 def render_domain(page: DomainPage) -> str:
     """The whole page."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cli", "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        count=lambda number: f"{number:,}",
-        short=lambda value: f"{value:.3g}",
-        signed=lambda value: f"{value:+.3g}".replace("-", "−"),
-        words=lambda name: name.replace("_", " "),
-        reason=_reason,
-        drawing=Markup,
-    )
+    filters = {
+        "short": lambda value: f"{value:.3g}",
+        "signed": lambda value: f"{value:+.3g}".replace("-", "−"),
+        "words": lambda name: name.replace("_", " "),
+        "reason": _reason,
+        "drawing": Markup,
+    }
     names = [page.headline, *(name for name in page.course.measures if name != page.headline)][:_CHARTS]
-    return environment.get_template("domain.html.jinja").render(
+    return render(
+        "domain.html.jinja",
+        filters=filters,
         page=page,
-        style=Markup(environment.get_template("style.css").render()),
         charts=[(name, Markup(_over_time(page.course.measures[name], name))) for name in names if name in page.course.measures],
         variants=Markup(_variants(page.variants, page.headline)) if page.variants else None,
         headline=next((one for one in page.compared if one.name == page.headline), None),

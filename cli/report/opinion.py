@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from cli.errors import UserError
 from cli.report.svg import ACCENT, MUTED, WARM, drawing
+from cli.report.writing import render
 from models.domains.opinion import JUDGED_FROM_DAY, START_MS, OpinionStream
 from models.domains.opinion_figures import AlertFigures
 from models.monitor.alerts import Alert, AlertKind
@@ -44,36 +42,12 @@ class OpinionPage:
     delays_ms: Sequence[int]
 
 
-def write_opinion_page(directory: Path, page: OpinionPage) -> Path:
-    """Write ``index.html`` into a directory that is there; returns its path.
-
-    Raises
-    ------
-    UserError
-        When it cannot be written.
-    """
-    path = directory / "index.html"
-    try:
-        path.write_text(render_opinion(page), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{directory}: cannot be written: {error.strerror}") from None
-    return path
-
-
 def render_opinion(page: OpinionPage) -> str:
     """The whole page."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cli", "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        count=lambda number: f"{number:,}",
-        share=lambda value: "" if value is None else f"{value:.0%}",
-        when=lambda time_ms: datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%a %d %b %H:%M"),
-    )
+    filters = {
+        "share": lambda value: "" if value is None else f"{value:.0%}",
+        "when": lambda time_ms: datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%a %d %b %H:%M"),
+    }
     topics = sorted({surge.topic for surge in page.stream.surges})
     charts = [
         (f"{topic}: {name}", Markup(_chart(page, topic, kind)))
@@ -81,9 +55,10 @@ def render_opinion(page: OpinionPage) -> str:
         for kind, name in _NAMES.items()
     ]
     right = {alert.alert_id for _, alert in page.figures.found}
-    return environment.get_template("opinion.html.jinja").render(
+    return render(
+        "opinion.html.jinja",
+        filters=filters,
         page=page,
-        style=Markup(environment.get_template("style.css").render()),
         charts=charts,
         raised=[alert for alert in page.alerts if alert.state == "raised"],
         right=right,

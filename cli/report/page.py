@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import msgspec
 import yaml
-from markupsafe import Markup
 
 from cli.errors import UserError
+from cli.report import writing
 from cli.report.plots import milliseconds
 from cli.report.sections import by_part, plots_by_section
 from models.config import Configuration
@@ -73,14 +72,12 @@ def write_page(
     if not report.evaluated:
         raise UserError("--report: no event of this file tested a slate, there is nothing to show")
     html = render(figures, report, protocol, ablations=ablations, comparison=comparison)
-    page = directory / "index.html"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        page.write_text(html, encoding="utf-8")
         (directory / "figures.json").write_bytes(figures.encode())
     except OSError as error:
         raise UserError(f"--report {directory}: cannot be written: {error.strerror}") from None
-    return page
+    return writing.write_page(directory, html, option="--report ")
 
 
 def render(
@@ -92,24 +89,20 @@ def render(
     comparison: Comparison | None = None,
 ) -> str:
     """The whole page."""
-    here = jinja2.PackageLoader("cli", "report")
-    environment = jinja2.Environment(
-        loader=here, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(
-        count=lambda number: f"{number:,}",
-        rate=lambda share: f"{share:.4f}",
-        signed=lambda share: f"{share:+.4f}".replace("-", "−"),
-        milliseconds=milliseconds,
-        percent=lambda share: f"{share:.1%}",
-        date=lambda time_ms: datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%-d %b %Y"),
-    )
-    return environment.get_template("page.html.jinja").render(
+    filters = {
+        "rate": lambda share: f"{share:.4f}",
+        "signed": lambda share: f"{share:+.4f}".replace("-", "−"),
+        "milliseconds": milliseconds,
+        "percent": lambda share: f"{share:.1%}",
+        "date": lambda time_ms: datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%-d %b %Y"),
+    }
+    return writing.render(
+        "page.html.jinja",
+        filters=filters,
         figures=figures,
         report=report,
         protocol=protocol,
         ablations=by_part(ablations),
-        style=Markup(environment.get_template("style.css").render()),
         plots=plots_by_section(figures, ablations, comparison),
         comparison=comparison,
         verdict=_verdict(figures),

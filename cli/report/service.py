@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from cli.errors import UserError
 from cli.report.svg import ACCENT, BASELINE, WARM, drawing
+from cli.report.writing import render
 from models.domains.service_figures import Closed, ServiceFigures
 from models.fields import Reason
 from models.topics import Recommendation
@@ -55,36 +53,13 @@ class ServicePage:
     seed: int
 
 
-def write_service_page(directory: Path, page: ServicePage) -> Path:
-    """Write ``index.html`` into a directory that is there; returns its path.
-
-    Raises
-    ------
-    UserError
-        When it cannot be written.
-    """
-    path = directory / "index.html"
-    try:
-        path.write_text(render_service(page), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{directory}: cannot be written: {error.strerror}") from None
-    return path
-
-
 def render_service(page: ServicePage) -> str:
     """The whole page."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cli", "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(count=lambda number: f"{number:,}", share=_share, reason=_reason)
     kept = page.compared[0].kept
-    return environment.get_template("service.html.jinja").render(
+    return render(
+        "service.html.jinja",
+        filters={"share": _share, "reason": _reason},
         page=page,
-        style=Markup(environment.get_template("style.css").render()),
         figures=ServiceFigures.of(page.closed),
         rows=[(one.name, ServiceFigures.of(one.closed), ServiceFigures.of(one.kept)) for one in page.compared],
         over_time=Markup(_over_time(page.closed)),

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from cli.errors import UserError
 from cli.report.svg import ACCENT, BASELINE, INK, MUTED, WARM, drawing, variable_of
+from cli.report.writing import render
 from models.simulation.figures import NO_LEARNING, ORACLE, CompetitorFigures, Curve, SimulationFigures
 
 _COLOURS = {"flinkrec": ACCENT, NO_LEARNING: WARM, ORACLE: INK, "popularity": MUTED, "random": BASELINE}
@@ -19,36 +17,13 @@ _COLOURS = {"flinkrec": ACCENT, NO_LEARNING: WARM, ORACLE: INK, "popularity": MU
 _OTHERS = ("#3f9a6e", "#8d6bc9", "#c2568f", "#b58a22", "#2d98a8", "#7c8f3a", "#b0644a", "#6f83b5", "#58a04a", "#a46fa8")
 
 
-def write_simulation_page(directory: Path, figures: SimulationFigures) -> Path:
-    """Write ``index.html`` into a directory that is there; returns its path.
-
-    Raises
-    ------
-    UserError
-        When it cannot be written.
-    """
-    page = directory / "index.html"
-    try:
-        page.write_text(render_simulation(figures), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--out {directory}: cannot be written: {error.strerror}") from None
-    return page
-
-
 def render_simulation(figures: SimulationFigures) -> str:
     """The whole page."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cli", "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(count=lambda number: f"{number:,}", rate=lambda share: f"{share:.4f}", percent=lambda share: f"{share:.0%}")
     colours = _colours(figures)
-    return environment.get_template("simulation.html.jinja").render(
+    return render(
+        "simulation.html.jinja",
+        filters={"rate": lambda share: f"{share:.4f}", "percent": lambda share: f"{share:.0%}"},
         figures=figures,
-        style=Markup(environment.get_template("style.css").render()),
         legend=[(name, variable_of(colour)) for name, colour in colours.items()],
         ctr=Markup(_over_time(figures, colours, lambda one: one.ctr_over_time, "clicked slates over seen slates")),
         regret=Markup(_over_time(figures, colours, lambda one: one.cumulative_regret, "clicks missed so far")),
