@@ -34,7 +34,7 @@ CONFIG = Configuration(
         min_texts=6,
         kept_texts=16,
         kept_labels=16,
-        sample_texts=8,
+        sample_texts=1_009,  # none of the texts below takes the place of another
     ),
 )
 
