@@ -6,12 +6,11 @@ from pyflink.datastream import DataStream
 from pyflink.table import Schema, StreamTableEnvironment
 
 from jobs.arm_metrics import ARM_METRICS, arm_views
-from jobs.streams import sql_options
+from jobs.metrics_sink import attach_metrics_sink
 from jobs.windows import CLICKS, SUMS, WINDOW, ratio, share, tumble
 from models.config import Configuration
 from models.facts import Fact
 from models.metrics.score_bins import FIRST_MARK, ScoreBins
-from models.topics import METRICS, topic_name
 
 
 def attach_metrics(t_env: StreamTableEnvironment, facts: DataStream, configuration: Configuration) -> None:
@@ -42,35 +41,7 @@ def attach_metrics(t_env: StreamTableEnvironment, facts: DataStream, configurati
         metrics += ARM_METRICS
     for name, query in views:
         t_env.create_temporary_view(name, t_env.sql_query(query))
-    kafka = configuration.kafka
-    t_env.execute_sql(
-        f"""
-        CREATE TEMPORARY TABLE metrics_sink (
-            record_key STRING,
-            window_start_ms BIGINT,
-            window_end_ms BIGINT,
-            metric STRING,
-            `slice` STRING,
-            `value` DOUBLE,
-            n BIGINT
-        ) WITH (
-            {sql_options(kafka, topic_name(kafka.topic_prefix, METRICS), transactional_prefix="metrics")},
-            'key.fields' = 'record_key'
-        )
-        """
-    )
-    statements = t_env.create_statement_set()
-    # one insert, hence one sink: two of them would fight for the same transactional ids
-    statements.add_insert_sql(
-        f"""
-        INSERT INTO metrics_sink
-        SELECT
-            CONCAT(CAST(window_start_ms AS STRING), '/', metric, '/', `slice`),
-            window_start_ms, window_end_ms, metric, `slice`, `value`, n
-        FROM ({" UNION ALL ".join(metrics)})
-        """
-    )
-    statements.attach_as_datastream()
+    attach_metrics_sink(t_env, configuration.kafka, " UNION ALL ".join(metrics), transactional_prefix="metrics")
 
 
 def slices_by_arm(configuration: Configuration) -> bool:

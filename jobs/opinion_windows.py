@@ -5,10 +5,10 @@ from __future__ import annotations
 from pyflink.datastream import DataStream
 from pyflink.table import Schema, StreamTableEnvironment
 
-from jobs.streams import sql_options, typed
+from jobs.metrics_sink import attach_metrics_sink
+from jobs.streams import typed
 from jobs.windows import WINDOW, ratio, tumble
 from models.config import Configuration
-from models.topics import METRICS, topic_name
 from operators.judge_texts import NEW_TEXT, OPINION
 
 
@@ -39,35 +39,9 @@ def attach_opinion_metrics(t_env: StreamTableEnvironment, configuration: Configu
     ``topic=T`` and ``topic=T/entity=E``; and ``sentiment_accuracy`` and ``topic_accuracy`` under ``all``, of the labels that came in it, as
     the heads had it before they learned them.
     """
-    kafka = configuration.kafka
     t_env.create_temporary_view("label_windows", t_env.sql_query(_labels(configuration.monitor.window_s)))
-    t_env.execute_sql(
-        f"""
-        CREATE TEMPORARY TABLE opinion_metrics_sink (
-            record_key STRING,
-            window_start_ms BIGINT,
-            window_end_ms BIGINT,
-            metric STRING,
-            `slice` STRING,
-            `value` DOUBLE,
-            n BIGINT
-        ) WITH (
-            {sql_options(kafka, topic_name(kafka.topic_prefix, METRICS), transactional_prefix="opinion-metrics")},
-            'key.fields' = 'record_key'
-        )
-        """
-    )
-    statements = t_env.create_statement_set()
-    statements.add_insert_sql(
-        f"""
-        INSERT INTO opinion_metrics_sink
-        SELECT
-            CONCAT(CAST(window_start_ms AS STRING), '/', metric, '/', `slice`),
-            window_start_ms, window_end_ms, metric, `slice`, `value`, n
-        FROM ({_OPINION_METRICS} UNION ALL {_LABEL_METRICS})
-        """
-    )
-    statements.attach_as_datastream()
+    query = f"{_OPINION_METRICS} UNION ALL {_LABEL_METRICS}"
+    attach_metrics_sink(t_env, configuration.kafka, query, transactional_prefix="opinion-metrics")
 
 
 def _sql_type(name: str) -> str:

@@ -119,7 +119,7 @@ def text_source(t_env: StreamTableEnvironment, configuration: Configuration, *, 
     ahead_s = max(1, configuration.events.max_future_ms // 1000)
     topic = topic_name(configuration.kafka.topic_prefix, TEXTS)
     options = _source_options(configuration.kafka, topic) | {"scan.watermark.idle-timeout": f"{TEXTS_IDLE_MS} ms"}
-    behind = f"INTERVAL '{monitor.out_of_order_ms / 1000:.3f}' SECOND(6)"
+    behind = _interval(monitor.out_of_order_ms)
     t_env.execute_sql(
         f"""
         CREATE TEMPORARY TABLE texts_source ({_KEYED_COLUMNS},
@@ -131,6 +131,15 @@ def text_source(t_env: StreamTableEnvironment, configuration: Configuration, *, 
     )
     texts = _by_shard(t_env, "texts_source", shard_keys, partition="record_partition")
     return texts.union(_clock(t_env, behind, shard_keys)) if monitor.wall_clock else texts
+
+
+def _interval(ms: int) -> str:
+    """A time in SQL; a number of seconds alone has no more than three digits."""
+    seconds, ms = divmod(ms, 1_000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    return f"INTERVAL '{days} {hours:02}:{minutes:02}:{seconds:02}.{ms:03}' DAY TO SECOND(3)"
 
 
 def _clock(t_env: StreamTableEnvironment, behind: str, shard_keys: Sequence[int]) -> DataStream:
