@@ -30,7 +30,8 @@ def texts(hours: range, *, surge: bool = False) -> list[TextRecord]:
     for hour in hours:
         for n in range(40 if surge else 1):
             words = " ".join(f"word{one}" for one in draw.integers(3_000, size=9))
-            at_ms = MONDAY_MS + hour * HOUR_MS + n * 60_000
+            # a window is judged when a text is out_of_order_ms behind its end
+            at_ms = MONDAY_MS + hour * HOUR_MS + (n + 1) * 60_000
             made.append(TextRecord(text_id=f"{hour}-{n}", text=f"Norvik {words}", event_time_ms=at_ms, topic="deals", kind="news"))
     return made
 

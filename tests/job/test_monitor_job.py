@@ -95,7 +95,7 @@ class CapturedInsert:
         return self
 
     def add_insert_sql(self, statement: str) -> None:
-        self.select = statement.split("opinion_metrics_sink", 1)[1]
+        self.select = statement.split("metrics_sink", 1)[1]
 
     def attach_as_datastream(self) -> None:
         pass
