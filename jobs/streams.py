@@ -113,12 +113,16 @@ def _keyed(t_env: StreamTableEnvironment, source: str, *, field: str, partition:
 def text_source(t_env: StreamTableEnvironment, configuration: Configuration, *, shard_keys: Sequence[int]) -> DataStream:
     """The texts by shard, as `TEXT_ROW`, with the watermark of their Kafka time stamps, monitor.out_of_order_ms behind the latest.
 
-    Where monitor.wall_clock is on and nothing has come for `TEXTS_IDLE_MS`, the watermark follows the clock instead.
+    Where monitor.wall_clock is on and nothing has come for `TEXTS_IDLE_MS`, the watermark follows the clock instead. Where it is off no
+    partition is ever idle: behind an idle source the short way to WATCH would wake before the long one through the windows, and their
+    counts would come late.
     """
     monitor = configuration.monitor
     ahead_s = max(1, configuration.events.max_future_ms // 1000)
     topic = topic_name(configuration.kafka.topic_prefix, TEXTS)
-    options = _source_options(configuration.kafka, topic) | {"scan.watermark.idle-timeout": f"{TEXTS_IDLE_MS} ms"}
+    options = _source_options(configuration.kafka, topic)
+    if monitor.wall_clock:
+        options |= {"scan.watermark.idle-timeout": f"{TEXTS_IDLE_MS} ms"}
     behind = _interval(monitor.out_of_order_ms)
     t_env.execute_sql(
         f"""
