@@ -35,7 +35,7 @@ def make(tmp_path_factory):
 
 
 def test_every_encoder_is_in_the_suite():
-    assert set(implementations(models.text, "encode", besides=frozenset({"bert"}))) == set(ENCODERS)
+    assert set(implementations(models.text, "encode", besides=frozenset({"bert", "vectors"}))) == set(ENCODERS)
 
 
 @of_every_encoder

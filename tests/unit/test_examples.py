@@ -59,7 +59,7 @@ def test_a_label_that_is_no_candidate_is_refused():
 def test_bytes_of_another_version_are_refused():
     raw = label_pending(PENDING, 11)
     assert raw is not None
-    with pytest.raises(ValueError, match="example of version 9, this release reads 1 to 3"):
+    with pytest.raises(ValueError, match="example of version 9, this release reads 1 to 4"):
         decode_example(b"\x09" + raw[1:])
     with pytest.raises(ValueError, match="example of version 9"):
         label_pending(b"\x09" + PENDING[1:], 11)
