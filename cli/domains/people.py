@@ -17,7 +17,6 @@ from models.domains.comparison import DomainCourse
 
 if TYPE_CHECKING:
     from cli.report.domain import PageSection
-    from cli.report.writing import write_page
     from models.config import Configuration, Kafka
     from models.domains.comparison import Compared
     from models.simulation.loop import Seen
@@ -59,6 +58,7 @@ def show(
     Path of the page.
     """
     from cli.report.domain import DomainPage, render_domain
+    from cli.report.writing import write_page
 
     seen, example, own = _through_the_job(demo, domain, headline=headline, sections=sections)
     compared = _compared(demo, domain, slates=slates)

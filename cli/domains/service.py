@@ -25,7 +25,6 @@ from models.topics import DEAD_LETTER, MODEL_UPDATES, RECOMMENDATIONS, Recommend
 
 if TYPE_CHECKING:
     from cli.report.service import Worked
-    from cli.report.writing import write_page
     from cli.stack import Stack
     from models.config import Configuration
     from models.domains.service_figures import Closed, Desk
@@ -131,6 +130,7 @@ def show(demo: DomainDemo) -> Path:
     Path of the page.
     """
     from cli.report.service import ServicePage, render_service
+    from cli.report.writing import write_page
 
     closed, examples = _through_the_job(demo)
     page = ServicePage(closed=closed, examples=examples, compared=_compared(demo), days=COMPARED_DAYS, seed=SEED)
