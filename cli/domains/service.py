@@ -142,7 +142,8 @@ def _through_the_job(demo: DomainDemo) -> tuple[list[Closed], list[tuple[Closed,
     from models.domains.service import ServiceDesk
     from models.domains.service_figures import work
 
-    world, closed = ServiceDesk(seed=SEED), list[Closed]()
+    world = ServiceDesk(seed=SEED)
+    closed: list[Closed] = []
     examples: dict[bool, tuple[Closed, Recommendation]] = {}
     with closing(JobDesk(demo.configuration, demo.stack, say=demo.console.print)) as desk:
         ends_s = said_s = None
