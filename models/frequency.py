@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from models.layouts import require_version
+
 VERSION = 1
 IMPRESSION_DTYPE = np.dtype([("item", "<i8"), ("campaign", "<i8"), ("time_ms", "<i8")])
 NO_CAMPAIGN = 0
@@ -89,6 +91,5 @@ class Impressions:
         """
         if raw is None:
             return cls()
-        if raw[0] != VERSION:
-            raise ValueError(f"impressions of version {raw[0]}, this release reads {VERSION}")
+        require_version(raw, VERSION, what="impressions")
         return cls(np.frombuffer(raw, IMPRESSION_DTYPE, -1, 1))

@@ -26,6 +26,7 @@ class Wanted:
     ----------
     cause : what the slate answers
     slate_id : a hash of the cause
+    key : the same as a number: what the slate's random draws belong to
     k : items
     restrict, exclude : int64[n], hashes of the only items that may be shown, and of those that may not
     is_judged : the user's next event judges it, and is an example of its candidates
@@ -34,6 +35,7 @@ class Wanted:
 
     cause: Event | Request
     slate_id: str
+    key: int
     k: int
     restrict: np.ndarray | None = None
     exclude: np.ndarray | None = None
@@ -43,25 +45,23 @@ class Wanted:
     @classmethod
     def by_event(cls, event: Event, *, k: int) -> Wanted:
         """The answer to an event."""
-        return cls(event, slate_id(event.event_id, event.user_id), k)
+        name = slate_id(event.event_id, event.user_id)
+        return cls(event, name, int(name, 16), k)
 
     @classmethod
     def by_request(cls, request: Request, *, k: int) -> Wanted:
         """The answer to a request; `k` where it does not say."""
+        name = slate_id(f"request:{request.request_id}", request.user_id)
         return cls(
             request,
-            slate_id(f"request:{request.request_id}", request.user_id),
+            name,
+            int(name, 16),
             request.k or k,
             restrict=None if request.restrict is None else _hashes(request.restrict),
             exclude=_hashes(request.exclude) if request.exclude else None,
             is_judged=request.is_plain(k),
             question=request.text,
         )
-
-    @property
-    def key(self) -> int:
-        """The slate's id as a number: what its random draws belong to."""
-        return int(self.slate_id, 16)
 
 
 @dataclass(frozen=True, slots=True)

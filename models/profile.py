@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.config import Profile as ProfileConfig
+from models.layouts import require_version
 
 VERSION = 2
 SEEN_VERSION = 1
@@ -223,6 +224,5 @@ class SeenItems:
         """
         if raw is None:
             return cls()
-        if raw[0] != SEEN_VERSION:
-            raise ValueError(f"seen items of version {raw[0]}, this release reads {SEEN_VERSION}")
+        require_version(raw, SEEN_VERSION, what="seen items")
         return cls(np.frombuffer(raw, "<i8", -1, 1))

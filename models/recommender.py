@@ -46,8 +46,6 @@ from models.versions import Version
 
 _CONTROL = control_key("")
 _RANKER = weights_key("ranker")
-_EVENTS, _FIRST_SEEN_MS = Replica.STATS.index("events"), Replica.STATS.index("first_seen_ms")
-_NO_PROBABILITIES = np.zeros(0, np.float32)
 
 
 class Recommender:

@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 
 from models import config
 from models.events import Context, GivenMilliseconds, RecordCleaner, whole
+from models.layouts import require_version
 
 MAX_K = 100
 MAX_LISTED_ITEMS = 1_000
@@ -116,8 +117,7 @@ def decode_waiting(raw: bytes | None) -> list[WaitingRequest]:
     """
     if raw is None:
         return []
-    if raw[0] != WAITING_VERSION:
-        raise ValueError(f"waiting requests of version {raw[0]}, this release reads {WAITING_VERSION}")
+    require_version(raw, WAITING_VERSION, what="waiting requests")
     return _decode_waiting(memoryview(raw)[1:])
 
 

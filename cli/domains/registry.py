@@ -71,16 +71,28 @@ def preset_path(name: str) -> Path:
     return Path(conf.__file__).parent / "domains" / f"{name}.yaml"
 
 
-def _products_world(seed: int) -> DomainWorld:
-    from models.domains.products import ProductsWorld
+def _world(name: str) -> Callable[[int], DomainWorld]:
+    """Makes the world of a domain; the worlds are imported only then, as the names of the domains are wanted by `--help`."""
 
-    return ProductsWorld(seed)
+    def make(seed: int) -> DomainWorld:
+        from models.domains.ads import AdsWorld
+        from models.domains.music import MusicWorld
+        from models.domains.news import NewsWorld
+        from models.domains.products import ProductsWorld
+        from models.domains.text import TextWorld
+        from models.domains.video import VideoWorld
 
+        worlds: dict[str, Callable[[int], DomainWorld]] = {
+            "ads": AdsWorld,
+            "music": MusicWorld,
+            "news": NewsWorld,
+            "products": ProductsWorld,
+            "text": TextWorld,
+            "video": VideoWorld,
+        }
+        return worlds[name](seed)
 
-def _ads_world(seed: int) -> DomainWorld:
-    from models.domains.ads import AdsWorld
-
-    return AdsWorld(seed)
+    return make
 
 
 def _show_ads(demo: DomainDemo) -> Path:
@@ -90,34 +102,10 @@ def _show_ads(demo: DomainDemo) -> Path:
     return show(demo, DOMAINS["ads"], headline="revenue", sections=spending)
 
 
-def _news_world(seed: int) -> DomainWorld:
-    from models.domains.news import NewsWorld
-
-    return NewsWorld(seed)
-
-
-def _music_world(seed: int) -> DomainWorld:
-    from models.domains.music import MusicWorld
-
-    return MusicWorld(seed)
-
-
-def _video_world(seed: int) -> DomainWorld:
-    from models.domains.video import VideoWorld
-
-    return VideoWorld(seed)
-
-
-def _text_world(seed: int) -> DomainWorld:
-    from models.domains.text import TextWorld
-
-    return TextWorld(seed)
-
-
 def _show_text(demo: DomainDemo) -> Path:
-    from cli.domains.text import run
+    from cli.domains.text import show
 
-    return run(demo)
+    return show(demo)
 
 
 def _show_service(demo: DomainDemo) -> Path:
@@ -126,7 +114,7 @@ def _show_service(demo: DomainDemo) -> Path:
     return show(demo)
 
 
-def _of_people(name: str, title: str, world: Callable[[int], DomainWorld], *, headline: str) -> Domain:
+def _of_people(name: str, title: str, *, headline: str) -> Domain:
     """A domain whose demo is people who react to slates in its world."""
 
     def run(demo: DomainDemo) -> Path:
@@ -134,7 +122,7 @@ def _of_people(name: str, title: str, world: Callable[[int], DomainWorld], *, he
 
         return show(demo, DOMAINS[name], headline=headline)
 
-    return Domain(name, title, preset_path(name), run, world)
+    return Domain(name, title, preset_path(name), run, _world(name))
 
 
 def _show_opinion(demo: DomainDemo) -> Path:
@@ -146,12 +134,12 @@ def _show_opinion(demo: DomainDemo) -> Path:
 DOMAINS: dict[str, Domain] = {
     domain.name: domain
     for domain in (
-        _of_people("products", "a shop with prices, brands and stock", _products_world, headline="revenue"),
-        _of_people("news", "items that live for hours, breaking ones at once", _news_world, headline="dwell_s"),
-        _of_people("music", "tracks that are heard again, moods, and skips", _music_world, headline="listened"),
-        _of_people("video", "films, and series in order, watched to the end or not", _video_world, headline="minutes"),
-        Domain("ads", "a site with ads: bids, budgets, frequency caps", preset_path("ads"), _show_ads, _ads_world),
-        Domain("text", "stories told by a few sentences and a cover", preset_path("text"), _show_text, _text_world),
+        _of_people("products", "a shop with prices, brands and stock", headline="revenue"),
+        _of_people("news", "items that live for hours, breaking ones at once", headline="dwell_s"),
+        _of_people("music", "tracks that are heard again, moods, and skips", headline="listened"),
+        _of_people("video", "films, and series in order, watched to the end or not", headline="minutes"),
+        Domain("ads", "a site with ads: bids, budgets, frequency caps", preset_path("ads"), _show_ads, _world("ads")),
+        Domain("text", "stories told by a few sentences and a cover", preset_path("text"), _show_text, _world("text")),
         Domain("service", "questions of customers, and the answer templates that solve them", preset_path("service"), _show_service),
         Domain("opinion", "what is written about companies: topics, mood, alerts", preset_path("opinion"), _show_opinion),
     )

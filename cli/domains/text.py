@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cli.domains.people import show
+from cli.domains import people
 from cli.domains.registry import DOMAINS, DomainDemo
 
 if TYPE_CHECKING:
@@ -30,6 +30,6 @@ def variants(preset: Configuration) -> dict[str, Configuration]:
     }
 
 
-def run(demo: DomainDemo) -> Path:
+def show(demo: DomainDemo) -> Path:
     """Show the domain; returns the page."""
-    return show(demo, DOMAINS["text"], headline="cold_hit", variants=variants(demo.configuration), slates=SLATES)
+    return people.show(demo, DOMAINS["text"], headline="cold_hit", variants=variants(demo.configuration), slates=SLATES)

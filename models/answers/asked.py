@@ -16,6 +16,7 @@ import numpy as np
 from msgspec import Struct
 
 from models.answers.lessons import NO, NOBODY, UNKNOWN, YES, Lesson
+from models.layouts import require_version
 
 MAX_ASKED = 8
 """Questions of one user that are remembered for feedback."""
@@ -56,8 +57,7 @@ def decode_asked(raw: bytes | None) -> list[AskedQuestion]:
     """
     if raw is None:
         return []
-    if raw[0] != ASKED_VERSION:
-        raise ValueError(f"asked questions of version {raw[0]}, this release reads {ASKED_VERSION}")
+    require_version(raw, ASKED_VERSION, what="asked questions")
     return _decode(memoryview(raw)[1:])
 
 

@@ -22,6 +22,7 @@ from msgspec import Struct
 from models.auction.pacing import DAY_MS, Traffic, next_pace, planned
 from models.config import Auction
 from models.controls import Campaign
+from models.layouts import require_version
 from models.topics import Charge
 
 VERSION = 1
@@ -89,7 +90,7 @@ def decode_message(raw: bytes) -> Message:
     ValueError
         When the bytes are of another version.
     """
-    _require_version(raw, "message to the ledger")
+    require_version(raw, VERSION, what="message to the ledger")
     message: Message = _decode_message(memoryview(raw)[1:])
     return message
 
@@ -159,7 +160,7 @@ class Account:
         self._settings = settings
         self._state = _State()
         if raw is not None:
-            _require_version(raw, "account")
+            require_version(raw, VERSION, what="account")
             self._state = _decode_state(memoryview(raw)[1:])
 
     def encode(self) -> bytes:
@@ -256,8 +257,3 @@ class Account:
             time_ms=state.time_ms,
         )
         return account_key(campaign), _encode_json(standing)
-
-
-def _require_version(raw: bytes, what: str) -> None:
-    if raw[0] != VERSION:
-        raise ValueError(f"{what} of version {raw[0]}, this release reads {VERSION}")

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from models.events import Event
 from models.simulation.behaviour import IMPRESSION, click_probability, clicked_place
 from models.simulation.loop import Reaction
-from models.simulation.world import DAY_MS, DIMENSIONS, START_MS, attraction, item_id
+from models.simulation.world import DAY_MS, DIMENSIONS, START_MS, attraction, item_id, unit
 from models.topics import CatalogueItem
 
 Floats = npt.NDArray[np.float64]
@@ -215,8 +215,3 @@ class Visit(ABC):
             slate_id=slate_id,
             position=position,
         )
-
-
-def unit(vectors: Floats) -> Floats:
-    """The same directions at length 1."""
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.domains.base import HOUR_MS, Floats, Ints, Member, TasteWorld, Visit, unit
+from models.domains.base import HOUR_MS, Floats, Ints, Member, TasteWorld, Visit
 from models.events import Event
-from models.simulation.world import DIMENSIONS, START_MS, attraction
+from models.simulation.world import DIMENSIONS, START_MS, attraction, unit
 from models.topics import CatalogueItem
 
 _GENRES = ("jazz", "rock", "folk", "techno", "classical", "soul", "hip hop", "ambient")

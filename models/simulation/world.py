@@ -111,11 +111,11 @@ class World:
         self._first_items = items
         total = 2 * items
         rng = np.random.default_rng((seed, _ITEMS))
-        genres = _unit(rng.normal(size=(GENRES, DIMENSIONS)))
+        genres = unit(rng.normal(size=(GENRES, DIMENSIONS)))
         self._genre = rng.integers(GENRES, size=total)
-        self.factors = _unit(genres[self._genre] + _OWN_FACTORS * _unit(rng.normal(size=(total, DIMENSIONS))))
+        self.factors = unit(genres[self._genre] + _OWN_FACTORS * unit(rng.normal(size=(total, DIMENSIONS))))
         self.fame = rng.normal(size=total)
-        themes = _unit(rng.normal(size=(THEMES, DIMENSIONS)))
+        themes = unit(rng.normal(size=(THEMES, DIMENSIONS)))
         self._tags = np.argsort(-self.factors @ themes.T, axis=1)[:, :TAGS]
         rng = np.random.default_rng((seed, _JOINING))
         days = np.where(rng.random(users) < _FIRST_SHARE, 1, _JOINING_DAYS) * rng.random(users)
@@ -186,5 +186,6 @@ def attraction(utilities: Floats) -> Floats:
     return 1.0 / (1.0 + np.exp(-utilities))
 
 
-def _unit(vectors: Floats) -> Floats:
+def unit(vectors: Floats) -> Floats:
+    """The same directions at length 1."""
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

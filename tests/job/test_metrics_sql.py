@@ -22,6 +22,7 @@ from models.experiments import srm_p_value
 from models.facts import NO_LATENCY, Fact
 from models.metrics.score_bins import ScoreBins
 from operators.recommend import FACT
+from tests.job.captured import Captured
 
 WINDOW_MS = 60_000
 T0 = 1_700_000_040_000  # the start of a minute
@@ -142,30 +143,6 @@ FACTS += [
 ]
 
 
-class Captured:
-    """A table environment that keeps the statement of the sink for us instead of running it."""
-
-    def __init__(self, t_env: StreamTableEnvironment) -> None:
-        self._t_env = t_env
-        self.insert = ""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._t_env, name)
-
-    def execute_sql(self, statement: str) -> None:
-        assert statement.split()[:4] == ["CREATE", "TEMPORARY", "TABLE", "metrics_sink"]
-
-    def create_statement_set(self) -> Captured:
-        return self
-
-    def add_insert_sql(self, statement: str) -> None:
-        assert not self.insert, "two inserts into the sink would fight for its transactional ids"
-        self.insert = statement
-
-    def attach_as_datastream(self) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def planned_and_run() -> tuple[str, list[tuple[Any, ...]]]:
     """The plan, and all that the job would write to the topic: key, window start and end, metric, slice, value, n."""
@@ -176,7 +153,7 @@ def planned_and_run() -> tuple[str, list[tuple[Any, ...]]]:
     stream = env.from_collection([Row(*msgspec.structs.astuple(made)) for made in shuffled], FACT)
     captured = Captured(t_env)
     attach_metrics(captured, stream.assign_timestamps_and_watermarks(WatermarkStrategy.no_watermarks()), CONFIG)
-    select = captured.insert.split("metrics_sink", 1)[1]
+    select = captured.select
     plan = t_env.explain_sql(select).split("== Optimized Execution Plan ==")[1]
     with t_env.execute_sql(select).collect() as results:
         return plan, [tuple(row) for row in results]

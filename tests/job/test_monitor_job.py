@@ -25,6 +25,7 @@ from models.monitor.local import LocalMonitor
 from models.monitor.texts import Label, Text
 from models.text.encoder import HashedWords
 from operators.recommend import request_mark
+from tests.job.captured import Captured
 from tests.job.test_minicluster import Collected
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,29 +79,6 @@ LABELS = [
 BAD = b'{"text_id": "bad", "text": 3}'
 
 
-class CapturedInsert:
-    """A table environment that keeps the statement of the sink instead of running it."""
-
-    def __init__(self, t_env: StreamTableEnvironment) -> None:
-        self._t_env = t_env
-        self.select = ""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._t_env, name)
-
-    def execute_sql(self, statement: str) -> None:
-        assert statement.split()[:3] == ["CREATE", "TEMPORARY", "TABLE"]
-
-    def create_statement_set(self) -> CapturedInsert:
-        return self
-
-    def add_insert_sql(self, statement: str) -> None:
-        self.select = statement.split("metrics_sink", 1)[1]
-
-    def attach_as_datastream(self) -> None:
-        pass
-
-
 def source_rows(key: int) -> list[Row]:
     values = [(one["text_id"], msgspec.json.encode(one)) for one in TEXTS]
     values[20:20] = [("bad", BAD), values[3]]  # one that is no text, and one that was there before
@@ -137,7 +115,7 @@ class Ran:
         self.rows = source_rows(key)
         source = env.from_collection(self.rows, TEXT_ROW)
         outputs = build(t_env, source, CONFIG)
-        captured = CapturedInsert(t_env)
+        captured = Captured(t_env)
         attach_opinion_metrics(captured, CONFIG)
         alerts, letters = Collected(outputs.alerts), Collected(outputs.dead_letters)
         measured = Collected(t_env.to_data_stream(t_env.sql_query(captured.select)))
