@@ -41,6 +41,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from models.adamw import AdamW, Group
 from models.config import Gate as GateConfig
 from models.config import Learner as LearnerConfig
 from models.config import Scorer as ScorerConfig
@@ -282,7 +283,7 @@ class Learner:
         if not torch.isfinite(loss):
             self._meta.skipped_steps += 1
             return
-        self._optimiser.zero_grad(set_to_none=True)
+        self._optimiser.clear_gradients()
         loss.backward()
         if self._config.clip_norm > 0:
             nn.utils.clip_grad_norm_(self.network.parameters(), self._config.clip_norm)
@@ -448,7 +449,7 @@ class Learner:
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         tensors = {f"network.{name}": tensor.cpu() for name, tensor in self.network.state_dict().items()}
-        for index, moments in self._optimiser.state_dict()["state"].items():
+        for index, moments in self._optimiser.moments.items():
             tensors |= {f"adam.{index}.{name}": tensor.cpu() for name, tensor in moments.items()}
         tensors["normal.mean"] = torch.from_numpy(self._mean)
         tensors["normal.square"] = torch.from_numpy(self._square)
@@ -505,8 +506,7 @@ class Learner:
             if key.startswith("adam."):
                 _, index, name = key.split(".")
                 moments.setdefault(int(index), {})[name] = tensor.clone()
-        state = self._optimiser.state_dict()
-        self._optimiser.load_state_dict({"state": moments, "param_groups": state["param_groups"]})
+        self._optimiser.moments = moments
 
     def model(self) -> bytes:
         """What was learned, as a file that another learner may start from (`models.model_file`)."""
@@ -536,33 +536,19 @@ class Learner:
             raise ValueError(f"the saved network does not fit the configured one: {error}") from error
 
 
-def _optimiser(network: Scorer, config: LearnerConfig) -> torch.optim.Optimizer:
+def _optimiser(network: Scorer, config: LearnerConfig) -> AdamW:
     embeddings, projections = network.embeddings(), network.projections()
-    ids = {id(parameter) for parameter in (*embeddings, *projections)}
-    groups = [
-        {
-            "params": [parameter for parameter in network.parameters() if id(parameter) not in ids],
-            "lr": config.learning_rate,
-            "weight_decay": config.weight_decay,
-        }
-    ]
-    if embeddings:
-        groups.append(
-            {
-                "params": embeddings,
-                "lr": config.embedding_learning_rate,
-                "weight_decay": config.embedding_decay,
-            }
+    apart = {id(parameter) for parameter in (*embeddings, *projections)}
+    others = [parameter for parameter in network.parameters() if id(parameter) not in apart]
+    return AdamW(
+        Group(parameters, rate, decay)
+        for parameters, rate, decay in (
+            (others, config.learning_rate, config.weight_decay),
+            (embeddings, config.embedding_learning_rate, config.embedding_decay),
+            (projections, config.projection_learning_rate, config.embedding_decay),
         )
-    if projections:
-        groups.append(
-            {
-                "params": projections,
-                "lr": config.projection_learning_rate,
-                "weight_decay": config.embedding_decay,
-            }
-        )
-    return torch.optim.AdamW(groups, fused=True)
+        if parameters
+    )
 
 
 def _pointwise(logit: torch.Tensor, lists: Lists, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
