@@ -317,7 +317,8 @@ class Text(Section, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    encoder : none, words, ``package:NAME`` of an installed model, a directory of sentence-transformers, or an ONNX file
+    encoder : none, words, ``package:NAME`` of an installed model, a directory of sentence-transformers, or an ONNX file; several
+        of them stand side by side, such as ``package:NAME + words``
     fields : of a catalogue entry, what its text is made of, in this order
     """
 
@@ -423,9 +424,9 @@ class Monitor(Section, frozen=True, kw_only=True):
     duplicate_hours: PositiveFloat = 24.0
     duplicate_texts: Annotated[int, Meta(ge=1, le=1_048_576)] = 32_768
     kept_texts: Annotated[int, Meta(ge=1, le=1_048_576)] = 4_096
-    learning_rate: PositiveFloat = 0.5
-    decay: NonNegativeFloat = 0.001
-    replays: Annotated[int, Meta(ge=0, le=1_000)] = 8
+    learning_rate: PositiveFloat = 1.0
+    decay: NonNegativeFloat = 0.0001
+    replays: Annotated[int, Meta(ge=0, le=1_000)] = 16
     kept_labels: Annotated[int, Meta(ge=1, le=65_536)] = 2_048
     window_s: Annotated[int, Meta(ge=1, le=86_400)] = 300
     history_days: Annotated[int, Meta(ge=1, le=366)] = 28

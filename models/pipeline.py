@@ -25,8 +25,9 @@ from models.policies.learner import PolicyLearner
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.recommender import Recommender
 from models.requests import Request
-from models.text.encoder import HashedWords, TextEncoder, make_encoder
+from models.text.encoder import TextEncoder, make_encoder
 from models.text.vectors import VectorMaker, gone, vector_key
+from models.text.words import HashedWords
 from models.topics import Charge, Recommendation, Timings
 from models.treatments import Treatment
 from models.user import User

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from models.config import Configuration
-from models.text.encoder import HashedWords, TextEncoder, make_encoder
+from models.text.encoder import TextEncoder, make_encoder
+from models.text.words import HashedWords
 
 
 def monitor_encoder(configuration: Configuration) -> TextEncoder:

@@ -54,9 +54,7 @@ class _Layer:
         queries, keys, values = parts.permute(1, 2, 0, 3).unsqueeze(1)
         attended = functional.scaled_dot_product_attention(queries, keys, values)
         attended = attended.squeeze(0).transpose(0, 1).reshape(tokens, width)
-        x = functional.layer_norm(
-            x + functional.linear(attended, *self._attended), (width,), *self._attended_norm, self._eps
-        )
+        x = functional.layer_norm(x + functional.linear(attended, *self._attended), (width,), *self._attended_norm, self._eps)
         inner = functional.gelu(functional.linear(x, *self._inner))
         return functional.layer_norm(x + functional.linear(inner, *self._outer), (width,), *self._norm, self._eps)
 

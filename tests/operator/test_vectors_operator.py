@@ -7,8 +7,8 @@ import pytest
 from pyflink.common import Row
 
 from models.config import Configuration, Text
-from models.text.encoder import HashedWords
 from models.text.vectors import VectorRecord
+from models.text.words import HashedWords
 from operators.vectors import FOR_LEARNER, MakeVectors
 from tests.operator.fakes import FakeBackend, Running
 

@@ -17,7 +17,7 @@ from models.monitor.judge import OTHER, Judge, half_precision
 from models.monitor.rings import Ring
 from models.monitor.texts import Encoded, Label, LabelCleaner, Text, TextCleaner
 from models.monitor.typical import most_typical
-from models.text.encoder import HashedWords
+from models.text.words import HashedWords
 
 HOUR_MS = 3_600_000
 TEXT = "Halden Motors recalls its new model for a dangerous fault, says a filing of Friday. The shares last changed hands at 122."

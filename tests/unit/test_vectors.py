@@ -17,8 +17,8 @@ from models.learner import Learner
 from models.pipeline import LocalPipeline, vector_maker
 from models.scorers import make_scorer
 from models.scorers.base import Lists
-from models.text.encoder import HashedWords
 from models.text.vectors import ItemVectors, VectorMaker, VectorRecord, encode_vector, gone, text_of, vector_key
+from models.text.words import HashedWords
 from models.topics import CatalogueItem
 
 SETTINGS = Text(encoder="words", words_dimension=32)
