@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,28 +61,44 @@ def show(
     from cli.report.domain import DomainPage, render_domain
     from cli.report.writing import write_page
 
-    seen, example, own = _through_the_job(demo, domain, headline=headline, sections=sections)
-    compared = _compared(demo, domain, slates=slates)
+    run = _through_the_job(demo, domain, headline=headline, sections=sections)
     page = DomainPage(
         domain=domain.name,
         title=domain.title,
         headline=headline,
-        course=DomainCourse.of(seen),
-        compared=compared,
+        course=DomainCourse.of(run.seen),
+        compared=_compared(demo, domain, slates=slates),
         against="the default configuration" if domain.name == DEFAULT else "the products preset",
         seeds=COMPARED_SEEDS,
         slates=slates,
-        example=example,
-        sections=own,
+        example=run.latest,
+        titles=run.titles,
+        sections=run.sections,
         variants=_courses(demo, domain, variants or {}, slates=slates),
     )
     return write_page(demo.pages(domain.name), render_domain(page))
 
 
-def _through_the_job(
-    demo: DomainDemo, domain: Domain, *, headline: str, sections: Sections
-) -> tuple[list[Seen], Recommendation | None, list[PageSection]]:
-    """What people made of the slates of the job, the last slate that it made, and what the domain shows beside."""
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What came of the job.
+
+    Attributes
+    ----------
+    seen : what people made of its slates
+    latest : the last slate that it made, None where it made none
+    titles : of the items, by id
+    sections : what the domain shows beside
+    """
+
+    seen: list[Seen]
+    latest: Recommendation | None
+    titles: Mapping[str, str]
+    sections: list[PageSection]
+
+
+def _through_the_job(demo: DomainDemo, domain: Domain, *, headline: str, sections: Sections) -> _Run:
+    """Let people react to the job for a while."""
     from cli.simulation.job import JobCompetitor
     from models.simulation.loop import Crowd, closed_loop
 
@@ -98,7 +115,7 @@ def _through_the_job(
                 said_s = time.monotonic()
                 console.print(_line(seen, headline))
         console.print(_line(seen, headline))
-        return seen, job.latest(), sections(world, job.kafka)
+        return _Run(seen, job.latest(), job.titles, sections(world, job.kafka))
 
 
 def _for_a_while(loop: Iterator[Seen]) -> Iterator[Seen]:

@@ -50,6 +50,7 @@ class DomainPage:
     against : which other
     seeds, slates : of the comparison
     example : a slate of the job, None where it made none
+    titles : of items, by id, for the reasons of the slate
     sections : of the domain alone
     variants : what else the preset could be, each in the world of the first seed, in this process
     """
@@ -63,6 +64,7 @@ class DomainPage:
     seeds: Sequence[int]
     slates: int
     example: Recommendation | None
+    titles: Mapping[str, str] = field(default_factory=dict)
     sections: Sequence[PageSection] = ()
     variants: Mapping[str, DomainCourse] = field(default_factory=dict)
 
@@ -73,7 +75,7 @@ def render_domain(page: DomainPage) -> str:
         "short": lambda value: f"{value:.3g}",
         "signed": lambda value: f"{value:+.3g}".replace("-", "−"),
         "words": lambda name: name.replace("_", " "),
-        "reason": _reason,
+        "reasons": lambda reasons: _reasons(reasons, page.titles),
         "drawing": Markup,
     }
     names = [page.headline, *(name for name in page.course.measures if name != page.headline)][:_CHARTS]
@@ -87,9 +89,11 @@ def render_domain(page: DomainPage) -> str:
     )
 
 
-def _reason(reason: Reason) -> str:
-    of = f" of {reason.item_id}" if reason.item_id else ""
-    return f"{reason.kind.replace('_', ' ')}{of}"
+def _reasons(reasons: Sequence[Reason], titles: Mapping[str, str]) -> str:
+    """The user's items behind a recommendation, then the sources and rules."""
+    items = dict.fromkeys(titles.get(reason.item_id, reason.item_id) for reason in reasons if reason.item_id)
+    kinds = dict.fromkeys(reason.kind.replace("_", " ") for reason in reasons)
+    return "; ".join(part for part in (", ".join(items), ", ".join(kinds)) if part)
 
 
 def _periods(values: Floats, most: int) -> tuple[list[int], list[float]]:

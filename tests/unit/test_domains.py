@@ -7,6 +7,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from cli.configuration import load_configuration
 from cli.domains.people import yardstick
@@ -19,6 +20,7 @@ from models.domains.news import BREAKING, NewsWorld
 from models.domains.products import ProductsWorld
 from models.domains.video import VideoWorld
 from models.events import Event
+from models.fields import Reason
 from models.simulation.competitors import Flinkrec, in_process
 from models.simulation.figures import Figure
 from models.simulation.loop import AtOnce, Slate, closed_loop
@@ -120,6 +122,8 @@ def test_the_page_of_a_domain_has_its_measures_and_a_slate_with_titles_and_reaso
     recommender = Flinkrec(configuration)
     course = DomainCourse.of(islice(closed_loop(VideoWorld(1), AtOnce(recommender), k=10), 60))
     example = recommender.pipeline.recommend(Event("asked", "u1", "i1", "play", START_MS + 900 * HOUR_MS, value=1.0))
+    because = [Reason(kind="item_cf", item_id="i7"), Reason(kind="item_cf", item_id="i8"), Reason(kind="series")]
+    example = replace(example, items=[replace(item, reasons=because) for item in example.items])
     means = Figure.of(np.array([2.5, 3.5])), Figure.of(np.array([1.0, 1.0])), Figure.of(np.array([1.5, 2.5]))
     page = render_domain(
         DomainPage(
@@ -132,6 +136,7 @@ def test_the_page_of_a_domain_has_its_measures_and_a_slate_with_titles_and_reaso
             seeds=(1, 2),
             slates=60,
             example=example,
+            titles={"i7": "The <first> of all"},
         )
     )
     assert "films &lt;and&gt; series" in page
@@ -139,7 +144,7 @@ def test_the_page_of_a_domain_has_its_measures_and_a_slate_with_titles_and_reaso
     assert "+2 <small>± 0.5</small>" in page
     assert page.count("<svg") == 4
     assert all(item.title in page for item in example.items)
-    assert "item cf of i" in page or "series" in page
+    assert "The &lt;first&gt; of all, i8; item cf, series" in page
 
 
 def test_a_domain_that_is_not_there_is_told_from_those_that_are():
