@@ -47,6 +47,7 @@ def serve(
     import uvicorn
 
     from models.config import ConfigurationError
+    from models.heap import settle
     from models.topics import RECOMMENDATIONS, topic_name
     from serving.app import make_app
     from serving.logs import log_to_stderr
@@ -69,6 +70,7 @@ def serve(
     )
     settings = uvicorn.Config(app, log_config=None, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S)
     server = uvicorn.Server(settings)
+    settle()
     # uvicorn ends in good order first, and then raises what it was interrupted by
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listening])

@@ -30,6 +30,7 @@ from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext, 
 from models.answers.memory import AnswerMemory
 from models.config import Configuration
 from models.cooccurrence import CooccurrenceTable
+from models.heap import settle
 from models.learner import Learner
 from models.model_file import decode_model
 from models.pipeline import warm_up
@@ -85,6 +86,7 @@ class Learn(KeyedProcessFunction):  # type: ignore[misc]
         use_one_thread()
         if self._warm:
             warm_up(self._config)
+            settle()
         self._log = SnapshotLog(
             runtime_context, self._make, snapshot_every=self._snapshot_every, require_own=self._require_own
         )

@@ -61,6 +61,7 @@ from models.controls import control_key
 from models.events import ERASE, UNKNOWN_WATERMARK_MS, DeadLetter, Event, EventCleaner, Refusal, Rejected
 from models.facts import Fact, erasure_fact, event_fact, outcome_fact, rejection_fact, request_fact
 from models.frequency import Impressions
+from models.heap import settle
 from models.identity import hash64, item_hash64
 from models.log_lines import Seldom
 from models.metrics.score_bins import ScoreBins
@@ -152,6 +153,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         use_one_thread()
         let_timers_yield_side_outputs()
         warm_up(self._config)
+        settle()
         prefix = self._config.kafka.topic_prefix
         self._events_topic = topic_name(prefix, EVENTS)
         self._requests_topic = topic_name(prefix, REQUESTS)

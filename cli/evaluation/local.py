@@ -18,6 +18,7 @@ from models.config import Configuration
 from models.evaluation.prequential import PrequentialEvaluator
 from models.evaluation.recorder import Recorder, Shown, SlateItem
 from models.evaluation.report import EvaluationReport, LatencyMs
+from models.heap import settle
 from models.model_file import ModelFile
 from models.pipeline import LocalPipeline
 from models.topics import CatalogueItem
@@ -31,6 +32,7 @@ def pipeline_of(
     pipeline = LocalPipeline(configuration, start=start)
     for item_id, item in catalogue.items():
         pipeline.apply_catalogue(item_id, msgspec.json.encode(item))
+    settle()
     return pipeline
 
 
