@@ -426,7 +426,7 @@ class Monitor(Section, frozen=True, kw_only=True):
     kept_texts: Annotated[int, Meta(ge=1, le=1_048_576)] = 4_096
     learning_rate: PositiveFloat = 1.0
     decay: NonNegativeFloat = 0.0001
-    replays: Annotated[int, Meta(ge=0, le=1_000)] = 16
+    replays: Annotated[int, Meta(ge=0, le=1_000)] = 32
     kept_labels: Annotated[int, Meta(ge=1, le=65_536)] = 2_048
     window_s: Annotated[int, Meta(ge=1, le=86_400)] = 300
     history_days: Annotated[int, Meta(ge=1, le=366)] = 28

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import takewhile
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +46,7 @@ def show(
     sections: Sections = lambda world, kafka: [],
     variants: Mapping[str, Configuration] | None = None,
     slates: int = COMPARED_SLATES,
+    last_ms: float = inf,
 ) -> Path:
     """Run a domain on the stack and in this process, and write its page.
 
@@ -53,6 +56,7 @@ def show(
     sections : of the page that are the domain's own
     variants : what is drawn beside the preset over time, by name
     slates : of each run in this process
+    last_ms : event time after which nothing new comes into the world; the run through the job ends there at the latest
 
     Returns
     -------
@@ -61,7 +65,7 @@ def show(
     from cli.report.domain import DomainPage, render_domain
     from cli.report.writing import write_page
 
-    run = _through_the_job(demo, domain, headline=headline, sections=sections)
+    run = _through_the_job(demo, domain, headline=headline, sections=sections, last_ms=last_ms)
     page = DomainPage(
         domain=domain.name,
         title=domain.title,
@@ -97,7 +101,7 @@ class _Run:
     sections: list[PageSection]
 
 
-def _through_the_job(demo: DomainDemo, domain: Domain, *, headline: str, sections: Sections) -> _Run:
+def _through_the_job(demo: DomainDemo, domain: Domain, *, headline: str, sections: Sections, last_ms: float) -> _Run:
     """Let people react to the job for a while."""
     from cli.simulation.job import JobCompetitor
     from models.simulation.loop import Crowd, closed_loop
@@ -109,7 +113,7 @@ def _through_the_job(demo: DomainDemo, domain: Domain, *, headline: str, section
         world = domain.world(SEED)
         loop = closed_loop(world, job, k=demo.configuration.slate.k, crowd=Crowd(_IN_FLIGHT, _AHEAD_MS))
         said_s = time.monotonic()
-        for one in _for_a_while(loop):
+        for one in takewhile(lambda one: one.time_ms <= last_ms, _for_a_while(loop)):
             seen.append(one)
             if time.monotonic() - said_s > _LINE_EVERY_S:
                 said_s = time.monotonic()

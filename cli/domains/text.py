@@ -32,4 +32,9 @@ def variants(preset: Configuration) -> dict[str, Configuration]:
 
 def show(demo: DomainDemo) -> Path:
     """Show the domain; returns the page."""
-    return people.show(demo, DOMAINS["text"], headline="cold_hit", variants=variants(demo.configuration), slates=SLATES)
+    from models.domains.text import TextWorld
+
+    last_ms = int(TextWorld(people.SEED).came_ms.max())
+    return people.show(
+        demo, DOMAINS["text"], headline="cold_hit", variants=variants(demo.configuration), slates=SLATES, last_ms=last_ms
+    )
