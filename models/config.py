@@ -320,12 +320,14 @@ class Text(Section, frozen=True, kw_only=True):
     encoder : none, words, ``package:NAME`` of an installed model, a directory of sentence-transformers, or an ONNX file; several
         of them stand side by side, such as ``package:NAME + words``
     fields : of a catalogue entry, what its text is made of, in this order
+    fields_apart : each is encoded by itself, and the vector is the mean of theirs: a title counts as much as the text below it
     """
 
     encoder: Annotated[str, Meta(min_length=1, max_length=4096)] = "none"
     words_dimension: Annotated[int, Meta(ge=16, le=4096)] = 384
     max_tokens: Annotated[int, Meta(ge=8, le=512)] = 128
     fields: Annotated[tuple[TextField, ...], Meta(min_length=1)] = ("title", "brand", "categories", "tags", "text")
+    fields_apart: bool = False
     catalogue_dimension: Annotated[int, Meta(ge=0, le=4096)] = 0
 
     @property

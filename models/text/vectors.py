@@ -1,8 +1,8 @@
 """Vectors of items: what their text is, when it is encoded, the record that says what came of it, and the table that holds them.
 
-An item's vector is that of its text by the configured encoder and, behind it, the one that came with it in the catalogue (of an image,
-of a sound), each of length 1 and zeros where there is none, and the whole of length 1: the cosine of two items is the mean of what
-their texts and their own vectors say.
+An item's vector is that of its text by the configured encoder (with text.fields_apart the mean of those of its fields) and, behind it,
+the one that came with it in the catalogue (of an image, of a sound), each of length 1 and zeros where there is none, and the whole of
+length 1: the cosine of two items is the mean of what their texts and their own vectors say.
 
 Record (little endian): ``kind u8 "V" | version u8 1 | dimension u16 | item i64 | digest i64 | scale f32 | values i8[dimension]``. A
 number of the vector is its value times the scale: the largest is 127, so a cosine is off by less than 0.01. The digest is that of the
@@ -83,15 +83,15 @@ def gone(item: int) -> bytes:
     return _HEAD.pack(VECTOR_KIND, _VERSION, 0, item, 0, 0.0)
 
 
-def text_of(item: CatalogueItem, settings: TextSettings) -> str:
-    """What is encoded of a catalogue entry: its text.fields that it has, as sentences."""
+def texts_of(item: CatalogueItem, settings: TextSettings) -> list[str]:
+    """What is encoded of a catalogue entry: its text.fields that it has, as sentences of one text, or each by itself."""
     parts = []
     for field in settings.fields:
         value = getattr(item, field)
         said = ", ".join(value) if isinstance(value, list) else "" if value is None else str(value)
         if said.strip():
             parts.append(said.strip())
-    return ". ".join(parts)
+    return parts if settings.fields_apart or not parts else [". ".join(parts)]
 
 
 class VectorMaker:
@@ -125,14 +125,14 @@ class VectorMaker:
         wanted = self._settings.catalogue_dimension
         if wanted and len(own) not in (0, wanted):
             raise ValueError(f"vector: expected text.catalogue_dimension = {wanted} numbers, got {len(own)}")
-        text = "" if self._encoder is None else text_of(item, self._settings)
-        said = "\x1f".join((self._version, text)).encode("utf-8", "surrogatepass") + (own.tobytes() if wanted else b"")
+        texts = [] if self._encoder is None else texts_of(item, self._settings)
+        said = "\x1f".join((self._version, *(texts or [""]))).encode("utf-8", "surrogatepass") + (own.tobytes() if wanted else b"")
         digest = int.from_bytes(blake2b(said, digest_size=8).digest(), "little", signed=True) or 1
         if digest == known:
             return digest, None
         vector = np.zeros(self.dimension, np.float32)
-        if self._encoder is not None and text:
-            vector[: self._of_text] = self._encoder.encode([text])[0]
+        if self._encoder is not None and texts:
+            vector[: self._of_text] = _unit(self._encoder.encode(texts).mean(0))
         if wanted and len(own):
             vector[self._of_text :] = _unit(own)
         return digest, encode_vector(hash64(item_id), digest, _unit(vector))

@@ -17,7 +17,7 @@ from models.learner import Learner
 from models.pipeline import LocalPipeline, vector_maker
 from models.scorers import make_scorer
 from models.scorers.base import Lists
-from models.text.vectors import ItemVectors, VectorMaker, VectorRecord, encode_vector, gone, text_of, vector_key
+from models.text.vectors import ItemVectors, VectorMaker, VectorRecord, encode_vector, gone, texts_of, vector_key
 from models.text.words import HashedWords
 from models.topics import CatalogueItem
 
@@ -52,9 +52,10 @@ def filled(n=40, dimension=32):
 
 
 def test_the_text_of_an_item_is_what_its_fields_say():
-    assert text_of(CUP, Text()) == "Tea cup. kitchen, gifts. A red cup."
-    assert text_of(CUP, Text(fields=("year", "title"))) == "1999. Tea cup"
-    assert text_of(CatalogueItem(), Text()) == ""
+    assert texts_of(CUP, Text()) == ["Tea cup. kitchen, gifts. A red cup."]
+    assert texts_of(CUP, Text(fields=("year", "title"))) == ["1999. Tea cup"]
+    assert texts_of(CUP, Text(fields_apart=True)) == ["Tea cup", "kitchen, gifts", "A red cup."]
+    assert texts_of(CatalogueItem(), Text()) == texts_of(CatalogueItem(), Text(fields_apart=True)) == []
 
 
 def test_a_text_is_encoded_once():
@@ -67,6 +68,16 @@ def test_a_text_is_encoded_once():
     assert other != digest
     assert changed != record
     assert VectorMaker(SETTINGS, HashedWords(16)).make("cup", CUP)[0] != digest  # another encoder
+
+
+def test_a_title_counts_as_much_as_the_text_below_it_where_fields_are_apart():
+    encoder = HashedWords(256)
+    item = CatalogueItem(title="tea", text="a very long description of what else there is in the kitchen")
+    record = VectorRecord.decode(VectorMaker(Text(encoder="words", fields_apart=True), encoder).make("x", item)[1])
+    title, text = encoder.encode(["tea", item.text]) @ record.values * record.scale
+    assert title == pytest.approx(text, abs=0.01)
+    together = VectorRecord.decode(VectorMaker(Text(encoder="words"), encoder).make("x", item)[1])
+    assert encoder.encode(["tea"])[0] @ together.values * together.scale < 0.5 * title
 
 
 def test_a_vector_comes_back_from_its_record_to_a_hundredth_of_a_cosine():
