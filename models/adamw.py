@@ -44,13 +44,7 @@ class AdamW:
 
     def __init__(self, groups: Iterable[Group]) -> None:
         self._groups = list(groups)
-        self._parameters = [parameter for group in self._groups for parameter in group.parameters]
         self._moments: dict[int, Moments] = {}
-
-    def clear_gradients(self) -> None:
-        """Begin a new step."""
-        for parameter in self._parameters:
-            parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
@@ -97,5 +91,5 @@ class AdamW:
 
     @moments.setter
     def moments(self, moments: dict[int, Moments]) -> None:
-        on = [parameter.device for parameter in self._parameters]
+        on = [parameter.device for group in self._groups for parameter in group.parameters]
         self._moments = {index: {name: tensor.to(on[index]) for name, tensor in of.items()} for index, of in moments.items()}

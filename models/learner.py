@@ -283,7 +283,7 @@ class Learner:
         if not torch.isfinite(loss):
             self._meta.skipped_steps += 1
             return
-        self._optimiser.clear_gradients()
+        self.network.zero_grad()
         loss.backward()
         if self._config.clip_norm > 0:
             nn.utils.clip_grad_norm_(self.network.parameters(), self._config.clip_norm)

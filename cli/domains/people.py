@@ -104,6 +104,7 @@ class _Run:
 def _through_the_job(demo: DomainDemo, domain: Domain, *, headline: str, sections: Sections, last_ms: float) -> _Run:
     """Let people react to the job for a while."""
     from cli.simulation.job import JobCompetitor
+    from cli.watch import item_titles
     from models.simulation.loop import Crowd, closed_loop
 
     assert domain.world is not None
@@ -119,7 +120,7 @@ def _through_the_job(demo: DomainDemo, domain: Domain, *, headline: str, section
                 said_s = time.monotonic()
                 console.print(_line(seen, headline))
         console.print(_line(seen, headline))
-        return _Run(seen, job.latest(), job.titles, sections(world, job.kafka))
+        return _Run(seen, job.latest(), item_titles(job.kafka), sections(world, job.kafka))
 
 
 def _for_a_while(loop: Iterator[Seen]) -> Iterator[Seen]:

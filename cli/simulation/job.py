@@ -60,7 +60,6 @@ class JobCompetitor:
     ----------
     kafka : section of the configuration, with the topics' prefix
     answered : slates so far, seen or not
-    titles : of the items that were announced and have one
     """
 
     def __init__(self, configuration: Configuration, stack: Stack, *, name: str, say: Callable[[str], None]) -> None:
@@ -69,7 +68,6 @@ class JobCompetitor:
         self._say = say
         self.kafka = self._configuration.kafka
         self.answered = 0
-        self.titles: dict[str, str] = {}
         create_topics(self.kafka)
         self._sender = EventSender(self.kafka)
         self._reader: TopicReader | None = None
@@ -81,8 +79,6 @@ class JobCompetitor:
     def announce(self, item_id: str, item: CatalogueItem) -> None:
         """Write an item to the catalogue."""
         self._sender.send_item(item_id, item)
-        if item.title:
-            self.titles[item_id] = item.title
 
     def report(self, event: Event) -> None:
         """Write an event that no slate answers."""

@@ -59,10 +59,8 @@ def make_encoder(settings: TextSettings) -> TextEncoder:
     """
     if settings.encoder == "none":
         raise ValueError("text.encoder is none: there is no encoder to make")
-    names = settings.encoder.split(AND)
-    if len(names) > 1:
-        return SideBySide([_one_encoder(name, settings) for name in names])
-    return _one_encoder(settings.encoder, settings)
+    encoders = [_one_encoder(name, settings) for name in settings.encoder.split(AND)]
+    return SideBySide(encoders) if len(encoders) > 1 else encoders[0]
 
 
 def _one_encoder(name: str, settings: TextSettings) -> TextEncoder:

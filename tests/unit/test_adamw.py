@@ -61,11 +61,11 @@ def test_it_moves_weights_as_that_of_pytorch_does_also_from_what_was_saved():
     assert all(torch.equal(kept[index][name], tensor) for index, of in optimiser.moments.items() for name, tensor in of.items())
 
 
-def test_gradients_are_cleared():
+def test_without_gradients_a_step_leaves_all_alone():
     parameters = layers()
     pull(parameters, 1)
     optimiser = AdamW([Group(parameters, 0.1, 0.0)])
-    optimiser.clear_gradients()
+    nn.ParameterList(parameters).zero_grad()
     assert all(parameter.grad is None for parameter in parameters)
     before = [parameter.clone() for parameter in parameters]
     optimiser.step()
