@@ -169,7 +169,7 @@ class TopicReader:
             "isolation.level": "read_committed" if committed else "read_uncommitted",
             # better a few full fetches than many for a record or two
             "fetch.min.bytes": 1 if at_once else 65_536,
-            "fetch.wait.max.ms": 20,
+            "fetch.wait.max.ms": 50,
         }
         self._prefix_length = len(kafka.topic_prefix)
         self._ended: set[tuple[str, int]] = set()

@@ -171,7 +171,7 @@ class Loop:
         configuration: Configuration,
         *,
         every: int = 1,
-        in_flight: int = 512,
+        in_flight: int = 128,
         shift_ms: int = 0,
         events_per_s: float | None = None,
         recorder: Recorder | None = None,

@@ -26,7 +26,7 @@ def replay(
     speed: Annotated[str, SPEED] = "max",
     original_time: Annotated[bool, typer.Option(help="Keep the event times; otherwise they are shifted so that the last "
         "event happens now.")] = False,
-    in_flight: Annotated[int, typer.Option(min=1, help="How many events may wait for their answer at a time.")] = 512,
+    in_flight: Annotated[int, typer.Option(min=1, help="How many events may wait for their answer at a time.")] = 128,
     config: Annotated[Path | None, CONFIG] = None,
     bootstrap_servers: Annotated[str | None, BOOTSTRAP] = None,
 ) -> None:

@@ -23,7 +23,6 @@ from jobs.recommend import MAX_PARALLELISM, environment
 from jobs.streams import (
     BYTES,
     LEARN_PATH_DELAY_MS,
-    SERVE_PATH_DELAY_MS,
     TEXT,
     kafka_sink,
     keyed_in_jvm,
@@ -80,12 +79,12 @@ def build(t_env: StreamTableEnvironment, inputs: DataStream, configuration: Conf
 def attach_sinks(t_env: StreamTableEnvironment, outputs: Outputs, configuration: Configuration) -> None:
     """Send the outputs to their topics: dead letters and metrics exactly once; alerts at once, as ids make them idempotent."""
     kafka = configuration.kafka
-    for stream, topic, delivery, linger_ms in (
-        (outputs.alerts, ALERTS, DeliveryGuarantee.AT_LEAST_ONCE, SERVE_PATH_DELAY_MS),
-        (outputs.dead_letters, DEAD_LETTER, DeliveryGuarantee.EXACTLY_ONCE, LEARN_PATH_DELAY_MS),
+    for stream, topic, delivery in (
+        (outputs.alerts, ALERTS, DeliveryGuarantee.AT_LEAST_ONCE),
+        (outputs.dead_letters, DEAD_LETTER, DeliveryGuarantee.EXACTLY_ONCE),
     ):
         name = topic_name(kafka.topic_prefix, topic)
-        sink = kafka_sink(kafka, name, delivery, linger_ms=linger_ms, transactional_prefix=f"monitor-{topic}")
+        sink = kafka_sink(kafka, name, delivery, linger_ms=LEARN_PATH_DELAY_MS, transactional_prefix=f"monitor-{topic}")
         stream.sink_to(sink).name(topic).uid(f"{topic}-sink")
     attach_opinion_metrics(t_env, configuration)
 

@@ -34,7 +34,6 @@ from jobs.streams import (
     BYTES,
     EVENT,
     LEARN_PATH_DELAY_MS,
-    SERVE_PATH_DELAY_MS,
     event_source,
     item_source,
     kafka_sink,
@@ -148,9 +147,8 @@ def build(
         .name("RECOMMEND")
         .uid("recommend")
         .slot_sharing_group(SERVE)
-        .set_buffer_timeout(LEARN_PATH_DELAY_MS)
     )
-    put_in_slot_group(asking, SERVE)
+    put_in_slot_group(asking, SERVE, delay_ms=configuration.flink.buffer_timeout_ms)
     put_in_slot_group(inputs.updates, SERVE)
     rows = _learn(
         side_output(recommendations, PAIRS), learn_cooccurrence(configuration, shard_keys=keys), "CO-OCCURRENCE", "cooccurrence"
@@ -198,7 +196,6 @@ def _vectors(items: DataStream, configuration: Configuration, *, projects: bool)
         .name("VECTORS")
         .uid("vectors")
         .slot_sharing_group(LEARN)
-        .set_buffer_timeout(LEARN_PATH_DELAY_MS)
     )
     put_in_slot_group(items, LEARN)
     return vectors
@@ -211,18 +208,17 @@ def _learn(messages: DataStream, operator: object, name: str, uid: str) -> DataS
         .name(name)
         .uid(uid)
         .slot_sharing_group(LEARN)
-        .set_buffer_timeout(LEARN_PATH_DELAY_MS)
     )
 
 
 def attach_sinks(t_env: StreamTableEnvironment, outputs: Outputs, configuration: Configuration) -> None:
     """Send the outputs to their topics."""
-    kafka = configuration.kafka
+    kafka, buffer_timeout_ms = configuration.kafka, configuration.flink.buffer_timeout_ms
     exactly_once = configuration.flink.recommendations_guarantee == "exactly_once"
     guarantee = DeliveryGuarantee.EXACTLY_ONCE if exactly_once else DeliveryGuarantee.AT_LEAST_ONCE
     for stream, topic, delivery, group, linger_ms in (
-        (outputs.recommendations, RECOMMENDATIONS, guarantee, SERVE, SERVE_PATH_DELAY_MS),
-        (outputs.traces, TRACES, DeliveryGuarantee.AT_LEAST_ONCE, SERVE, SERVE_PATH_DELAY_MS),
+        (outputs.recommendations, RECOMMENDATIONS, guarantee, SERVE, buffer_timeout_ms),
+        (outputs.traces, TRACES, DeliveryGuarantee.AT_LEAST_ONCE, SERVE, buffer_timeout_ms),
         (outputs.outcomes, OUTCOMES, DeliveryGuarantee.EXACTLY_ONCE, SERVE, LEARN_PATH_DELAY_MS),
         (outputs.dead_letters, DEAD_LETTER, DeliveryGuarantee.EXACTLY_ONCE, SERVE, LEARN_PATH_DELAY_MS),
         (outputs.charges, CHARGES, DeliveryGuarantee.EXACTLY_ONCE, LEARN, LEARN_PATH_DELAY_MS),
@@ -259,7 +255,8 @@ def environment(configuration: Configuration) -> StreamExecutionEnvironment:
     flink = configuration.flink
     options = FlinkConfiguration()
     options.set_string("python.execution-mode", "thread")
-    options.set_string("execution.buffer-timeout.interval", f"{flink.buffer_timeout_ms} ms")
+    # of what nobody waits for; the way to an answer has its own: each connection wakes a thread so often, busy or not
+    options.set_string("execution.buffer-timeout.interval", f"{LEARN_PATH_DELAY_MS} ms")
     options.set_string("state.backend.type", flink.state_backend)
     options.set_string("execution.checkpointing.incremental", str(flink.state_backend == "rocksdb").lower())
     # the SQL operators get uids too, so that a savepoint still fits when the job around them changes

@@ -40,8 +40,6 @@ TIMELESS_IDLE_MS = 1
 # What the serve path hands to the learn path may wait so long for more of its kind, and what comes back as well: a wake-up
 # costs as much as many records, and nobody waits for this one.
 LEARN_PATH_DELAY_MS = 50
-# What an answer may wait for others between RECOMMEND and Kafka.
-SERVE_PATH_DELAY_MS = 5
 _BATCH_BYTES = 262_144
 
 
@@ -213,8 +211,7 @@ def update_source(t_env: StreamTableEnvironment, kafka: Kafka, *, from_ms: int) 
         WHERE NOT (record_topic = '{updates_topic}' AND k IS NOT NULL AND (k LIKE '{ROW_PREFIX}%' OR k LIKE '{control_key("%")}'))
         """
     )
-    updates = typed(t_env.to_data_stream(table), UPDATE_ROW).assign_timestamps_and_watermarks(_timeless())
-    return updates.set_buffer_timeout(LEARN_PATH_DELAY_MS)
+    return typed(t_env.to_data_stream(table), UPDATE_ROW).assign_timestamps_and_watermarks(_timeless())
 
 
 def _timeless() -> WatermarkStrategy:
@@ -323,10 +320,16 @@ def kafka_sink(
     return builder.build()
 
 
-def put_in_slot_group(stream: DataStream, group: str) -> None:
-    """Put a table's stream into a slot-sharing group, with everything of the table that is before it."""
+def put_in_slot_group(stream: DataStream, group: str, *, delay_ms: int = LEARN_PATH_DELAY_MS) -> None:
+    """Put a table's stream into a slot-sharing group, with everything of the table that is before it.
+
+    Parameters
+    ----------
+    delay_ms : how long a record may wait in each of them for others on their way to the next operator
+    """
     for transformation in stream._j_data_stream.getTransformation().getTransitivePredecessors():
         transformation.setSlotSharingGroup(group)
+        transformation.setBufferTimeout(delay_ms)
 
 
 def shard_keys(shards: int, max_parallelism: int) -> tuple[int, ...]:

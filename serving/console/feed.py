@@ -141,7 +141,9 @@ class Feed:
                 "group.id": self._kafka.topic_prefix + self._kafka.consumer_group,  # to ask what it has committed: it is not joined
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
-                "fetch.wait.max.ms": 50,
+                # six topics of a busy job: each record alone would be a request, and cost the broker more than the record
+                "fetch.min.bytes": 262_144,
+                "fetch.wait.max.ms": 200,
             }
             | librdkafka_options(self._kafka),
             logger=log,
