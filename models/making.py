@@ -29,6 +29,7 @@ class Wanted:
     key : the same as a number: what the slate's random draws belong to
     k : items
     restrict, exclude : int64[n], hashes of the only items that may be shown, and of those that may not
+    seeds : int64[m], hashes of the items that it goes on from instead of the user's own, the latest last
     is_judged : the user's next event judges it, and is an example of its candidates
     question : in words
     """
@@ -39,6 +40,7 @@ class Wanted:
     k: int
     restrict: np.ndarray | None = None
     exclude: np.ndarray | None = None
+    seeds: np.ndarray | None = None
     is_judged: bool = True
     question: str | None = None
 
@@ -52,13 +54,15 @@ class Wanted:
     def by_request(cls, request: Request, *, k: int) -> Wanted:
         """The answer to a request; `k` where it does not say."""
         name = slate_id(f"request:{request.request_id}", request.user_id)
+        hidden = (*(request.exclude or ()), *(request.seed_items or ()))
         return cls(
             request,
             name,
             int(name, 16),
             request.k or k,
             restrict=None if request.restrict is None else _hashes(request.restrict),
-            exclude=_hashes(request.exclude) if request.exclude else None,
+            exclude=_hashes(hidden) if hidden else None,
+            seeds=_hashes(request.seed_items) if request.seed_items else None,
             is_judged=request.is_plain(k),
             question=request.text,
         )

@@ -18,7 +18,7 @@ may be recommended again.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -75,6 +75,11 @@ class UserState:
     minute_events: int = 0
 
     @property
+    def sitting(self) -> int:
+        """Serial of the latest sitting (mod 256), 0 before the first."""
+        return int(self.items["sitting"][-1]) if len(self.items) else 0
+
+    @property
     def began_sitting(self) -> bool:
         """Whether the latest event began a sitting, so that the one before had ended."""
         return len(self.items) < 2 or bool(self.items["sitting"][-1] != self.items["sitting"][-2])
@@ -99,10 +104,16 @@ class UserState:
         self.minute = minute
         return self.minute_events
 
+    def having(self, items: np.ndarray, *, time_ms: int) -> UserState:
+        """The same user with these items in place of their own: int64[n] hashes, the latest last, all of one sitting at `time_ms`."""
+        profile = np.zeros(len(items), ITEM_DTYPE)
+        profile["item"], profile["time_ms"], profile["value"], profile["weight"] = items, time_ms, np.nan, 1.0
+        return replace(self, items=profile, last_event_ms=time_ms, sitting_start_ms=time_ms)
+
     def add_item(self, item: int, *, time_ms: int, value: float, weight: float, config: ProfileConfig) -> None:
         """Append one item as the latest; beyond `profile.items` the oldest leaves."""
         new_sitting = self.last_event_ms < 0 or time_ms - self.last_event_ms > config.sitting_gap_s * 1000
-        sitting = int(self.items["sitting"][-1]) if len(self.items) else 0
+        sitting = self.sitting
         if new_sitting:
             sitting = (sitting + 1) % 256
             self.sitting_start_ms = time_ms

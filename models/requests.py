@@ -2,8 +2,8 @@
 
 A request is answered with a slate on `recommendations`, as an event is, but teaches nothing: no profile, no pair, no example.
 
-Some wait for an event first. Layout of those of one user, version 1: ``version u8 | MessagePack``, an array of arrays of
-    (``due_ms`` processing time at which it is answered in any case, ``received_ms``, ``after`` i64 hash of the id of the event, the
+Some wait for an event first. Layout of those of one user, version 2 (1 had no ``seed_items``): ``version u8 | MessagePack``, an array of
+    arrays of (``due_ms`` processing time at which it is answered in any case, ``received_ms``, ``after`` i64 hash of the id of the event, the
     request as a map of `Request`'s fields), in the order in which they came
 Size bound: `MAX_WAITING` * events.max_record_bytes, for requests.wait_ms.
 """
@@ -21,12 +21,12 @@ from models.layouts import require_version
 
 MAX_K = 100
 MAX_LISTED_ITEMS = 1_000
-"""At most so many items may be named in `restrict` or in `exclude`."""
+"""At most so many items may be named in `restrict`, in `exclude` or in `seed_items`."""
 
 MAX_WAITING = 8
 """Requests of one user that may wait for events."""
 
-WAITING_VERSION = 1
+WAITING_VERSION = 2
 
 _Places = Annotated[int | float, Meta(extra_json_schema={"type": "integer", "minimum": 1, "maximum": MAX_K})]
 _ItemIds = Annotated[list[str | int], Meta(max_length=MAX_LISTED_ITEMS)]
@@ -45,6 +45,7 @@ class RequestRecord(Struct, frozen=True, kw_only=True, gc=False):
     text : words that came with it, such as a search
     restrict : the only items that may be shown, also those that no source brings
     exclude : items that must not be shown
+    seed_items : what the slate goes on from instead of the user's own last items, the latest last: a playlist, a basket
     after_event_id : an event of this user that the answer is to know of; it waits for it for requests.wait_ms at most
     sent_at_ms : when the producer sent it, milliseconds since 1970, for latency
     trace : whether the slate that answers it is taken apart on the `traces` topic
@@ -58,6 +59,7 @@ class RequestRecord(Struct, frozen=True, kw_only=True, gc=False):
     text: str | None = None
     restrict: _ItemIds | None = None
     exclude: _ItemIds | None = None
+    seed_items: _ItemIds | None = None
     after_event_id: str | int | None = None
     sent_at_ms: GivenMilliseconds | None = None
     trace: bool = False
@@ -69,7 +71,7 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     Attributes
     ----------
     request_id, user_id, after_event_id : without control characters, at most events.max_id_bytes of UTF-8
-    restrict, exclude : ids of items, None where nothing is asked; an empty `restrict` lets nothing be shown
+    restrict, exclude, seed_items : ids of items, None where nothing is asked; an empty `restrict` lets nothing be shown
     """
 
     request_id: str
@@ -80,13 +82,14 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     text: str | None = None
     restrict: tuple[str, ...] | None = None
     exclude: tuple[str, ...] | None = None
+    seed_items: tuple[str, ...] | None = None
     after_event_id: str | None = None
     sent_at_ms: int | None = None
     trace: bool = False
 
     def is_plain(self, k: int) -> bool:
-        """Whether it asks for what an event is answered with: `k` of all items."""
-        return self.restrict is None and not self.exclude and self.k in (None, k)
+        """Whether it asks for what an event is answered with: `k` of all items, for what the user is known by."""
+        return self.restrict is None and not self.exclude and not self.seed_items and self.k in (None, k)
 
 
 class WaitingRequest(Struct, array_like=True, gc=False):
@@ -117,7 +120,8 @@ def decode_waiting(raw: bytes | None) -> list[WaitingRequest]:
     """
     if raw is None:
         return []
-    require_version(raw, WAITING_VERSION, what="waiting requests")
+    if raw[0] != 1:
+        require_version(raw, WAITING_VERSION, what="waiting requests")
     return _decode_waiting(memoryview(raw)[1:])
 
 
@@ -163,6 +167,7 @@ class RequestCleaner(RecordCleaner[RequestRecord]):
             text=None if record.text is None else record.text.strip() or None,
             restrict=self._ids("restrict", record.restrict),
             exclude=self._ids("exclude", record.exclude),
+            seed_items=self._ids("seed_items", record.seed_items),
             after_event_id=self._optional_id("after_event_id", record.after_event_id),
             sent_at_ms=None if record.sent_at_ms is None else whole("sent_at_ms", record.sent_at_ms),
             trace=record.trace,

@@ -110,16 +110,18 @@ class SlateMaker:
         stamp : called last, gives the timings of the answer
         watermark_ms : for the outcome's window
         """
-        state, cause = user.state, wanted.cause
+        cause = wanted.cause
+        known = user if wanted.seeds is None else user.having(wanted.seeds, time_ms=cause.event_time_ms)
+        state = known.state
         if self._campaigns is not None and self._campaigns.pass_time(cause.event_time_ms):
             self._rules.reconsider()
-        act = self._act(state, cause.user_id, wanted.key)
+        act = self._act(user.state, cause.user_id, wanted.key)
         asked = self._rules.asked_of(cause) if self._rules.active else None
         tired = self._rules.tired_of(user.impressions, time_ms=cause.event_time_ms) if self._rules.window_ms else None
         question = None
         if self._desk is not None and wanted.question is not None:
             question = self._desk.ask(wanted.question, now_ms=cause.event_time_ms)
-        candidates = self._candidates(user, wanted, act, asked, tired, question)
+        candidates = self._candidates(known, wanted, act, asked, tired, question)
         scored = self._scored(state, wanted, act, asked, candidates, question)
         layout = self._laid_out(state, wanted, act, asked, tired, scored)
         items = self._explainer.items(scored, layout)
@@ -130,7 +132,7 @@ class SlateMaker:
             if answer.hand_over:
                 layout = replace(layout, slots=[], rows=layout.rows[:0])
         # of the state that the policy saw, before this slate counts
-        context = (act.context or context_of(state)) if cause.trace else None
+        context = (act.context or context_of(user.state)) if cause.trace else None
         self._remember(user, wanted, scored, layout, tired)
         recommendation = self._recommendation(user, wanted, act, scored, layout, items, answer, stamp)
         if context is not None:
@@ -144,7 +146,7 @@ class SlateMaker:
                 items=scored.hashes[layout.rows],
                 rows=scored.matrix[layout.rows],
                 context=act.context,
-                sitting=int(state.items["sitting"][-1]) if len(state.items) else 0,
+                sitting=user.state.sitting,
                 watermark_ms=watermark_ms,
                 tally=user.tally,
                 is_judged=wanted.is_judged,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from models.answers.asked import AskedQuestion
 from models.attribution import OpenSlates, Tally
@@ -35,3 +37,7 @@ class User:
     asked: list[AskedQuestion] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
     trace: Trace | None = None
+
+    def having(self, items: np.ndarray, *, time_ms: int) -> User:
+        """The same user, known by other items (`UserState.having`)."""
+        return replace(self, state=self.state.having(items, time_ms=time_ms))

@@ -85,6 +85,7 @@ class Question(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     text : words that came with it, such as a search
     restrict : the only items that may be shown, at most 1,000
     exclude : items that must not be shown, at most 1,000
+    seed_items : what the slate goes on from instead of the user's own last items, the latest last, at most 1,000
     after_event_id : an event of this user that the answer is to know of
     trace : whether the slate is taken apart on the `traces` topic
     explain : with reasons, sources, propensities and who made the slate
@@ -98,6 +99,7 @@ class Question(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     text: str | None = None
     restrict: Annotated[list[str | int], Meta(max_length=1_000)] | None = None
     exclude: Annotated[list[str | int], Meta(max_length=1_000)] | None = None
+    seed_items: Annotated[list[str | int], Meta(max_length=1_000)] | None = None
     after_event_id: str | int | None = None
     trace: bool = False
     explain: bool = False
@@ -162,6 +164,7 @@ def _add_slates(app: FastAPI, service: Service, measures: Measures) -> None:
             text=question.text,
             restrict=question.restrict,
             exclude=question.exclude,
+            seed_items=question.seed_items,
             after_event_id=question.after_event_id,
             sent_at_ms=now_ms,
             trace=question.trace,

@@ -61,6 +61,11 @@ class MusicWorld(TasteWorld):
         fits = 0.8 + 1.3 * self._quality[item] + 0.7 * float(self.factors[item] @ person.taste)
         return bool(rng.random() < 1 / (1 + np.exp(-fits)))
 
+    def playlist(self, person: Member, mood: int, *, tracks: int, rng: np.random.Generator) -> Ints:
+        """int64[tracks], what a listener puts into a list for one mood (its genre), in an order that says nothing."""
+        worth = _TASTE * self.factors @ person.taste + _MOOD * self.factors @ self.directions[mood]
+        return np.argsort(-(2 * worth + rng.gumbel(size=len(worth))))[:tracks][rng.permutation(tracks)]
+
     def session(self, person: Member, *, k: int, reports: bool) -> Listening:
         return Listening(self, person, k=k, reports=reports)
 

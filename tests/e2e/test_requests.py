@@ -151,6 +151,9 @@ def test_a_request_is_answered_within_its_bounds(job: Job) -> None:
     assert not {first, second} & set(ids(job.answer("exclude", exclude=[first, second], k=5)))
     some = [first, second, ids(plain)[7]]
     assert set(ids(job.answer("restrict", restrict=some))) == set(some)
+    listed = job.answer("listed", seed_items=[second, first])
+    assert {reason["item_id"] for item in listed["items"] for reason in item["reasons"] if reason.get("item_id")} <= {first, second}
+    assert not {first, second} & set(ids(listed))
     stranger = job.answer("stranger", user="nobody knows them")
     assert len(stranger["items"]) == 10
     assert all(item["sources"] and item["sources"][0] != "item_cf" for item in stranger["items"])

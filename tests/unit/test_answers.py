@@ -89,6 +89,21 @@ def test_what_a_request_excludes_is_neither_ranked_nor_explored():
         assert not set(ids(pipeline.answer(request(f"r{number}", exclude=banned)))) & set(banned)
 
 
+@pytest.mark.parametrize("user", ["user-1", "stranger"])
+def test_a_slate_that_goes_on_from_a_list_is_made_for_whoever_had_just_that_list(user):
+    pipeline = pipeline_of(**NO_EXPLORATION, sources={"item_cf": 1.0})
+    other = [event.item_id for event in STREAM if event.user_id == "user-2"][-4:]
+    before = learned(pipeline, user)
+    own, answer = pipeline.answer(request("own", user=user)), pipeline.answer(request("list", user=user, seed_items=tuple(other)))
+    assert (learned(pipeline, user), answer.seq) == (before, own.seq + 1)
+    assert ids(answer) not in ([], ids(own))
+    assert not set(ids(answer)) & set(other)
+    reasons = {reason.item_id for item in answer.items for reason in item.reasons if reason.item_id is not None}
+    assert reasons and reasons <= set(other)
+    # the next event judges what the user was shown of their own, not the list's
+    assert pipeline.user(user).state.last_slate.tolist() == [hash64(item) for item in ids(own)]
+
+
 @pytest.mark.parametrize("k", [1, 3, 25])
 def test_a_request_has_as_many_items_as_it_asks_for(k):
     assert len(pipeline_of().answer(request(k=k)).items) == k

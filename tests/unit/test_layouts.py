@@ -287,15 +287,17 @@ def test_an_example_of_version_4_says_what_was_shown():
     assert pending_propensities(pending).tolist() == [0.75, 0.125]
 
 
-def test_waiting_requests_of_version_1_are_read():
-    [waiting] = decode_waiting(released("waiting-requests-v1.bin"))
+@pytest.mark.parametrize(("name", "seed_items"), [("waiting-requests-v1.bin", None), ("waiting-requests-v2.bin", ("i3",))])
+def test_waiting_requests_are_read(name, seed_items):
+    [waiting] = decode_waiting(released(name))
     assert (waiting.due_ms, waiting.received_ms, waiting.after) == (1_700_000_000_060, 1_700_000_000_010, -(2**63))
     asked = waiting.request
     assert (asked.request_id, asked.user_id, asked.k, asked.restrict, asked.exclude, asked.after_event_id, asked.trace) == (
         "r1", "u", 3, ("i1", "i2"), None, "e1", True
     )
-    with pytest.raises(ValueError, match="waiting requests of version 2, this release reads 1"):
-        decode_waiting(b"\x02")
+    assert asked.seed_items == seed_items
+    with pytest.raises(ValueError, match="waiting requests of version 3, this release reads 2"):
+        decode_waiting(b"\x03")
 
 
 @pytest.mark.parametrize(
@@ -308,7 +310,7 @@ def test_waiting_requests_of_version_1_are_read():
         ("open-slates-v3.bin", lambda raw: encode_open_slates(decode_open_slates(raw))),
         ("impressions-v1.bin", lambda raw: Impressions.decode(raw).encode()),
         ("account-v1.bin", lambda raw: Account(Auction(), raw).encode()),
-        ("waiting-requests-v1.bin", lambda raw: encode_waiting(decode_waiting(raw))),
+        ("waiting-requests-v2.bin", lambda raw: encode_waiting(decode_waiting(raw))),
     ],
 )
 def test_this_release_writes_the_newest_version_to_the_byte(name, rewritten):

@@ -132,6 +132,8 @@ def test_when_the_job_does_not_answer_in_time_the_stored_slate_keeps_what_the_qu
     assert found.source == "popular"
     assert {item.item_id for item in found.items} == {"x", "y"}
     assert fresh(restrict=[]).items == []
+    assert [item.item_id for item in fresh(seed_items=["b", "a"]).items] == ["c", "d"]
+    assert msgspec.json.decode(api.brokers.sent[-1].value or b"")["seed_items"] == ["b", "a"]
 
 
 def test_a_question_that_nobody_answers_in_time_is_handed_over_and_shows_nothing(make: Make) -> None:
