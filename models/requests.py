@@ -3,8 +3,8 @@
 A request is answered with a slate on `recommendations`, as an event is, but teaches nothing: no profile, no pair, no example.
 
 Some wait for an event first. Layout of those of one user, version 2 (1 had no ``seed_items``): ``version u8 | MessagePack``, an array of
-    arrays of (``due_ms`` processing time at which it is answered in any case, ``received_ms``, ``after`` i64 hash of the id of the event, the
-    request as a map of `Request`'s fields), in the order in which they came
+    arrays of (``due_ms`` processing time at which it is answered in any case, ``received_ms``, ``after`` i64 hash of the id of the
+    event, the request as a map of `Request`'s fields), in the order in which they came
 Size bound: `MAX_WAITING` * events.max_record_bytes, for requests.wait_ms.
 """
 
