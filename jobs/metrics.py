@@ -9,7 +9,7 @@ from jobs.arm_metrics import ARM_METRICS, arm_views
 from jobs.metrics_sink import attach_metrics_sink
 from jobs.windows import CLICKS, SUMS, WINDOW, ratio, share, tumble
 from models.config import Configuration
-from models.facts import Fact
+from models.facts import HANDED_OVER, Fact
 from models.metrics.score_bins import FIRST_MARK, ScoreBins
 
 
@@ -17,7 +17,8 @@ def attach_metrics(t_env: StreamTableEnvironment, facts: DataStream, configurati
     """Attach the windows over the facts and their exactly-once sink to the job.
 
     Every window gives one record for each measure under the slice ``all``, and one for each event type and each reason of a
-    dead letter under ``type=...`` and ``reason=...``; where there were any, the number of ``requests`` and of ``erasures``.
+    dead letter under ``type=...`` and ``reason=...``; where there were any, the number of ``requests`` and of ``erasures``. Of the
+    requests that asked a question in words, ``hand_over_rate`` is the share that a person was left to answer.
     Where slates with probabilities were judged, the precision-recall curve has a ``pr_precision`` and a ``pr_recall`` under
     ``score>=x`` for each threshold of `models.metrics.score_bins` whose bin is not empty, and ``pr_auc`` is the area under it. Of
     each judged slate, the item that came next is the positive.
@@ -79,6 +80,8 @@ def _summaries(window_s: int) -> str:
             SUM(slates_closed) AS slates_closed,
             SUM(slates_judged) AS slates_judged,
             SUM(reward_micros) AS reward_micros,
+            SUM(CASE WHEN kind = 'request' AND `type` <> '' THEN 1 ELSE 0 END) AS questions,
+            SUM(CASE WHEN kind = 'request' AND `type` = '{HANDED_OVER}' THEN 1 ELSE 0 END) AS handed_over,
             SUM(CASE WHEN latency_ms >= 0 THEN 1 ELSE 0 END) AS timed,
             PERCENTILE(CASE WHEN latency_ms >= 0 THEN latency_ms END, 0.5) AS latency_p50,
             PERCENTILE(CASE WHEN latency_ms >= 0 THEN latency_ms END, 0.99) AS latency_p99
@@ -99,10 +102,10 @@ def _coverage(window_s: int) -> str:
 
 def _kinds(window_s: int) -> str:
     return f"""
-        SELECT {WINDOW}, kind, `type`, COUNT(*) AS n
+        SELECT {WINDOW}, kind, CASE kind WHEN 'request' THEN '' ELSE `type` END AS `type`, COUNT(*) AS n
         FROM {tumble(window_s)}
         WHERE kind <> 'outcome'
-        GROUP BY window_start, window_end, kind, `type`"""
+        GROUP BY window_start, window_end, kind, CASE kind WHEN 'request' THEN '' ELSE `type` END"""
 
 
 def _score_bins(window_s: int) -> str:
@@ -188,6 +191,7 @@ _SUMMARY_METRICS = f"""
         ROW('outcomes_orphan', CAST(outcomes_orphan AS DOUBLE), events),
         ROW('slates_closed', CAST(slates_closed AS DOUBLE), slates),
         ROW('reward_mean', reward_micros / 1E6 / NULLIF(slates_judged, 0), slates_judged),
+        {share("hand_over_rate", "handed_over", "questions")},
         ROW('latency_p50_ms', CAST(latency_p50 AS DOUBLE), timed),
         ROW('latency_p99_ms', CAST(latency_p99 AS DOUBLE), timed)
     ]) AS T(metric, `value`, n)"""

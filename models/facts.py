@@ -21,6 +21,8 @@ from models.treatments import Treatment
 
 NO_LATENCY = -1
 NO_DWELL = -1
+ANSWERED, HANDED_OVER = "answered", "handed over"
+"""What became of a question."""
 _MS_A_DAY = 86_400_000
 # 10^12 units in thousandths: a thousand such values still fit into the sum of a window.
 _DWELL_MAX = 10**15
@@ -35,7 +37,7 @@ class Fact(Struct, frozen=True, gc=False):
     ----------
     time_ms : the event time under which it is counted
     kind : ``event``, ``rejected``, ``request``, ``erasure``, or ``outcome`` for slates that closed without an event
-    type : of the event, or the reason of the rejection; empty otherwise
+    type : of the event, or the reason of the rejection; of a question in words `ANSWERED` or `HANDED_OVER`; empty otherwise
     late : 1 for an event behind the watermark by more than events.late_after_ms
     evaluated : 1 when the event judges the slate before it
     position : of the event's item in that slate, from 1; 0 where it was not shown
@@ -155,6 +157,7 @@ def request_fact(
     return Fact(
         time_ms=time_ms,
         kind="request",
+        type="" if recommendation.confidence is None else HANDED_OVER if recommendation.hand_over else ANSWERED,
         slates=int(is_judged),
         recommended=len(items),
         items="\x1f".join(item.item_id for item in items),

@@ -19,7 +19,7 @@ from jobs.metrics import attach_metrics
 from jobs.recommend import environment
 from models.config import Configuration, Flink, Metrics
 from models.experiments import srm_p_value
-from models.facts import NO_LATENCY, Fact
+from models.facts import ANSWERED, HANDED_OVER, NO_LATENCY, Fact
 from models.metrics.score_bins import ScoreBins
 from operators.recommend import FACT
 from tests.job.captured import Captured
@@ -133,13 +133,14 @@ FACTS += [
     for arm, count in users.items()
     for number in range(count)
 ]
-# the tenth: requests, of which one asked for less, and an erasure
+# the tenth: requests, of which one asked for less and four in words, and an erasure
 TENTH = T0 + 9 * WINDOW_MS
 FACTS += [
     fact(540_000, action="x", known_items=8, **answered("a", "b"), **judged(1, 0.5, 0.4), judged_action="x"),
     fact(541_000, kind="request", type="", action="y", known_items=8, latency_ms=40, **answered("c", "d", "e", "f")),
     fact(542_000, kind="request", type="", latency_ms=60, slates_closed=1, slates_judged=1, reward_micros=500_000),
     fact(543_000, kind="erasure", type="", arm=""),
+    *(fact(544_000, kind="request", type=what) for what in (HANDED_OVER, *3 * (ANSWERED,))),
 ]
 
 
@@ -413,7 +414,10 @@ def test_without_an_experiment_there_are_strategies_and_no_arms(measured):
 
 def test_requests_and_erasures_are_counted_and_what_requests_showed_is_shown(measured):
     found = {metric: measured[TENTH, metric, "all"] for start, metric, part in measured if (start, part) == (TENTH, "all")}
-    assert (found["requests"], found["erasures"], found["events"], found["dead_letters"]) == ((2, 2), (1, 1), (1, 1), (0, 1))
+    assert (found["requests"], found["erasures"], found["events"], found["dead_letters"]) == ((6, 6), (1, 1), (1, 1), (0, 1))
+    assert (found["hand_over_rate"], measured[FIRST, "hand_over_rate", "all"]) == ((0.25, 4), (None, 0))
+    interval = stats.binomtest(1, 4).proportion_ci(method="wilson")
+    assert (found["hand_over_rate_low"][0], found["hand_over_rate_high"][0]) == pytest.approx(interval)
     assert (found["avg_recommendations"], found["ctr"], found["coverage"]) == ((3, 2), (0.5, 2), (6 / 8, 8))
     assert (found["hr_at_k"], found["latency_p50_ms"], found["reward_mean"]) == ((1, 1), (50, 2), (0.5, 1))
     assert {part for start, metric, part in measured if start == TENTH and metric == "events"} == {"all", "type=view"}

@@ -11,7 +11,18 @@ import pytest
 from models.attribution import ClosedSlate, OpenSlate, Tally
 from models.config import Configuration, Events, EventType, Metrics, Profile, parse_configuration
 from models.events import Event, Refusal
-from models.facts import NO_DWELL, NO_LATENCY, Fact, erasure_fact, event_fact, outcome_fact, rejection_fact, request_fact
+from models.facts import (
+    ANSWERED,
+    HANDED_OVER,
+    NO_DWELL,
+    NO_LATENCY,
+    Fact,
+    erasure_fact,
+    event_fact,
+    outcome_fact,
+    rejection_fact,
+    request_fact,
+)
 from models.metrics.score_bins import ScoreBins
 from models.metrics.visits import Visit
 from models.observer import Observation
@@ -177,11 +188,11 @@ def test_a_refused_record_tells_its_reason_and_counts_nowhere_else(reason):
     assert (sum(counted), fact.items, fact.score_marks) == (0, "", "")
 
 
-def fact_of_request(**asked) -> Fact:
+def fact_of_request(answered=None, **asked) -> Fact:
     request = Request(request_id="r", user_id="u", event_time_ms=5_000, **asked)
     return request_fact(
         request,
-        answer("a", "b"),
+        answered or answer("a", "b"),
         Tally(),
         treatment=Treatments(CONFIG).of("u"),
         configuration=CONFIG,
@@ -198,6 +209,13 @@ def test_a_request_tells_what_it_showed_where_the_next_event_judges_it_and_else_
     assert (plain.latency_ms, less.latency_ms, fact_of_request().latency_ms) == (30, 30, NO_LATENCY)
     assert (plain.evaluated, plain.visit, plain.first_of_day, plain.dwell_milli) == (0, 0, 0, NO_DWELL)
     assert fact_of_request(k=10).slates == 1, "as many as events are answered with"
+
+
+@pytest.mark.parametrize(
+    ("said", "type_"), [({}, ""), ({"confidence": 0.9}, ANSWERED), ({"confidence": 0.1, "hand_over": True}, HANDED_OVER)]
+)
+def test_of_a_question_it_tells_whether_it_was_answered(said, type_):
+    assert fact_of_request(answered=msgspec.structs.replace(answer("a", "b"), **said)).type == type_
 
 
 def test_facts_are_made_of_integers_and_texts_alone():
