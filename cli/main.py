@@ -15,7 +15,7 @@ from cli.errors import UserError
 
 # In the order in which a newcomer meets them.
 COMMANDS = (
-    *("setup", "up", "status", "demo", "submit", "replay", "watch", "serve", "models"),
+    *("setup", "up", "status", "demo", "submit", "replay", "watch", "alerts", "serve", "models"),
     *("evaluate", "tune", "train", "ope", "simulate", "export", "schemas", "down"),
 )
 

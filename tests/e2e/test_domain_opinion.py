@@ -7,10 +7,12 @@ from contextlib import closing
 from typing import Any
 
 import numpy as np
+from typer.testing import CliRunner
 
 from cli.clients import EventSender
 from cli.cluster import submit_job
 from cli.domains.opinion import replayed
+from cli.main import app
 from cli.stack import Stack
 from cli.topics import MONITOR_TOPICS, create_topics
 from models.monitor.texts import LabelRecord, TextRecord
@@ -71,6 +73,10 @@ def test_a_surge_is_raised_once_within_seconds_with_its_texts_and_cleared_once(s
             lambda: any(one["window_end_ms"] == last_ms for one in running.values(config, METRICS)), "the last windows are not counted"
         )
 
+    place = ("--bootstrap-servers", config.kafka.bootstrap_servers, "--topic-prefix", config.kafka.topic_prefix)
+    shown = CliRunner().invoke(app, ["alerts", "--all", *place], catch_exceptions=False).output
+    assert "raised   deals: 40 texts where" in shown
+    assert "cleared  deals: " in shown
     raised, cleared = alerts()
     assert (raised["state"], cleared["state"], raised["alert_id"]) == ("raised", "cleared", cleared["alert_id"])
     assert (raised["topic"], raised["kind"], raised["texts"]) == ("deals", "volume", 40)
