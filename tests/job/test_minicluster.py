@@ -24,7 +24,7 @@ from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
 from jobs.recommend import MAX_PARALLELISM, Inputs, build, environment
-from jobs.streams import EVENT_ROW, UPDATE_ROW, shard_keys, typed
+from jobs.streams import EVENT_ROW, LEARN_PATH_DELAY_MS, UPDATE_ROW, shard_keys, typed
 from models.config import Configuration, Flink, ItemCF, Learner, Outcomes, Policy, Scorer, Slate, Sources, Strategy
 from models.cooccurrence import Row as CooccurrenceRow
 from models.cooccurrence import encode_row
@@ -246,6 +246,18 @@ def finished() -> Running:
             )
         )
     return running
+
+
+def test_only_what_is_on_its_way_to_an_answer_travels_at_once():
+    config = msgspec.structs.replace(configuration(), flink=msgspec.structs.replace(configuration().flink, buffer_timeout_ms=7))
+    env, t_env = start(config)
+    inputs = Inputs(env.from_collection([event_row("user", b"", 0)], EVENT_ROW).name("EVENTS"), idle_updates(t_env))
+    build(inputs, config, bootstrap=False)
+    nodes = env._generate_stream_graph().getStreamNodes().toArray()
+    waits_ms = {node.getOperatorName(): node.getBufferTimeout() for node in nodes}
+    assert {name for name, wait_ms in waits_ms.items() if wait_ms == 7} == {"Source: EVENTS"}
+    assert {wait_ms for name, wait_ms in waits_ms.items() if name != "Source: EVENTS"} == {LEARN_PATH_DELAY_MS}
+    assert {"RECOMMEND", "CO-OCCURRENCE", "LEARNER", "BANDIT"} < set(waits_ms)
 
 
 def test_every_event_is_answered_once_and_each_user_in_order(finished):
