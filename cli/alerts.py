@@ -52,7 +52,7 @@ def alerts(
 
     try:
         surges = Surges()
-        while not reader.is_at_end():
+        while not reader.has_caught_up():
             for _, value, _ in reader.poll(_POLL_MS):
                 surges.put(decode(value))
         for alert in surges.all if history else surges.open:

@@ -6,6 +6,7 @@ a tenth of what the job could have used.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 
@@ -173,11 +174,16 @@ class TopicReader:
         }
         self._prefix_length = len(kafka.topic_prefix)
         self._ended: set[tuple[str, int]] = set()
+        # offset behind what a partition held when it was opened, of those of which not all of that was read yet
+        self._behind: dict[tuple[str, int], int] = {}
         try:
             self._consumer = Consumer(options | librdkafka_options(kafka))
             self._partitions = [place for topic in topics for place in self._places(kafka, topic)]
             for place in self._partitions:
-                place.offset = OFFSET_BEGINNING if from_beginning else self._near_end(place, last)
+                first, end = self._consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+                place.offset = OFFSET_BEGINNING if from_beginning else max(first, end - last)
+                if end > (first if from_beginning else place.offset):
+                    self._behind[place.topic, place.partition] = end
             self._consumer.assign(self._partitions)
         except KafkaException as error:
             raise _no_answer(kafka, error) from None
@@ -188,10 +194,6 @@ class TopicReader:
         if known.error is not None or not known.partitions:
             raise UserError(f"there is no topic {name} at {kafka.bootstrap_servers}: was the job ever submitted?")
         return [TopicPartition(name, number) for number in sorted(known.partitions)]
-
-    def _near_end(self, place: TopicPartition, records: int) -> int:
-        first, end = self._consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
-        return int(max(first, end - records))
 
     def poll(self, timeout_ms: int) -> Iterator[tuple[str, bytes, int]]:
         """Topic (without prefix), value and broker time in ms of the records that came within this time."""
@@ -211,15 +213,22 @@ class TopicReader:
             if error is not None:
                 if error.code() == KafkaError._PARTITION_EOF:
                     self._ended.add(place)
+                    self._behind.pop(place, None)
                 elif error.fatal() or not error.retriable():
                     raise UserError(f"Kafka cannot be read: {error}")
                 continue
             self._ended.discard(place)
+            if (message.offset() or 0) + 1 >= self._behind.get(place, math.inf):
+                del self._behind[place]
             yield message
 
     def is_at_end(self) -> bool:
-        """Whether everything was read that the topics held at the last `poll`."""
+        """Whether everything was read that the topics held at the last `poll`: where much is written, that may never be."""
         return len(self._ended) == len(self._partitions)
+
+    def has_caught_up(self) -> bool:
+        """Whether everything was read that the topics held when this reader was made."""
+        return not self._behind
 
     def close(self) -> None:
         """Close the connection."""

@@ -68,7 +68,7 @@ def outcomes_of(kafka: Kafka) -> Iterator[Outcome]:
     decode = msgspec.json.Decoder(Outcome).decode
     reader = TopicReader(kafka, (OUTCOMES,), from_beginning=True, committed=True)
     try:
-        while not reader.is_at_end():
+        while not reader.has_caught_up():
             for _, value, _ in reader.poll(_POLL_MS):
                 yield decode(value)
     finally:

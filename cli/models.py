@@ -123,7 +123,7 @@ def _newest_records(kafka: Kafka) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     reader = TopicReader(kafka, (MODEL_UPDATES,), from_beginning=True)
     try:
-        while not reader.is_at_end():
+        while not reader.has_caught_up():
             for key, value in reader.poll_keyed(_POLL_MS):
                 note_record(found, key, value)
     finally:
@@ -153,7 +153,7 @@ def _serving(kafka: Kafka, slates: int) -> Serving:
     policies: Counter[str] = Counter()
     reader = TopicReader(kafka, (RECOMMENDATIONS,), last=slates)
     try:
-        while not reader.is_at_end():
+        while not reader.has_caught_up():
             for _, value in reader.poll_keyed(_POLL_MS):
                 if value is not None:
                     named = decode(value).versions

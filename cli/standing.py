@@ -278,7 +278,7 @@ def _answers(configuration: Configuration) -> Answers | None:
     slates = []
     reader = TopicReader(configuration.kafka, (RECOMMENDATIONS,), last=_ANSWERS)
     try:
-        while not reader.is_at_end():
+        while not reader.has_caught_up():
             slates += [decode(value) for _, value, _ in reader.poll(_POLL_MS) if value]
     finally:
         reader.close()

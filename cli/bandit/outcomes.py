@@ -53,7 +53,7 @@ def outcomes_of_topic(kafka: Kafka, policy: Policy) -> BanditLog:
     values: list[bytes] = []
     heard_s = time.monotonic()
     try:
-        while not reader.is_at_end():
+        while not reader.has_caught_up():
             found = [value for _, value, _ in reader.poll(_POLL_MS)]
             values += found
             if found:
