@@ -6,7 +6,6 @@ a tenth of what the job could have used.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Iterator
 
@@ -27,7 +26,7 @@ from models.events import Event
 from models.monitor.texts import LabelRecord, TextRecord
 from models.requests import Request
 from models.topics import EVENTS, ITEMS, LABELS, REQUESTS, TEXTS, CatalogueItem, topic_name
-from serving.brokers import librdkafka_options
+from serving.brokers import Backlog, librdkafka_options
 
 _POLL_RECORDS = 2_000
 _TIMEOUT_S = 10.0
@@ -53,7 +52,11 @@ class EventSender:
         self._servers = kafka.bootstrap_servers
         try:
             # the partition of a key is the Java client's, as it is for every other producer of `events`
-            self._producer = Producer(librdkafka_options(kafka) | {"partitioner": "murmur2_random", "linger.ms": 5})
+            self._producer = Producer(
+                librdkafka_options(kafka)
+                # idempotent: a batch that is sent again would come behind the next ones, and a user's events out of order
+                | {"partitioner": "murmur2_random", "linger.ms": 5, "enable.idempotence": True}
+            )
             self._producer.list_topics(timeout=_TIMEOUT_S)
         except KafkaException as error:
             raise _no_answer(kafka, error) from None
@@ -174,16 +177,14 @@ class TopicReader:
         }
         self._prefix_length = len(kafka.topic_prefix)
         self._ended: set[tuple[str, int]] = set()
-        # offset behind what a partition held when it was opened, of those of which not all of that was read yet
-        self._behind: dict[tuple[str, int], int] = {}
+        self._backlog = Backlog()
         try:
             self._consumer = Consumer(options | librdkafka_options(kafka))
             self._partitions = [place for topic in topics for place in self._places(kafka, topic)]
             for place in self._partitions:
                 first, end = self._consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
                 place.offset = OFFSET_BEGINNING if from_beginning else max(first, end - last)
-                if end > (first if from_beginning else place.offset):
-                    self._behind[place.topic, place.partition] = end
+                self._backlog.add((place.topic, place.partition), start=first if from_beginning else place.offset, end=end)
             self._consumer.assign(self._partitions)
         except KafkaException as error:
             raise _no_answer(kafka, error) from None
@@ -213,13 +214,12 @@ class TopicReader:
             if error is not None:
                 if error.code() == KafkaError._PARTITION_EOF:
                     self._ended.add(place)
-                    self._behind.pop(place, None)
+                    self._backlog.ended(place)
                 elif error.fatal() or not error.retriable():
                     raise UserError(f"Kafka cannot be read: {error}")
                 continue
             self._ended.discard(place)
-            if (message.offset() or 0) + 1 >= self._behind.get(place, math.inf):
-                del self._behind[place]
+            self._backlog.took(place, message.offset() or 0)
             yield message
 
     def is_at_end(self) -> bool:
@@ -228,7 +228,7 @@ class TopicReader:
 
     def has_caught_up(self) -> bool:
         """Whether everything was read that the topics held when this reader was made."""
-        return not self._behind
+        return not self._backlog
 
     def close(self) -> None:
         """Close the connection."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ _OPTION_NAMES = {
 }
 QUIET = 2
 """librdkafka's level of what is logged: not each attempt to reach a broker that is down. `serving.health` says so once."""
+Place = tuple[str, int]
+"""Topic and partition."""
 _ACKNOWLEDGED_WITHIN_MS = 5_000
 _FLUSH_S = 5.0
 
@@ -42,6 +45,33 @@ def next_messages(consumer: Consumer, *, most: int, wait_s: float) -> list[Messa
     """What has come, about `most` at a time; the first is waited for alone, as `consume` waits until it has as many as it may bring."""
     first = consumer.poll(wait_s)
     return [] if first is None else [first, *consumer.consume(most, 0)]
+
+
+class Backlog:
+    """What partitions held at one moment and was not read yet; true while there is any.
+
+    That a reader has reached an end says nothing of it where records come all the time: then it may never be told of one.
+    """
+
+    def __init__(self) -> None:
+        self._ends: dict[Place, int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._ends)
+
+    def add(self, place: Place, *, start: int, end: int) -> None:
+        """Add a partition, of which the record at `start` is read first and that at `end` is not there yet."""
+        if end > start:
+            self._ends[place] = end
+
+    def took(self, place: Place, offset: int) -> None:
+        """A record of a partition was read."""
+        if offset + 1 >= self._ends.get(place, math.inf):
+            del self._ends[place]
+
+    def ended(self, place: Place) -> None:
+        """A partition was read to its end, behind whose last record marks of transactions may stand."""
+        self._ends.pop(place, None)
 
 
 class NotAcknowledged(Exception):

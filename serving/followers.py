@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from models.config import Kafka
-from serving.brokers import QUIET, librdkafka_options, next_messages
+from serving.brokers import QUIET, Backlog, Place, librdkafka_options, next_messages
 
 _LOGGER = logging.getLogger(__name__)
 _RECORDS_A_POLL = 500
@@ -21,9 +21,6 @@ _POLL_S = 0.2
 _TIMEOUT_S = 2.0
 _AGAIN_S = 1.0
 _LAG_EVERY_S = 0.5
-
-Place = tuple[str, int]
-"""Topic and partition."""
 
 
 class Follower(threading.Thread):
@@ -36,12 +33,12 @@ class Follower(threading.Thread):
     start : called with the id of the Kafka cluster when a broker answers, gives the offset of the next record of each partition; those
         that it does not name are read from their beginning
     take : called with records in their order, and with the offset of the next record of each of their partitions
-    tick : called a few times a second, with whether all is read that there was; also when nothing comes
+    tick : called a few times a second, with whether all is read that there was in the beginning; also when nothing comes
     at_once : fetch each record as it comes, where somebody waits for it; otherwise many at a time, which is cheaper
 
     Attributes
     ----------
-    caught_up : set once everything was read that there was
+    caught_up : set once everything was read that there was in the beginning
     lag : records that were there and not read a moment ago, as far as the broker has said
     failure : why it has stopped, None while it follows
     """
@@ -61,6 +58,7 @@ class Follower(threading.Thread):
         self._at_once, self._tick = at_once, tick
         self._stopping = threading.Event()
         self._ended: set[Place] = set()
+        self._backlog = Backlog()
         self._places: list[TopicPartition] = []
         self.caught_up = threading.Event()
         self.lag = 0
@@ -101,20 +99,22 @@ class Follower(threading.Thread):
         while not self._stopping.is_set():
             try:
                 known = consumer.list_topics(timeout=_TIMEOUT_S)
+                if all(topic in known.topics for topic in self._topics):
+                    places = [(topic, number) for topic in self._topics for number in sorted(known.topics[topic].partitions)]
+                    self._begin(consumer, self._start(known.cluster_id or ""), places)
+                    return True
             except KafkaException:
-                continue
-            if all(topic in known.topics for topic in self._topics):
-                begin = self._start(known.cluster_id or "")
-                self._next = dict(begin)
-                self._places = [
-                    TopicPartition(topic, number, begin.get((topic, number), OFFSET_BEGINNING))
-                    for topic in self._topics
-                    for number in sorted(known.topics[topic].partitions)
-                ]
-                consumer.assign(self._places)
-                return True
+                pass
             self._stopping.wait(_AGAIN_S)
         return False
+
+    def _begin(self, consumer: Consumer, begin: Mapping[Place, int], places: list[Place]) -> None:
+        self._next = dict(begin)
+        self._places = [TopicPartition(*at, begin.get(at, OFFSET_BEGINNING)) for at in places]
+        for at, place in zip(places, self._places, strict=True):
+            first, end = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+            self._backlog.add(at, start=begin.get(at, first), end=end)
+        consumer.assign(self._places)
 
     def _follow(self, consumer: Consumer) -> None:
         while not self._stopping.is_set():
@@ -126,17 +126,18 @@ class Follower(threading.Thread):
                     self._ended.discard(place)
                     records.append(message)
                     offsets[place] = (message.offset() or 0) + 1
+                    self._backlog.took(place, message.offset() or 0)
                 elif error.code() == KafkaError._PARTITION_EOF:
                     self._ended.add(place)
+                    self._backlog.ended(place)
                 elif error.fatal():
                     raise KafkaException(error)
             if records:
                 self._take(records, offsets)
                 self._next |= offsets
             self._count_lag(consumer)
-            at_end = len(self._ended) == len(self._places)
-            self._tick(at_end)
-            if at_end:
+            self._tick(not self._backlog)
+            if not self._backlog:
                 self.caught_up.set()
 
     def _count_lag(self, consumer: Consumer) -> None:

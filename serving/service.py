@@ -42,8 +42,8 @@ from serving.answers import (
     answer_of,
     because,
 )
-from serving.brokers import Record, Sender
-from serving.followers import Follower, Place
+from serving.brokers import Place, Record, Sender
+from serving.followers import Follower
 from serving.health import Health
 from serving.model import Model, PopularItem, decode_popular, encode_popular
 from serving.store import SlateRecord, SlateStore, StoredSlate, decode_recommendation
