@@ -18,6 +18,7 @@ import torch
 
 from cli.configuration import load_configuration
 from models.domains.music import MusicWorld
+from models.evaluation.uncertainty import standard_error
 from models.requests import Request
 from models.simulation.competitors import Flinkrec
 from models.simulation.loop import AtOnce, closed_loop
@@ -60,8 +61,8 @@ def main() -> None:
         for way, (recall, genre) in figures.items():
             print(f"seed {seed}, {way:10} recall@10 {recall:.3f}  tracks in the genre of the list {genre:.3f}", flush=True)
     gain = np.array([figures["seed_items"] - figures["exclude"] for figures in by_seed])
-    error = gain.std(axis=0, ddof=1) / len(gain) ** 0.5 if len(gain) > 1 else np.full(2, np.nan)
-    print(f"seed_items less exclude: recall@10 {gain[:, 0].mean():+.3f} ± {error[0]:.3f}, genre {gain[:, 1].mean():+.3f} ± {error[1]:.3f}")
+    recall, genre = (f"{of.mean():+.3f} ± {standard_error(of):.3f}" for of in gain.T)
+    print(f"seed_items less exclude: recall@10 {recall}, genre {genre}")
 
 
 if __name__ == "__main__":

@@ -54,14 +54,13 @@ class Wanted:
     def by_request(cls, request: Request, *, k: int) -> Wanted:
         """The answer to a request; `k` where it does not say."""
         name = slate_id(f"request:{request.request_id}", request.user_id)
-        hidden = (*(request.exclude or ()), *(request.seed_items or ()))
         return cls(
             request,
             name,
             int(name, 16),
             request.k or k,
             restrict=None if request.restrict is None else _hashes(request.restrict),
-            exclude=_hashes(hidden) if hidden else None,
+            exclude=_hashes(request.hidden) if request.hidden else None,
             seeds=_hashes(request.seed_items) if request.seed_items else None,
             is_judged=request.is_plain(k),
             question=request.text,

@@ -87,9 +87,14 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     sent_at_ms: int | None = None
     trace: bool = False
 
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """What must not be shown: what is excluded, and what the slate goes on from."""
+        return (*(self.exclude or ()), *(self.seed_items or ()))
+
     def is_plain(self, k: int) -> bool:
         """Whether it asks for what an event is answered with: `k` of all items, for what the user is known by."""
-        return self.restrict is None and not self.exclude and not self.seed_items and self.k in (None, k)
+        return self.restrict is None and not self.hidden and self.k in (None, k)
 
 
 class WaitingRequest(Struct, array_like=True, gc=False):

@@ -282,7 +282,7 @@ class Service:
             explain=explain,
             stale=True,
             restrict=clean.restrict,
-            exclude=frozenset((*(clean.exclude or ()), *(clean.seed_items or ()))),
+            exclude=frozenset(clean.hidden),
         )
 
     async def _answer_of_job(self, request_id: str, record: Record, deadline_s: float) -> Recommendation | None:

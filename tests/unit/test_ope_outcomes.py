@@ -46,6 +46,7 @@ def outcome(number, **changes):
 @pytest.fixture
 def written(tmp_path, monkeypatch):
     monkeypatch.setenv("FLINKREC_HOME", str(tmp_path / "home"))  # without a job whose configuration would be taken
+
     def write(records):
         path = tmp_path / "outcomes.jsonl"
         path.write_text("".join(json.dumps(record) + "\n" for record in records))
