@@ -58,7 +58,7 @@ def _charges(kafka: Kafka) -> list[Charge]:
     decode = msgspec.json.Decoder(Charge).decode
     reader, found = TopicReader(kafka, (CHARGES,), from_beginning=True), dict[str, Charge]()
     try:
-        while not reader.is_at_end():
+        while not reader.has_caught_up():
             for _, value, _ in reader.poll(200):
                 charge = decode(value)
                 found[charge.charge_id] = charge
