@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 
 from models.config import ConfigurationError
-from models.text.bert import Bert, BertConfig
+from models.text.bert import PRECISION, Bert, BertConfig
 
 _PACKAGE = "package:"
 _MODEL_FILE = "model.safetensors"
@@ -60,7 +60,7 @@ class SentenceEncoder:
         if path.suffix == ".onnx":
             self._forward, content = _onnx(path, max_tokens, model), _digest(path)
         elif _is_lean(path):
-            self._forward, content = _bert(path, max_tokens), _digest(path / _MODEL_FILE)
+            self._forward, content = _bert(path, max_tokens), f"{_digest(path / _MODEL_FILE)}-{PRECISION}"
         else:
             self._library, content = _sentence_transformers(path, max_tokens, model), _digest_of_directory(path)
         self.version = f"{content}-{max_tokens}"

