@@ -26,7 +26,7 @@ from models.events import Event
 from models.monitor.texts import LabelRecord, TextRecord
 from models.requests import Request
 from models.topics import EVENTS, ITEMS, LABELS, REQUESTS, TEXTS, CatalogueItem, topic_name
-from serving.brokers import Backlog, librdkafka_options
+from serving.brokers import QUIET, Backlog, librdkafka_options
 
 _POLL_RECORDS = 2_000
 _TIMEOUT_S = 10.0
@@ -55,7 +55,7 @@ class EventSender:
             self._producer = Producer(
                 librdkafka_options(kafka)
                 # idempotent: a batch that is sent again would come behind the next ones, and a user's events out of order
-                | {"partitioner": "murmur2_random", "linger.ms": 5, "enable.idempotence": True}
+                | {"partitioner": "murmur2_random", "linger.ms": 5, "enable.idempotence": True, "log_level": QUIET}
             )
             self._producer.list_topics(timeout=_TIMEOUT_S)
         except KafkaException as error:

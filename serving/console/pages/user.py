@@ -58,7 +58,7 @@ class _UserPage:
         self.client = ui.context.client
         self.user_id = ""
         self.shown = Shown([], None)
-        self.acting = False
+        self.acting, self.served = False, False
         self.history_at: tuple[str, ...] = ()
         types = desk.configuration.events.types
         self.types = [name for name, kind in types.items() if kind.makes_slate]
@@ -90,7 +90,7 @@ class _UserPage:
                     html("<h2>Slate</h2>")
                     self.about = html("")
                 self.slate = ui.element("div").classes("slate").props('role="list" aria-label="Slate"')
-        self.offer()
+        self.offer(self.desk.feed.users.newest(most=_OFFERED_USERS))
         if user_id:
             self.choose(user_id)
         else:
@@ -99,8 +99,9 @@ class _UserPage:
 
     # ------------------------------------------------------------------------------------------------ whom
 
-    def offer(self) -> None:
-        users = self.desk.feed.users.newest(most=_OFFERED_USERS)
+    def offer(self, users: list[str]) -> None:
+        self.served = bool(users)
+        self.offered.clear()
         with self.offered:
             said = "Served lately:" if users else "Nobody was served yet: flinkrec demo or flinkrec replay sends events."
             html(f'<span class="muted">{said}</span>')
@@ -147,13 +148,15 @@ class _UserPage:
         return Shown(items, None)
 
     def refresh(self) -> None:
-        """Follow what others do to this user."""
+        """Follow what others do to this user, and whether anybody is served."""
+        if not self.served and (users := self.desk.feed.users.newest(most=_OFFERED_USERS)):
+            self.offer(users)
         if not self.user_id or self.acting:
             return
         self.put_history()
         now = self.current()
         before, after = self.shown.slate, now.slate
-        if (before and before.revision) != (after and after.revision) or (after is None and now.item_ids != self.shown.item_ids):
+        if (before and before.revision) != (after and after.revision) or (after is None and now.items != self.shown.items):
             self.put(now)
 
     def put(self, now: Shown) -> None:
@@ -201,7 +204,7 @@ class _UserPage:
 
     def act_button(self, item_id: str, name: str, position: int | None) -> None:
         words = self.type_field.value.capitalize()
-        one = button(words, lambda: self.act(item_id, name, position), read=f"{words} on {name}")
+        one = button(words, lambda: self.act(item_id, position), read=f"{words} on {name}")
         one.props["data-item"] = item_id
 
     def put_history(self) -> None:
@@ -250,7 +253,7 @@ class _UserPage:
 
     # ------------------------------------------------------------------------------------------------ what they do
 
-    async def act(self, item_id: str, name: str, position: int | None) -> None:
+    async def act(self, item_id: str, position: int | None) -> None:
         """Send an event of this user, and show the slate that answers it as soon as it is there."""
         if self.acting:
             return
@@ -284,9 +287,9 @@ class _UserPage:
             else:
                 self.put(Shown(slate.items, slate))
                 self.focus(position)
+                said = f"{type_name} on {self.desk.title(item_id) or item_id}"
                 self.say(
-                    f"A new slate {took_ms:,.0f} ms after the {type_name} on {name}; the recommender itself took "
-                    f"{slate.timings.compute_us / 1000:.1f} ms.",
+                    f"A new slate {took_ms:,.0f} ms after the {said}; the recommender itself took {slate.timings.compute_us / 1000:.1f} ms.",
                     "good",
                 )
         except NotAcknowledged as error:
