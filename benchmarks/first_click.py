@@ -2,9 +2,10 @@
 
     python -m benchmarks.first_click DIRECTORY
 
-Workload first-click-1: clones this repository into DIRECTORY, and runs the README's `make demo` there with a FLINKREC_HOME, a cache of uv
-and a repository of Maven that are empty. As soon as the demo names its console, headless Chromium opens the page User, shows a user
-whom the demo has served, clicks on the first item as them, and waits for the slate that answers. Says after how many seconds each of it came.
+Workload first-click-1: clones this repository into DIRECTORY, and runs the README's `make demo` there with a FLINKREC_HOME, a cache of
+uv and a repository of Maven that are empty. After the first recommendation headless Chromium opens the page User of the console, shows a
+user whom the demo has served, clicks on the first item as them, and waits for the slate that answers. Says after how many seconds each
+of it came.
 """
 
 from __future__ import annotations

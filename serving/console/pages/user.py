@@ -289,7 +289,8 @@ class _UserPage:
                 self.focus(position)
                 said = f"{type_name} on {self.desk.title(item_id) or item_id}"
                 self.say(
-                    f"A new slate {took_ms:,.0f} ms after the {said}; the recommender itself took {slate.timings.compute_us / 1000:.1f} ms.",
+                    f"A new slate {took_ms:,.0f} ms after the {said}; "
+                    f"the recommender itself took {slate.timings.compute_us / 1000:.1f} ms.",
                     "good",
                 )
         except NotAcknowledged as error:
