@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from cli.eventfiles import read_events, read_items
-from models.config import parse_configuration
 from models.pipeline import LocalPipeline
 from models.text.encoder import make_encoder
+from models.validation import parse_configuration
 
 COLD = 10
 SOURCES = {"item_cf": 0.55, "user_cf": 0.1, "content": 0.2, "trending": 0.05, "new_items": 0.1}

@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from models.config import Policy, parse_configuration
+from models.config import Policy
 from models.events import Event
 from models.ope.evaluation import Evaluation, evaluate
 from models.ope.policies import Target
@@ -43,6 +43,7 @@ from models.simulation.competitors import Flinkrec, always
 from models.simulation.loop import AtOnce, Slate, closed_loop
 from models.simulation.world import NATURES, World, attraction, item_index
 from models.topics import CatalogueItem
+from models.validation import parse_configuration
 
 CONTEXTS, FEATURES, ACTIONS, POSITIONS = 50, 4, 8, 2
 # How sharp the two policies are: the sharper, the fewer rounds of the log say anything about the evaluated one.

@@ -39,8 +39,9 @@ from cli.configuration import on_own_topics
 from cli.loop import Loop
 from cli.stack import Stack
 from cli.topics import create_topics
-from models.config import Configuration, parse_configuration
+from models.config import Configuration
 from models.events import Event
+from models.validation import parse_configuration
 from serving.client import Client
 from tests import synthetic
 

@@ -11,7 +11,8 @@ import yaml
 
 from cli.errors import UserError
 from cli.stack import Home, Stack
-from models.config import BUILT_IN_SCORERS, Configuration, ConfigurationError, parse_configuration
+from models.config import BUILT_IN_SCORERS, Configuration, ConfigurationError
+from models.validation import parse_configuration
 
 
 def load_configuration(path: Path | None, overrides: dict[str, dict[str, Any]] | None = None) -> Configuration:

@@ -31,8 +31,9 @@ from jobs.streams import (
     side_output,
     text_source,
 )
-from models.config import MONITOR_SUFFIX, Configuration, parse_configuration
+from models.config import MONITOR_SUFFIX, Configuration
 from models.topics import ALERTS, DEAD_LETTER, topic_name
+from models.validation import parse_configuration
 from operators.judge_texts import NEW_TEXTS, OPINION, JudgeTexts
 from operators.read_texts import UNREAD, ReadTexts
 from operators.recommend import MESSAGE, RECORD

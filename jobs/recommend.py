@@ -44,7 +44,7 @@ from jobs.streams import (
     side_output,
     update_source,
 )
-from models.config import Configuration, parse_configuration
+from models.config import Configuration
 from models.topics import (
     CHARGES,
     DEAD_LETTER,
@@ -57,6 +57,7 @@ from models.topics import (
     TRACES,
     topic_name,
 )
+from models.validation import parse_configuration
 from operators.learn import DELTAS, learn_answers, learn_cooccurrence, learn_policy, learn_ranker
 from operators.ledger import CHARGED, Ledger
 from operators.recommend import (

@@ -10,7 +10,8 @@ from numba import njit
 
 from models.board import CF, CONTENT, USER_CF, Board
 from models.config import Configuration, Sources
-from models.features import candidate_features, columns_of
+from models.feature_table import columns_of
+from models.features import candidate_features
 from models.fields import Reason
 from models.profile import SeenItems, UserState
 from models.reasons import OFFER, REPEAT, REQUEST, RULE, SERIES, reasons_of_sources

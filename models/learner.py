@@ -46,7 +46,7 @@ from models.config import Gate as GateConfig
 from models.config import Learner as LearnerConfig
 from models.config import Scorer as ScorerConfig
 from models.examples import Example, decode_example, example_bytes
-from models.features import WIDTH
+from models.feature_table import WIDTH
 from models.gate import (
     CANDIDATE,
     SERVING,

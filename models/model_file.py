@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from models.config import Scorer as ScorerConfig
-from models.features import FEATURES
+from models.feature_table import FEATURES
 
 _FORMAT = "flinkrec 1"
 _HEADER_LENGTH = struct.Struct("<Q")

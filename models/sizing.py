@@ -18,7 +18,7 @@ each; scorer text projects them in the serve path, ``(4 * scorer.embedding_dim +
 from __future__ import annotations
 
 from models.config import Configuration
-from models.features import WIDTH
+from models.feature_table import WIDTH
 
 # hashes, lists, stats, categories, available and offered, year, applied, before, marks, impressions, panel heads, label sets, labels,
 # signatures, prices and places of vectors of the replica; sums, touched, marks, taken and allowed of the board, places of the reasons; four

@@ -8,7 +8,7 @@ import msgspec
 
 from models.candidates import CandidateGenerator
 from models.controls import SINGLE
-from models.features import FEATURES
+from models.feature_table import FEATURES
 from models.making import Act, Layout, Scored, Wanted
 from models.policies.state import Context
 from models.profile import UserState

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from cli.evaluation.run import Run
-from models.config import BUILT_IN_SCORERS, Configuration, Sources, parse_configuration
+from models.config import BUILT_IN_SCORERS, Configuration, Sources
 from models.evaluation.ablation import Ablation, ablation_of
-from models.features import GROUPS
+from models.feature_table import GROUPS
+from models.validation import parse_configuration
 
 
 class Switch(NamedTuple):

@@ -30,10 +30,11 @@ from optuna.trial import TrialState
 from cli.evaluation.run import Asked
 from cli.tuning.metric import Metric
 from cli.tuning.walk import Walk
-from models.config import Configuration, ConfigurationError, parse_configuration
+from models.config import Configuration, ConfigurationError
 from models.evaluation.space import Choice, Row, Space, Value, WholeRange, including, rounded
 from models.events import Event
 from models.topics import CatalogueItem
+from models.validation import parse_configuration
 
 TUNING_SHARE = 0.7
 STEPS = 20

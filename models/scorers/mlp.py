@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from models.config import Scorer as ScorerConfig
 from models.examples import NO_ITEMS
-from models.features import FEATURES, WIDTH
+from models.feature_table import FEATURES, WIDTH
 from models.scorers.base import Lists, Scorer
 
 CLIP = 6.0

@@ -55,7 +55,7 @@ def test_the_command_finds_the_same_baselines():
 
 
 @of_every_baseline
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(stream=streams, k=st.integers(1, 12))
 def test_a_slate_is_full_of_distinct_items_of_the_stream_and_without_the_users_own(make, stream, k):
     model, seen, own, time_ms = make(), set(), {}, 0
@@ -71,7 +71,7 @@ def test_a_slate_is_full_of_distinct_items_of_the_stream_and_without_the_users_o
 
 
 @of_every_baseline
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(stream=streams, k=st.integers(1, 12))
 def test_with_repeats_a_slate_may_hold_everything_of_the_stream(make, stream, k):
     model = make(repeats=True)

@@ -77,7 +77,7 @@ def test_name_and_version_say_what_it_is(make, name):
 
 @of_every_encoder
 @given(texts=st.lists(st.text(max_size=40), min_size=1, max_size=3))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_any_text_has_a_vector(make, name, texts):
     vectors = make(name).encode(texts)
     assert np.isfinite(vectors).all()

@@ -127,7 +127,7 @@ def test_the_same_key_draws_the_same_and_another_key_or_seed_another(variant):
 
 @of_every_policy
 @given(cut=st.integers(0, 120))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_a_restored_policy_goes_on_bit_for_bit(variant, cut):
     steps, whole, first, second = some_steps(120), policy_of(variant), policy_of(variant), policy_of(variant)
     for step in steps:
@@ -190,7 +190,7 @@ def test_the_order_of_the_steps_does_not_count(variant):
 
 @of_every_policy
 @given(rewards=st.lists(st.floats(allow_nan=False), min_size=1, max_size=30), reward_max=st.floats(1e-3, 1e9))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_extreme_rewards_count_as_the_largest_and_leave_probabilities_probabilities(variant, rewards, reward_max):
     policy, clipped = policy_of(variant, reward_max=reward_max), policy_of(variant, reward_max=reward_max)
     for step, reward in zip(some_steps(len(rewards)), rewards, strict=True):

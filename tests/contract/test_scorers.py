@@ -11,7 +11,7 @@ from models.config import BUILT_IN_SCORERS
 from models.config import Learner as LearnerConfig
 from models.config import Scorer as ScorerConfig
 from models.examples import encode_pending, label_pending
-from models.features import FEATURES, WIDTH
+from models.feature_table import FEATURES, WIDTH
 from models.learner import Learner
 from models.scorers import make_scorer, scorer_class
 from models.scorers.base import Lists

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import models.sources
-from models.config import Sources, parse_configuration
+from models.config import Sources
 from models.identity import hash64
 from models.pipeline import LocalPipeline
 from models.sources.content import Content
@@ -16,6 +16,7 @@ from models.sources.popularity import Popularity
 from models.sources.trending import Trending
 from models.sources.user_cf import UserCF
 from models.topics import CatalogueItem
+from models.validation import parse_configuration
 from tests.contract.discovery import implementations
 from tests.synthetic import events
 

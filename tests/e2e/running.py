@@ -13,11 +13,12 @@ from cli.cluster import Cluster, submit_job
 from cli.loop import Loop
 from cli.stack import Stack
 from cli.topics import create_topics
-from models.config import Configuration, Kafka, parse_configuration
+from models.config import Configuration, Kafka
 from models.cooccurrence import Row, decode_row
 from models.events import Event
 from models.pipeline import LocalPipeline
 from models.topics import MODEL_UPDATES, topic_name
+from models.validation import parse_configuration
 from operators.bootstrap import read_to_end
 
 _numbers = count(1)

@@ -12,12 +12,13 @@ from models.answers.confidence import FEATURES
 from models.answers.lessons import NO, UNKNOWN, YES, Lesson, decode_lesson, encode_lesson
 from models.answers.memory import AnswerMemory
 from models.answers.vectors import pack_vector
-from models.config import Answers, Configuration, parse_configuration
+from models.config import Answers, Configuration
 from models.events import Event
 from models.identity import hash64
 from models.pipeline import vector_maker
 from models.text.vectors import vector_key
 from models.topics import CatalogueItem
+from models.validation import parse_configuration
 from operators.learn import learn_answers
 from operators.recommend import request_mark
 from tests.operator.fakes import FakeBackend, Running

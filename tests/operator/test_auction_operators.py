@@ -9,11 +9,12 @@ import msgspec
 from pyflink.common import Row
 
 from models.auction.ledger import Sale, Slates, Terms, decode_message, micros
-from models.config import Configuration, parse_configuration
+from models.config import Configuration
 from models.controls import control_key
 from models.events import Event
 from models.frequency import Impressions
 from models.topics import CONTROLS, ITEMS, MODEL_UPDATES, CatalogueItem
+from models.validation import parse_configuration
 from operators.ledger import CHARGED, Ledger
 from operators.recommend import ACCOUNTS, REPLICAS, Recommend
 from tests.operator.fakes import FakeBackend, Running

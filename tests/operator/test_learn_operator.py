@@ -13,7 +13,7 @@ from pyflink.common import Row
 from models.config import Configuration, ItemCF, Learner, Scorer
 from models.cooccurrence import CooccurrenceTable, PairMessage, decode_pair_message, decode_row, encode_pair_message
 from models.examples import encode_pending, label_pending
-from models.features import WIDTH
+from models.feature_table import WIDTH
 from models.learner import Learner as RankerLearner
 from models.learner import weights_key
 from models.replica import Replica

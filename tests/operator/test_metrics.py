@@ -15,7 +15,7 @@ from pyflink.common import Row
 from models.config import Configuration, Gate, Learner, Policy, Scorer, Strategy
 from models.events import Event
 from models.examples import encode_pending, label_pending
-from models.features import WIDTH
+from models.feature_table import WIDTH
 from models.learner import version_key, weights_key
 from models.pipeline import LocalPipeline
 from models.policies import make_policy

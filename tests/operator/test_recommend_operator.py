@@ -598,7 +598,7 @@ records = st.one_of(
 
 @given(st.sampled_from(["u", "v", ""]), records)
 @example("u", b'{"event_id":"h","user_id":"u","item_id":"item-1","event_time_ms":1,"value":1e308}')
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_record_is_either_answered_or_one_dead_letter_and_always_one_fact(under_fire, key, raw):
     yielded = under_fire.record(key, raw)
     assert len(yielded.facts) == 1

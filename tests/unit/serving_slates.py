@@ -8,8 +8,9 @@ from typing import Any
 import httpx
 import msgspec
 
-from models.config import Configuration, parse_configuration
+from models.config import Configuration
 from models.topics import Recommendation, RecommendedItem, Timings
+from models.validation import parse_configuration
 from serving.app import make_app
 from serving.brokers import NotAcknowledged, Record
 from serving.service import Service

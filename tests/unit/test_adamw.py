@@ -15,7 +15,7 @@ import sys
 import numpy as np
 from models.config import Learner as LearnerConfig, Scorer
 from models.examples import encode_pending, label_pending
-from models.features import WIDTH
+from models.feature_table import WIDTH
 from models.learner import Learner
 
 learner = Learner(LearnerConfig(batch_examples=1, replay_batches=1), Scorer(name="mlp", hidden=[8]))

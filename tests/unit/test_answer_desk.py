@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from models.config import ConfigurationError, parse_configuration
+from models.config import ConfigurationError
 from models.events import Event
 from models.pipeline import LocalPipeline
 from models.requests import Request
 from models.topics import Recommendation
+from models.validation import parse_configuration
 
 T0 = 1_700_000_000_000
 TYPES = {

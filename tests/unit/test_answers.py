@@ -6,15 +6,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.config import parse_configuration
 from models.events import ERASE, Event
 from models.examples import decode_example
-from models.features import FEATURES
+from models.feature_table import FEATURES
 from models.identity import hash64, slate_id
 from models.pipeline import LocalPipeline
 from models.profile import encode_user_state
 from models.reasons import REQUEST
 from models.requests import Request
+from models.validation import parse_configuration
 from tests.synthetic import events
 
 STREAM = events(260, users=10, items=60)

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from models.auction.auction import NOT_SHOWN, Auction
 from models.auction.ledger import MICROS, Account, Sale, Standing, account_key, micros
 from models.auction.pricing import prices
-from models.config import Configuration, ConfigurationError, parse_configuration
+from models.config import Configuration, ConfigurationError
 from models.controls import decode_control
 from models.events import Event, Rejected
 from models.identity import slate_id
 from models.offers import Offers
 from models.pipeline import LocalPipeline
 from models.topics import CatalogueItem, Recommendation
+from models.validation import parse_configuration
 
 T0 = 1_700_000_000_000
 CLICKS = {"view": {"weight": 1.0}, "click": {"weight": 1.0}}
@@ -81,7 +82,7 @@ def test_a_place_costs_the_least_that_keeps_it_ahead_of_another_campaign():
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 9), st.floats(0.01, 1), st.integers(-1, 3)), min_size=1, max_size=12), st.floats(0, 0.5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_nobody_pays_more_than_the_bid_nor_could_have_kept_the_place_for_less(offers, floor):
     bids = np.array([bid if campaign >= 0 else 0.0 for bid, _, campaign in offers])
     chances, campaigns = np.array([chance for _, chance, _ in offers]), np.array([campaign for *_, campaign in offers], np.int32)

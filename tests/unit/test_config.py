@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import conf
-from models.config import Configuration, ConfigurationError, parse_configuration
-from models.features import GROUPS
+from models.config import Configuration, ConfigurationError
+from models.feature_table import GROUPS
+from models.validation import parse_configuration
 
 DEFAULT_YAML = Path(conf.__file__).parent / "default.yaml"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.config import parse_configuration
 from models.content import BUCKET, Content, signature_cosine
 from models.events import Event
 from models.pipeline import LocalPipeline
 from models.topics import CatalogueItem
+from models.validation import parse_configuration
 
 PLAIN = {"scorer": {"name": "none"}, "learner": {"enabled": False}, "policy": {"epsilon": 0.0, "epsilon_min": 0.0}}
 

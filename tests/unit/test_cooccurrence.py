@@ -138,7 +138,7 @@ def test_a_table_equals_the_definition_computed_with_a_dictionary(seed):
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_rows_that_never_evict_do_not_depend_on_the_order_of_messages(random):
     messages = stream(5, events=60)
     shuffled = list(messages)
@@ -177,7 +177,6 @@ def test_a_row_never_holds_more_neighbours_than_its_bound():
         max_size=25,
     )
 )
-@settings(deadline=None)
 def test_a_table_that_evicts_equals_the_definition_computed_with_lists(events):
     truth: dict[int, list[list[int]]] = {}
     for item, earlier, weight, sitting in events:

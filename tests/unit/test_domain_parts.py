@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from models.config import ConfigurationError, parse_configuration
+from models.config import ConfigurationError
 from models.domains.comparison import knowing_types_of
 from models.events import Event
 from models.identity import hash64
 from models.pipeline import LocalPipeline
 from models.scorers.base import Lists
 from models.topics import CatalogueItem
+from models.validation import parse_configuration
 
 HOUR_MS = 3_600_000
 NOW_MS = 1_700_000_000_000

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from cli.split import problem_of
-from models.config import ConfigurationError, parse_configuration
+from models.config import ConfigurationError
 from models.events import Event
 from models.experiments import Split, chi_square_tail, srm_p_value
 from models.identity import hash64
@@ -18,6 +18,7 @@ from models.pipeline import LocalPipeline
 from models.policies.learner import PolicyLearner
 from models.policies.steps import decode_step
 from models.topics import Metric
+from models.validation import parse_configuration
 from models.versions import decode_version
 from tests.synthetic import events
 

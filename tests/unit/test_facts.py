@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.attribution import ClosedSlate, OpenSlate, Tally
-from models.config import Configuration, Events, EventType, Metrics, Profile, parse_configuration
+from models.config import Configuration, Events, EventType, Metrics, Profile
 from models.events import Event, Refusal
 from models.facts import (
     ANSWERED,
@@ -29,6 +29,7 @@ from models.observer import Observation
 from models.requests import Request
 from models.topics import Recommendation, RecommendedItem, Timings
 from models.treatments import Treatments
+from models.validation import parse_configuration
 
 EVENT = Event("e", "u", "i", "rating", 5_000, sent_at_ms=1_000)
 FIRST = Observation(b"", None, None, evaluated=False, position=0, shown=0)

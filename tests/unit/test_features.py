@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from models.board import CF, LIKED, POINTERS, SUM_NAMES, SUMS
-from models.config import parse_configuration
 from models.events import Event
 from models.examples import decode_example, label_pending
-from models.features import FEATURES, GROUPS, WIDTH, candidate_features, columns_of
+from models.feature_table import FEATURES, GROUPS, WIDTH, columns_of
+from models.features import candidate_features
 from models.identity import item_hash64
 from models.pipeline import LocalPipeline
+from models.validation import parse_configuration
 from tests.synthetic import events
 
 HOUR_MS = 3_600_000.0

@@ -6,11 +6,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.config import parse_configuration
 from models.events import Event
 from models.frequency import IMPRESSION_DTYPE, Impressions
 from models.pipeline import LocalPipeline
 from models.topics import CatalogueItem
+from models.validation import parse_configuration
 
 T0, HOUR_MS = 1_700_000_000_000, 3_600_000
 SECTIONS = {

@@ -13,14 +13,15 @@ import torch
 
 from models.config import Gate as GateConfig
 from models.config import Learner as LearnerConfig
-from models.config import Scorer, parse_configuration
+from models.config import Scorer
 from models.examples import decode_example, encode_pending, label_pending, missed
-from models.features import FEATURES, WIDTH
+from models.feature_table import FEATURES, WIDTH
 from models.gate import CANDIDATE, GOOD, SERVING, Decision, Gate, GateRecord, Measures, judge, kept_versions
 from models.learner import Learner
 from models.pipeline import LocalPipeline
 from models.scorers import make_scorer
 from models.scorers.base import Lists
+from models.validation import parse_configuration
 from models.versions import decode_tensors, decode_version, weights_about
 from tests.synthetic import events
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,27 @@ def test_a_layer_imports_only_what_lies_below_it(layer):
         for violation in violations(layer, path.read_text(encoding="utf-8"), READS_FILES.get(str(path.relative_to(ROOT)), set()))
     ]
     assert not found, "\n".join(found)
+
+
+class ForTypesOnly(ast.NodeTransformer):
+    """Takes away what is imported for the type checker alone."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
+
+
+def test_no_module_of_models_imports_itself_by_way_of_others():
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in files_of("models")}
+    graph = {
+        name: {module for _, module in imported_modules(ast.unparse(ForTypesOnly().visit(ast.parse(path.read_text(encoding="utf-8")))))}
+        for name, path in names.items()
+    }
+    # a world makes the sessions of its people
+    graph["models.simulation.world"].remove("models.simulation.behaviour")
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
 
 
 def test_there_are_files_to_look_at():

@@ -6,10 +6,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.config import ItemCF, parse_configuration
+from models.config import ItemCF
 from models.cooccurrence import decode_row
 from models.events import Event
 from models.pipeline import LocalPipeline
+from models.validation import parse_configuration
 from tests.synthetic import events
 
 STREAM = events(600, users=25, items=120)

@@ -9,7 +9,7 @@ import torch
 from models.config import Learner as LearnerConfig
 from models.config import Scorer
 from models.examples import encode_pending, example_bytes, label_pending, missed
-from models.features import FEATURES, WIDTH
+from models.feature_table import FEATURES, WIDTH
 from models.learner import Learner
 from models.versions import decode_tensors, decode_version
 

@@ -36,7 +36,7 @@ messages = st.lists(
 
 
 @given(messages, st.floats(0, 30), st.booleans(), st.sets(st.integers(0, 60)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_period_is_charged_more_than_its_budget_whatever_comes_and_whenever_it_is_restored(sent, budget, per_day, restores):
     account, without = Account(SETTINGS), Account(SETTINGS)
     charged: Counter[int] = Counter()

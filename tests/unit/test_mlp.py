@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.config import Scorer
-from models.features import FEATURES, WIDTH
+from models.feature_table import FEATURES, WIDTH
 from models.scorers import make_scorer
 from models.scorers.base import Lists
 

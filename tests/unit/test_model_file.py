@@ -11,10 +11,11 @@ from cli.configuration import load_configuration
 from cli.errors import UserError
 from cli.main import app
 from cli.modelfile import read_model
-from models.config import Configuration, parse_configuration
+from models.config import Configuration
 from models.config import Scorer as ScorerConfig
 from models.model_file import decode_model
 from models.pipeline import LocalPipeline
+from models.validation import parse_configuration
 from tests.synthetic import events
 
 SMALL = {

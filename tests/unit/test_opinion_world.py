@@ -5,9 +5,9 @@ from __future__ import annotations
 import yaml
 
 from cli.domains.registry import preset_path
-from models.config import parse_configuration
 from models.domains.opinion import DAYS, START_MS, OpinionStream, opinion_stream
 from models.domains.opinion_figures import alert_figures, alerts_of_truth
+from models.validation import parse_configuration
 
 TOPIC = "deals"
 STREAM = opinion_stream(1)

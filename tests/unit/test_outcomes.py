@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from models.attribution import Tally
-from models.config import Configuration, parse_configuration
+from models.config import Configuration
 from models.events import Event
 from models.identity import slate_id
 from models.pipeline import LocalPipeline
+from models.validation import parse_configuration
 from tests.e2e.recompute_outcomes import Recomputation, comparable
 
 TYPES = {

@@ -6,8 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.config import parse_configuration
 from models.pipeline import LocalPipeline
+from models.validation import parse_configuration
 from tests.synthetic import events
 
 STREAM = events(500, users=25, items=120)

@@ -7,12 +7,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from models.config import parse_configuration
 from models.identity import hash64
 from models.pipeline import LocalPipeline
 from models.policies.learner import PolicyDefinition, PolicyLearner, action_key, encode_definition, policy_key
 from models.policies.state import FEATURES, Context
 from models.policies.steps import Choice, decode_step, encode_step
+from models.validation import parse_configuration
 from models.versions import decode_tensors, decode_version
 from tests.synthetic import events
 

@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.config import parse_configuration
 from models.cooccurrence import decode_pair_message
 from models.events import Event, Refusal, Rejected
 from models.examples import decode_example, missed
@@ -18,6 +17,7 @@ from models.model_file import network_shape
 from models.pipeline import LocalPipeline
 from models.profile import encode_user_state
 from models.topics import Timings
+from models.validation import parse_configuration
 from models.versions import About, decode_version, encode_version
 from tests.synthetic import events
 

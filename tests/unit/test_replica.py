@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.config import ItemCF, Popularity, parse_configuration
+from models.config import ItemCF, Popularity
 from models.cooccurrence import CooccurrenceTable, PairMessage, encode_pair_message, encode_row
 from models.identity import hash64
 from models.replica import Replica
 from models.topics import CatalogueItem
+from models.validation import parse_configuration
 
 DAY_MS = 86_400_000
 

@@ -19,14 +19,14 @@ from cli.evaluation.run import Asked, Run, figures_of_run
 from cli.eventfiles import EventFile
 from cli.loop import ServedJudge
 from cli.report.page import Protocol, render, write_page
-from models.config import parse_configuration
 from models.evaluation.ablation import ablation_of
 from models.evaluation.comparison import comparison_of, rival_of
 from models.evaluation.popularity_baseline import popularity_positions
 from models.evaluation.prequential import Judgement, PrequentialEvaluator
 from models.evaluation.recorder import Recorder, Shown
-from models.features import GROUPS
+from models.feature_table import GROUPS
 from models.pipeline import LocalPipeline
+from models.validation import parse_configuration
 from tests.synthetic import events
 
 SECTIONS = {"headline", "rivals", "time", "probability", "coverage", "splits", "sources", "ablation", "latency", "configuration"}

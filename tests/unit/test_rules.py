@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from models.config import parse_configuration
 from models.controls import decode_control
 from models.events import Event, Rejected
 from models.identity import hash64
@@ -20,6 +19,7 @@ from models.pipeline import LocalPipeline
 from models.policies.slots import explore_slots
 from models.rules import lay_out
 from models.topics import CatalogueItem
+from models.validation import parse_configuration
 from tests.synthetic import events
 
 CATEGORIES = 4
@@ -51,7 +51,7 @@ def within(rows, categories, caps) -> bool:
 
 
 @given(layouts())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_whatever_a_slate_draws_it_keeps_every_cap_and_shows_no_item_twice(layout):
     categories, caps, ranked, pins, k = layout
     listed, pool, pinned = (found.tolist() for found in lay_out(ranked, *table(categories), caps, pins, k))
@@ -66,7 +66,7 @@ def test_whatever_a_slate_draws_it_keeps_every_cap_and_shows_no_item_twice(layou
 
 
 @given(layouts())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_list_is_the_best_that_the_caps_allow_around_what_is_pinned(layout):
     categories, caps, ranked, pins, k = layout
     listed, _, pinned = (found.tolist() for found in lay_out(ranked, *table(categories), caps, pins, k))
@@ -334,7 +334,7 @@ def test_rules_that_do_not_touch_a_slate_leave_it_as_it_is_to_the_last_draw():
     pins=st.dictionaries(st.integers(1, 6), st.integers(0, ITEMS - 1), max_size=3),
     factor=st.floats(0.001, 1000),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_combination_of_rules_is_broken_by_a_slate(shared, excluded, caps, pins, factor):
     rules = {f"pin:{place}": {"item": f"item-{item}", "position": place} for place, item in pins.items()}
     rules["boost"] = {"factor": factor, "categories": ["kind 1"]}

@@ -11,12 +11,13 @@ import msgspec
 import numpy as np
 import yaml
 
-from models.config import Configuration, parse_configuration
+from models.config import Configuration
 from models.domains.service import DAY_MS, NEW_FROM_DAY, PERSON, START_MS, ServiceDesk
 from models.domains.service_figures import LocalDesk, ServiceFigures, examine, work
 from models.domains.service_texts import TEMPLATES, UNANSWERED_ASKED, UNANSWERED_KEPT
 from models.text.encoder import TextEncoder, make_encoder
 from models.text.words import words_of
+from models.validation import parse_configuration
 
 PRESETS = Path(__file__).resolve().parents[2] / "conf" / "domains"
 CASES = 200

@@ -250,7 +250,7 @@ near_event = st.dictionaries(
 
 
 @given(near=near_event, cut=st.integers(0, 400), junk=st.binary(max_size=4))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_an_event_is_judged_as_the_job_judges_the_same_bytes(shared: Api, near: dict[str, Any], cut: int, junk: bytes) -> None:
     raw = json.dumps(near).encode()
     raw = raw[:cut] + junk + raw[cut:] if cut % 4 == 0 else raw

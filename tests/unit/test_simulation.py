@@ -10,12 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from models.config import parse_configuration
 from models.simulation.behaviour import Session, best_slate, click_probability, clicked_place
 from models.simulation.competitors import Flinkrec, Oracle, Popularity, Random, competitors, without_learning
 from models.simulation.figures import Course, competitor_figures, period_ends
 from models.simulation.loop import AtOnce, Crowd, closed_loop
 from models.simulation.world import DAY_MS, NATURES, START_MS, Appeal, Nature, World, attraction
+from models.validation import parse_configuration
 
 K = 10
 QUICK = parse_configuration({"scorer": {"name": "none"}}, "test.yaml")

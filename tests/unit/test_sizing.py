@@ -7,16 +7,16 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from models.config import parse_configuration
 from models.cooccurrence import CooccurrenceTable, PairMessage, encode_pair_message
 from models.examples import encode_pending
-from models.features import WIDTH
+from models.feature_table import WIDTH
 from models.identity import hash64
 from models.pipeline import LocalPipeline, warm_up
 from models.profile import encode_user_state
 from models.recommender import Recommender
 from models.sizing import learn_bytes, serve_bytes, user_bytes, vector_bytes
 from models.text.vectors import ItemVectors, VectorRecord, encode_vector
+from models.validation import parse_configuration
 from tests.synthetic import events
 
 CONFIG = parse_configuration({}, "test.yaml")

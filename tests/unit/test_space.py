@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from models.config import Configuration, parse_configuration
+from models.config import Configuration
 from models.evaluation.space import SPACE, Choice, Range, WholeRange, including, rounded
+from models.validation import parse_configuration
 
 
 def default(key: str):

@@ -7,10 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from models.config import Strategy, parse_configuration
+from models.config import Strategy
 from models.pipeline import LocalPipeline
 from models.policies.strategies import order, relevance
 from models.topics import CatalogueItem
+from models.validation import parse_configuration
 from tests.synthetic import events
 
 SCORER, SOURCES = np.array([3.0, 1.0, 2.0], np.float32), np.array([0.0, 0.8, 0.4], np.float32)

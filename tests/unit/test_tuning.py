@@ -27,10 +27,11 @@ from cli.tuning.metric import Metric
 from cli.tuning.outcome import outcome_of
 from cli.tuning.search import OutOfTime, Search, Trial, seconds_of, value_at
 from cli.tuning.walk import Walk
-from models.config import Configuration, parse_configuration
+from models.config import Configuration
 from models.evaluation.space import SPACE, Range, Space, WholeRange
 from models.events import Event
 from models.metrics.ranking import hit_at_k, ndcg_at_k
+from models.validation import parse_configuration
 
 USERS, ITEMS = 8, 30
 

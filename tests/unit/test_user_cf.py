@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from models.board import USER_CF, USER_CF_NEAR, Board
-from models.config import parse_configuration
 from models.identity import hash64
 from models.panel import decode_member, encode_member, panel_key, user_of_key
 from models.profile import ITEM_DTYPE, UserState
@@ -14,6 +13,7 @@ from models.replica import Replica
 from models.sources import Visit
 from models.sources.user_cf import EPSILON, UserCF
 from models.topics import CatalogueItem
+from models.validation import parse_configuration
 
 NAN = float("nan")
 

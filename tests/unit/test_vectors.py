@@ -6,12 +6,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.config import Configuration, ConfigurationError, Gate, Text, parse_configuration
+from models.config import Configuration, ConfigurationError, Gate, Text
 from models.config import Learner as LearnerConfig
 from models.config import Scorer as ScorerConfig
 from models.events import Event
 from models.examples import encode_pending, label_pending
-from models.features import WIDTH
+from models.feature_table import WIDTH
 from models.identity import hash64
 from models.learner import Learner
 from models.pipeline import LocalPipeline, vector_maker
@@ -20,6 +20,7 @@ from models.scorers.base import Lists
 from models.text.vectors import ItemVectors, VectorMaker, VectorRecord, encode_vector, gone, texts_of, vector_key
 from models.text.words import HashedWords
 from models.topics import CatalogueItem
+from models.validation import parse_configuration
 
 SETTINGS = Text(encoder="words", words_dimension=32)
 CUP = CatalogueItem(title="Tea cup", categories=["kitchen", "gifts"], brand=" ", year=1999, text="A red cup.")
