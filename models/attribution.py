@@ -47,6 +47,7 @@ from models.auction.ledger import Sale
 from models.config import Configuration, EventType
 from models.events import UNKNOWN_WATERMARK_MS, Event
 from models.identity import hash64
+from models.layouts import require_version
 from models.policies.state import Context
 from models.policies.steps import Choice, encode_step
 from models.topics import NextChoice, Outcome, OutcomeItem, Recommendation, UserContext
@@ -148,8 +149,7 @@ def decode_open_slates(raw: bytes | None) -> OpenSlates:
     """
     if raw is None:
         return OpenSlates()
-    if not 1 <= raw[0] <= VERSION:
-        raise ValueError(f"open slates of version {raw[0]}, this release reads 1 to {VERSION}")
+    require_version(raw, VERSION, what="open slates", oldest=1)
     # fields that earlier versions do not have come last, and have defaults
     return _decode_slates(memoryview(raw)[1:])
 

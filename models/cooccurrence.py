@@ -36,6 +36,7 @@ import numpy as np
 from numba import njit
 
 from models.config import ItemCF, Popularity
+from models.layouts import require_version
 
 SCALE = 4096
 COLUMNS = ("slow", "fast", "sitting")
@@ -120,9 +121,8 @@ def decode_pair_message(raw: bytes) -> PairMessage:
     ValueError
         When the bytes are of another version.
     """
-    version, n, item, event_time_ms, weight, value, sitting = _PAIR.unpack_from(raw)
-    if version != PAIR_VERSION:
-        raise ValueError(f"pair message of version {version}, this release reads {PAIR_VERSION}")
+    require_version(raw, PAIR_VERSION, what="pair message")
+    _, n, item, event_time_ms, weight, value, sitting = _PAIR.unpack_from(raw)
     end = _PAIR.size + 8 * n
     return PairMessage(
         item=item,
@@ -352,6 +352,7 @@ class CooccurrenceTable:
     Examples
     --------
     >>> from models.config import ItemCF, Popularity
+from models.layouts import require_version
     >>> table = CooccurrenceTable(ItemCF(), Popularity())
     >>> table.learn_one(encode_pair_message(PairMessage(item=2, item_id="b", event_time_ms=0, weight=1.0,
     ...     value=float("nan"), earlier=np.array([1], np.int64), sitting=1)))

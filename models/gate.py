@@ -34,6 +34,7 @@ import torch
 from torch.nn import functional
 
 from models.config import Gate as Settings
+from models.layouts import require_version
 from models.scorers.base import Lists, Scorer
 
 VERSION = 1
@@ -262,9 +263,8 @@ class Gate:
         ValueError
             When the bytes are of another version.
         """
-        version, length = _HEAD.unpack_from(raw)
-        if version != VERSION:
-            raise ValueError(f"gate of version {version}, this release reads {VERSION}")
+        require_version(raw, VERSION, what="gate")
+        _, length = _HEAD.unpack_from(raw)
         state = msgspec.json.decode(raw[_HEAD.size : _HEAD.size + length], type=_State)
         if state.window != self._settings.window:
             self._state = _State(window=self._settings.window, decisions=state.decisions)

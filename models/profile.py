@@ -159,14 +159,13 @@ def decode_user_state(raw: bytes) -> UserState:
     ValueError
         When the bytes are of a version that this release does not know.
     """
+    require_version(raw, VERSION, what="user state", oldest=1)
     if raw[0] == VERSION:
         _, n_slate, n_probabilities, n_items, n_dedup, *fields = _HEADER.unpack_from(raw)
         items_at = _HEADER.size
-    elif raw[0] == 1:
+    else:
         _, n_slate, n_items, n_dedup, *fields = _HEADER_1.unpack_from(raw)
         items_at, n_probabilities = _HEADER_1.size, 0
-    else:
-        raise ValueError(f"user state of version {raw[0]}, this release reads 1 to {VERSION}")
     dedup_bytes_at = items_at + n_items * ITEM_DTYPE.itemsize
     slate_at = dedup_bytes_at + 8 * n_dedup
     return UserState(

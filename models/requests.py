@@ -125,8 +125,7 @@ def decode_waiting(raw: bytes | None) -> list[WaitingRequest]:
     """
     if raw is None:
         return []
-    if raw[0] != 1:
-        require_version(raw, WAITING_VERSION, what="waiting requests")
+    require_version(raw, WAITING_VERSION, what="waiting requests", oldest=1)
     return _decode_waiting(memoryview(raw)[1:])
 
 

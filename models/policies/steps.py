@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.layouts import require_version
 from models.policies.state import Context
 
 VERSION = 1
@@ -47,9 +48,8 @@ def decode_choice(raw: bytes) -> Choice:
     ValueError
         When the bytes are of another version.
     """
-    version, n, state, action, reward = _HEAD.unpack_from(raw)
-    if version != VERSION:
-        raise ValueError(f"choice of version {version}, this release reads {VERSION}")
+    require_version(raw, VERSION, what="choice")
+    _, n, state, action, reward = _HEAD.unpack_from(raw)
     return Choice(Context(state, np.frombuffer(raw, "<f8", n, _HEAD.size)), action, reward)
 
 

@@ -296,7 +296,7 @@ def test_waiting_requests_are_read(name, seed_items):
         "r1", "u", 3, ("i1", "i2"), None, "e1", True
     )
     assert asked.seed_items == seed_items
-    with pytest.raises(ValueError, match="waiting requests of version 3, this release reads 2"):
+    with pytest.raises(ValueError, match="waiting requests of version 3, this release reads 1 to 2"):
         decode_waiting(b"\x03")
 
 
