@@ -29,7 +29,7 @@ demo: setup ## Start the stack and show the recommender at work (ARGS="..." are 
 
 # Files that start no process run on all cores, of one thread each; those that measure and kill processes have the machine to themselves.
 test: setup ## Run the whole test suite, on real Kafka and Flink processes (ARGS="..." are passed on)
-	@OMP_NUM_THREADS=1 $(BIN)/pytest $(or $(ARGS),--numprocesses auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest $(or $(ARGS),--numprocesses auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder --durations 20)
 
 check: $(PACKAGES) ## Lint and type-check
 	@$(BIN)/ruff check .
