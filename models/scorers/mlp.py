@@ -162,11 +162,10 @@ class MLP(Scorer):
         self._mean = self.mean.numpy().copy()
         self._inverse_deviation = self.inverse_deviation.numpy().copy()
 
-    @torch.inference_mode()
     def score(
         self, matrix: np.ndarray, items: np.ndarray = NO_ITEMS, history: np.ndarray = NO_ITEMS
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Score one list, see `Scorer.score`; only the matrix is looked at."""
+        """Score one list, see `Scorer.score`; only the matrix is looked at. What `prepare` has detached needs no mode of inference."""
         features = matrix.astype(np.float32)
         normal, of_mean = network_input(features, self._mean, self._inverse_deviation, self._shared)
         first, first_bias = self._first
