@@ -191,6 +191,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             self._settled = self._value_state(runtime_context, "settled")
             self._counted = {name: metrics.counter(counter) for name, counter in _COUNTED.items()}
             self._closed_by = {name: metrics.counter(f"slates_closed_{name}") for name in _CLOSED_BY}
+        self._rules_found: list[Row] = []
         if self._bootstrap:
             self._fill_replica()
 
@@ -203,6 +204,9 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             key = None if record.key is None else record.key.decode("utf-8", "replace")
             rejected = self._apply(record.topic, key, record.value, record.timestamp)
             records += 1
+            if rejected is None and record.topic == self._controls_topic and key is not None:
+                # as `process_broadcast_element` does: the last good one must be found when a bad one has replaced it in `controls`
+                self._rules_found.append(Row(control_key(key).encode(), record.value))
             if rejected is not None:
                 unreadable += 1
                 if unreadable <= _LOGGED_UNREADABLE:
@@ -224,6 +228,12 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             took_ms=(time.monotonic_ns() - started_ns) // 1_000_000,
         )
 
+    def _publish_found(self) -> Iterator[Any]:
+        """The rules that were accepted while the replica was filled, once: then there is nowhere to write them to."""
+        found, self._rules_found = self._rules_found, []
+        for row in found:
+            yield REPLICAS, row
+
     def _value_state(self, context: RuntimeContext, name: str) -> ValueState:
         descriptor = ValueStateDescriptor(name, Types.PICKLED_BYTE_ARRAY())
         descriptor.enable_time_to_live(
@@ -237,6 +247,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     # ------------------------------------------------------------------------------------------------ events
 
     def process_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator[Any]:
+        if self._rules_found:
+            yield from self._publish_found()
         if value[1] < 0:
             yield from self._process_request(value, ctx)
             return
@@ -563,6 +575,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     # ------------------------------------------------------------------------------------------------ model updates
 
     def process_broadcast_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator[Any]:
+        yield from self._publish_found()
         topic, key, raw, time_ms = value
         raw, now_ms = None if raw is None else bytes(raw), time.time_ns() // 1_000_000
         rejected = self._apply(topic, key, raw, time_ms)

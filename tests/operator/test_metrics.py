@@ -24,7 +24,7 @@ from models.versions import decode_version, encode_version
 from operators import recommend
 from operators.learn import learn_cooccurrence, learn_ranker
 from operators.metrics import TELL_EVERY_MS, Metrics
-from operators.recommend import PAIRS, Recommend
+from operators.recommend import PAIRS, REPLICAS, Recommend
 from tests import synthetic
 from tests.operator.fakes import FakeBackend, FakeMetricGroup, Running
 
@@ -254,15 +254,18 @@ def test_a_slow_slate_is_logged_without_being_asked_for(caplog, monkeypatch):
     assert line["slate_id"]
 
 
-def test_what_is_unreadable_before_the_first_event_is_logged_with_topic_and_key(caplog, monkeypatch):
-    class Record(msgspec.Struct):
-        topic: str
-        key: bytes | None
-        value: bytes | None
-        partition: int = 1
-        offset: int = 9
-        timestamp: int = T0
+class Record(msgspec.Struct):
+    """What a topic held before the first event."""
 
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    partition: int = 1
+    offset: int = 9
+    timestamp: int = T0
+
+
+def test_what_is_unreadable_before_the_first_event_is_logged_with_topic_and_key(caplog, monkeypatch):
     found = [Record("items", b"good", b'{"title": "Good"}'), Record("items", b"bad", b'{"title": 3}'), Record("controls", b"no", b"{}")]
     monkeypatch.setattr(recommend, "read_records", lambda *_: found)
     with caplog.at_level(logging.INFO, "flinkrec.recommend"):
@@ -273,6 +276,24 @@ def test_what_is_unreadable_before_the_first_event_is_logged_with_topic_and_key(
     [filled] = lines(caplog, "replica filled")
     assert (filled["records"], filled["unreadable"], filled["items"]) == (3, 2, 1)
     assert running.operator is not None
+
+
+@pytest.mark.parametrize("first", ["an event", "a record of the catalogue"])
+def test_a_rule_that_came_while_no_job_ran_is_published_as_accepted_once(first, monkeypatch):
+    found = [Record("controls", b"epsilon", b'{"epsilon": 0.5}'), Record("controls", b"epsilon", b'{"epsilon": 7}')]
+    monkeypatch.setattr(recommend, "read_records", lambda *_: found)
+    running = Running(Recommend(CONFIG, shard_keys=(1,), learner_key=7, bootstrap=True))
+    [event] = synthetic.events(1)
+
+    def published() -> list[Row]:
+        if first == "an event":
+            sent = running.send(event.user_id, Row(msgspec.json.encode(event), 0, 0))
+        else:
+            sent = running.broadcast(Row("items", "i", b"{}", T0))
+        return [each[1] for each in sent if isinstance(each, tuple) and not isinstance(each, Row) and each[0] is REPLICAS]
+
+    assert published() == [Row(b"control:epsilon", b'{"epsilon": 0.5}')]
+    assert published() == []
 
 
 # ------------------------------------------------------------------------------------------------ the learn path
