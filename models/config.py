@@ -6,7 +6,7 @@ dataclasses are frozen: a running job never changes its configuration.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -249,6 +249,9 @@ class Strategy(Section, frozen=True, kw_only=True):
 PolicyName = Literal["epsilon_greedy", "ucb1", "thompson", "linucb", "softmax", "q_learning", "sarsa"]
 
 
+StatePart = Literal["activity", "recency", "depth", "outcome"]
+
+
 class Policy(Section, frozen=True, kw_only=True):
     name: PolicyName = "epsilon_greedy"
     epsilon: UnitFloat = 0.05
@@ -262,6 +265,7 @@ class Policy(Section, frozen=True, kw_only=True):
     action_epsilon_min: UnitFloat = 0.02
     action_epsilon_decay: UnitFloat = 0.999
     by_state: bool = False
+    state_parts: Annotated[list[StatePart], Meta(min_length=1)] = msgspec.field(default_factory=lambda: list(get_args(StatePart)))
     reward_max: PositiveFloat = 1.0
     ucb_width: NonNegativeFloat = 1.0
     ridge: PositiveFloat = 1.0

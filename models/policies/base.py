@@ -28,7 +28,7 @@ import numpy as np
 
 from models.config import Policy as Settings
 from models.identity import hash64, uniform
-from models.policies.state import FEATURES, STATES, Context
+from models.policies.state import FEATURES, PARTS, STATES, Context, stand_ins
 
 FIXED = 1 << 30
 """1.0 in fixed point."""
@@ -95,6 +95,8 @@ class Policy(ABC):
         self._states = states
         self._features = features
         self._rows = states if self._learns_by_state else 1
+        tells_all = len(set(settings.state_parts)) == len(PARTS)
+        self._stand_ins = range(states) if tells_all else stand_ins(settings.state_parts)
         self._counts = np.zeros((len(self.actions), self._rows), np.int64)
 
     @property
@@ -207,7 +209,7 @@ class Policy(ABC):
                 table[place] = 0 if at is None else tables[name][at]
 
     def _row(self, context: Context) -> int:
-        return context.state if self._rows > 1 else 0
+        return self._stand_ins[context.state] if self._rows > 1 else 0
 
     def _require_known(self, context: Context, action: int) -> None:
         if not (0 <= action < len(self.actions) and 0 <= context.state < self._states):

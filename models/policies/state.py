@@ -20,6 +20,7 @@ What is larger than the scale counts as 1.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from math import log, log1p
@@ -29,13 +30,31 @@ import numpy as np
 from models.profile import UserState
 
 LEVELS = 3
-STATES = LEVELS**4
+PARTS = ("activity", "recency", "depth", "outcome")
+STATES = LEVELS ** len(PARTS)
 FEATURES = 6
 
 _ACTIVE_EVENTS = (5, 50)
 _RECENT_MS = (300_001, 86_400_001)
 _DEEP_EVENTS = (2, 5)
 _HOUR_MS = 3_600_000
+
+
+def stand_ins(parts: Sequence[str]) -> list[int]:
+    """For each state the one that stands for it where only some parts are told apart: the others are at level 0.
+
+    Parameters
+    ----------
+    parts : of `PARTS`, those that count
+    """
+    found = []
+    for state in range(STATES):
+        stand_in = 0
+        for place, part in enumerate(PARTS):
+            level = state // LEVELS ** (len(PARTS) - 1 - place) % LEVELS
+            stand_in = stand_in * LEVELS + (level if part in parts else 0)
+        found.append(stand_in)
+    return found
 
 
 class Outcome(IntEnum):

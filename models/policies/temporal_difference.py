@@ -2,7 +2,7 @@
 
     Q(s, a) += learning_rate * (target - Q(s, a))        target = reward + discount * (value of what came next)
 
-values tabular:   Q(s, a) is the number of user state s (`models.policies.state`)
+values tabular:   Q(s, a) is the number of user state s, or of what stands for it (`models.policies.state`)
 values linear:    Q(s, a) = w_a . x(s), with w_a += learning_rate * (target - Q(s, a)) * x / (x . x)
 
 The linear step is semi-gradient descent (Sutton and Barto, 2018, section 10.1), normalised so that it too moves the estimate by
@@ -52,7 +52,7 @@ class TemporalDifference(Policy):
 
     def values(self, context: Context) -> np.ndarray:
         """float64[actions], what is expected of each action from this context on, in units of reward_max."""
-        return self._weights @ context.features if self._linear else self._weights[:, context.state]
+        return self._weights @ context.features if self._linear else self._weights[:, self._row(context)]
 
     def _preferred(self, context: Context) -> np.ndarray:
         return greedy(self.values(context))
@@ -65,4 +65,4 @@ class TemporalDifference(Policy):
             x = step.context.features
             self._weights[step.action] += change * x / max(x @ x, 1e-9)
         else:
-            self._weights[step.action, step.context.state] += change
+            self._weights[step.action, self._row(step.context)] += change

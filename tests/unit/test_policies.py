@@ -12,7 +12,7 @@ from models.config import Policy as Settings
 from models.config import Strategy
 from models.policies import make_policy
 from models.policies.base import FIXED, Step
-from models.policies.state import FEATURES, Context
+from models.policies.state import FEATURES, Context, Outcome, make_context
 from models.policies.thompson import beta_probabilities, gaussian_probabilities
 
 HERE, THERE = Context(0, np.array([1.0, 0.0])), Context(1, np.array([0.5, -0.5]))
@@ -35,6 +35,27 @@ def taught(name, rewards, *, context=HERE, **settings):
 
 def probabilities(policy, context=HERE):
     return pytest.approx(policy.probabilities(context).tolist(), abs=1e-12)
+
+
+@pytest.mark.parametrize(("name", "settings"), [("epsilon_greedy", {"by_state": True}), ("q_learning", {}), ("sarsa", {})])
+def test_users_whose_states_differ_in_a_part_that_is_left_out_learn_from_one_another(name, settings):
+    """Both have passed over a slate; one is new, the other has been here for long."""
+    new, old, taker = (
+        make_context(events=events, gap_ms=1_000, depth=2, outcome=outcome)
+        for events, outcome in ((1, Outcome.NOTHING), (500, Outcome.NOTHING), (1, Outcome.SOMETHING))
+    )
+    strategies = {"worse": Strategy(), "better": Strategy()}
+    apart, together = (
+        make_policy(Settings(name=name, strategies=strategies, action_epsilon=0.0, **settings | parts))
+        for parts in ({}, {"state_parts": ["outcome"]})
+    )
+    for policy in (apart, together):
+        policy.learn(Step(new, 1, 1.0))
+    assert probabilities(apart, new) == [0.0, 1.0]
+    assert probabilities(together, new) == [0.0, 1.0]
+    assert probabilities(apart, old) == [0.5, 0.5]
+    assert probabilities(together, old) == [0.0, 1.0]
+    assert probabilities(together, taker) == [0.5, 0.5], "the part that is not left out tells them apart"
 
 
 def test_epsilon_greedy_prefers_the_best_mean_and_shares_the_rest():

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.config import Profile
-from models.policies.state import FEATURES, STATES, Context, Outcome, context_of, make_context
+from models.policies.state import FEATURES, LEVELS, PARTS, STATES, Context, Outcome, context_of, make_context, stand_ins
 from models.profile import UserState
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
@@ -20,6 +20,16 @@ def test_every_combination_of_levels_is_a_state_of_its_own():
     combinations = itertools.product((4, 5, 50), (5 * MINUTE_MS, DAY_MS, None), (1, 2, 5), Outcome)
     found = [make_context(events=n, gap_ms=gap, depth=depth, outcome=o).state for n, gap, depth, o in combinations]
     assert found == list(range(STATES))
+
+
+@pytest.mark.parametrize("parts", [PARTS, PARTS[::-1], ("recency", "outcome"), ("depth",)])
+def test_states_that_differ_in_what_counts_alone_have_one_stand_in(parts):
+    levels = list(itertools.product(range(LEVELS), repeat=len(PARTS)))
+    found = stand_ins(parts)
+    for state, stand_in in enumerate(found):
+        kept = [level if part in parts else 0 for part, level in zip(PARTS, levels[state], strict=True)]
+        assert levels[stand_in] == tuple(kept)
+    assert len(set(found)) == LEVELS ** len(parts)
 
 
 @pytest.mark.parametrize(
