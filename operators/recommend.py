@@ -191,7 +191,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             self._settled = self._value_state(runtime_context, "settled")
             self._counted = {name: metrics.counter(counter) for name, counter in _COUNTED.items()}
             self._closed_by = {name: metrics.counter(f"slates_closed_{name}") for name in _CLOSED_BY}
-        self._rules_found: list[Row] = []
+        self._accepted: list[Row] = []
         if self._bootstrap:
             self._fill_replica()
 
@@ -204,9 +204,6 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             key = None if record.key is None else record.key.decode("utf-8", "replace")
             rejected = self._apply(record.topic, key, record.value, record.timestamp)
             records += 1
-            if rejected is None and record.topic == self._controls_topic and key is not None:
-                # as `process_broadcast_element` does: the last good one must be found when a bad one has replaced it in `controls`
-                self._rules_found.append(Row(control_key(key).encode(), record.value))
             if rejected is not None:
                 unreadable += 1
                 if unreadable <= _LOGGED_UNREADABLE:
@@ -228,10 +225,10 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             took_ms=(time.monotonic_ns() - started_ns) // 1_000_000,
         )
 
-    def _publish_found(self) -> Iterator[Any]:
-        """The rules that were accepted while the replica was filled, once: then there is nowhere to write them to."""
-        found, self._rules_found = self._rules_found, []
-        for row in found:
+    def _publish_accepted(self) -> Iterator[Any]:
+        """The rules that were accepted since the last call; while the replica is filled there is nowhere to write them to."""
+        accepted, self._accepted = self._accepted, []
+        for row in accepted:
             yield REPLICAS, row
 
     def _value_state(self, context: RuntimeContext, name: str) -> ValueState:
@@ -247,8 +244,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     # ------------------------------------------------------------------------------------------------ events
 
     def process_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator[Any]:
-        if self._rules_found:
-            yield from self._publish_found()
+        if self._accepted:
+            yield from self._publish_accepted()
         if value[1] < 0:
             yield from self._process_request(value, ctx)
             return
@@ -575,17 +572,16 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     # ------------------------------------------------------------------------------------------------ model updates
 
     def process_broadcast_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator[Any]:
-        yield from self._publish_found()
         topic, key, raw, time_ms = value
         raw, now_ms = None if raw is None else bytes(raw), time.time_ns() // 1_000_000
         rejected = self._apply(topic, key, raw, time_ms)
+        yield from self._publish_accepted()
         if rejected is not None:
             letter = DeadLetter.of(rejected, raw, topic=topic, key=key)
             self._say_refused(rejected, topic=topic, now_ms=now_ms, key=key)
             yield DEAD_LETTERS, Row(rejected.reason.value.encode(), letter.encode())
         elif topic == self._controls_topic and key is not None:
             self._log.info("control accepted" if raw is not None else "control taken back", key=key)
-            yield REPLICAS, Row(control_key(key).encode(), raw)
             for message in self._recommender.take_ledger_messages():
                 yield ACCOUNTS, Row(hash64(message.campaign), encode_message(message))
         elif topic == self._deltas_topic:
@@ -600,6 +596,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             elif topic == self._controls_topic:
                 self._recommender.apply_control(key, value)
                 self._metrics.versions_changed(time_ms)
+                if key is not None:
+                    self._accepted.append(Row(control_key(key).encode(), value))
             elif topic == self._deltas_topic:
                 if value is not None:
                     self._recommender.replica.apply_deltas(value)

@@ -23,14 +23,18 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import product
 from math import log, log1p
+from operator import mul
+from typing import get_args
 
 import numpy as np
 
+from models.config import StatePart
 from models.profile import UserState
 
 LEVELS = 3
-PARTS = ("activity", "recency", "depth", "outcome")
+PARTS = get_args(StatePart)
 STATES = LEVELS ** len(PARTS)
 FEATURES = 6
 
@@ -47,14 +51,8 @@ def stand_ins(parts: Sequence[str]) -> list[int]:
     ----------
     parts : of `PARTS`, those that count
     """
-    found = []
-    for state in range(STATES):
-        stand_in = 0
-        for place, part in enumerate(PARTS):
-            level = state // LEVELS ** (len(PARTS) - 1 - place) % LEVELS
-            stand_in = stand_in * LEVELS + (level if part in parts else 0)
-        found.append(stand_in)
-    return found
+    weights = [LEVELS**place if part in parts else 0 for place, part in enumerate(reversed(PARTS))][::-1]
+    return [sum(map(mul, levels, weights)) for levels in product(range(LEVELS), repeat=len(PARTS))]
 
 
 class Outcome(IntEnum):
