@@ -598,8 +598,13 @@ class Attribution:
 
     def last_made(self, open_slates: OpenSlates) -> Made | None:
         """Who made the slate that the next event judges; None where it has closed."""
-        newest = next((slate for slate in reversed(open_slates.slates) if slate.is_judged), None)
+        newest = _last_judged(open_slates)
         return None if newest is None else self.made(newest)
+
+    def last_was_seen(self, open_slates: OpenSlates) -> bool:
+        """Whether the slate that the next event judges was seen, as far as is known; of one that has closed the configuration says."""
+        newest = _last_judged(open_slates)
+        return self._outcomes.served_means_seen if newest is None else newest.activated
 
     def step(self, closed: ClosedSlate, action_key: Callable[[str], int] = hash64) -> bytes | None:
         """What a closed slate teaches the policy (`models.policies.steps`); None where it was not seen, or another revision was.
@@ -616,6 +621,10 @@ class Attribution:
             if (after.arm, after.policy) == (slate.arm, slate.policy):
                 following = _choice(after, 0.0, action_key)
         return encode_step(_choice(slate, closed.reward, action_key), following)
+
+
+def _last_judged(open_slates: OpenSlates) -> OpenSlate | None:
+    return next((slate for slate in reversed(open_slates.slates) if slate.is_judged), None)
 
 
 def reward_of(kind: EventType) -> Callable[[float | None], float]:

@@ -247,6 +247,7 @@ class CandidateGenerator:
             visit.profile,
             visit.steps,
             _user_columns(state.events, state.items["time_ms"], state.items["sitting"], mean_value),
+            state.taste.astype(np.float32),
             float(state.last_event_ms if state.events else now_ms),
             replica.fast_half_life_ms,
             replica.slow_half_life_ms,

@@ -120,6 +120,8 @@ class Profile(Section, frozen=True, kw_only=True):
     impressions: Annotated[int, Meta(ge=16, le=65_536)] = 512
     ttl_days: PositiveFloat = 365.0
     sitting_gap_s: PositiveFloat = 3_600.0
+    taste_rate: Annotated[float, Meta(ge=0, le=10)] = 0.5
+    taste_base: Annotated[float, Meta(gt=0, lt=1)] = 0.2
 
 
 class ItemCF(Section, frozen=True, kw_only=True):

@@ -31,6 +31,7 @@ from models.board import (
 )
 from models.content import LABELS, count_bits, label_cosine, label_vector, signature_cosine
 from models.feature_table import WIDTH
+from models.taste import taste_of
 
 FLOOR = 1e-5
 _VALUE_SHRINKAGE = 5.0
@@ -91,6 +92,7 @@ def candidate_features(  # type: ignore[no-untyped-def]
     profile,
     steps,
     user,
+    taste,
     now_ms,
     fast_half_life_ms,
     slow_half_life_ms,
@@ -106,6 +108,7 @@ def candidate_features(  # type: ignore[no-untyped-def]
     labels, signatures, log_prices : arrays of `models.content.Content`
     profile, steps : of `models.sources.Visit`
     user : float64[4], events, sitting length, gap in ms, mean value (NaN: none)
+    taste : float32[LABELS] of the user, or none (`models.taste`)
     now_ms : event time of the slate
 
     Returns
@@ -177,4 +180,5 @@ def candidate_features(  # type: ignore[no-untyped-def]
         out[k, 33] = signature_cosine(last_signature, signatures[x])
         if log_prices[x] == log_prices[x] and price_level == price_level:
             out[k, 34] = log_prices[x] - price_level
+        out[k, 35] = taste_of(x, labels, taste)
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ from models.identity import hash64, item_hash64, uniform
 from models.panel import encode_member, panel_key
 from models.profile import UserState, liked
 from models.replica import Replica
+from models.taste import learned_taste
 from models.treatments import Treatment, Treatments
 from models.user import User
 
@@ -55,6 +57,8 @@ class Observation:
     lesson: bytes | None = None
 
 
+_NOTHING_SHOWN = np.zeros(0, np.int64)
+
 NOTHING_LEARNED = Observation(None, None, None, evaluated=False, position=0, shown=0)
 """Of an event that teaches nothing."""
 
@@ -78,6 +82,8 @@ class Observer:
         self._learns = configuration.learner.enabled and configuration.learner.mode != "logging"
         self._dislikes = configuration.events.has_dislikes
         self._reports = _reports(configuration.answers)
+        base = configuration.profile.taste_base
+        self._taste_base = math.log(base / (1.0 - base))
         self._worth = _worth(configuration)
 
     def observe(self, user: User, event: Event, *, watermark_ms: int = UNKNOWN_WATERMARK_MS) -> Observation:
@@ -98,6 +104,7 @@ class Observer:
         pair = self._pair(state, event, item, weight) if config.item_cf.enabled else None
         example = self._example(user, event, item, place=int(places[0]) + 1 if len(places) else 0)
         evaluated = state.events > 0
+        self._learn_taste(user, item, taken=True)
         user.pending = None
         value = float("nan") if event.value is None else event.value
         state.add_item(item, time_ms=event.event_time_ms, value=value, weight=weight, config=config.profile)
@@ -139,11 +146,33 @@ class Observer:
         """Let an item and what is like it count less for a user; returns what the scorer learns from it."""
         places = np.flatnonzero(user.state.last_slate == item)
         example = self._example(user, event, item, place=int(places[0]) + 1 if len(places) else 0)
+        self._learn_taste(user, item, taken=False)
         user.pending = None
         # what it is worth says the weight: the value of such an event is no liking
         user.state.add_item(item, time_ms=event.event_time_ms, value=float("nan"), weight=weight, config=self._config.profile)
         user.seen.add(item, capacity=self._config.profile.seen_items)
         return example
+
+    def _learn_taste(self, user: User, item: int, *, taken: bool) -> None:
+        """Let what the user took or refused, and what they passed over on the slate before, say what they make of labels."""
+        state, profile = user.state, self._config.profile
+        # a cart behind a click says nothing new, and nobody looked at what answered the click
+        if profile.taste_rate == 0 or (len(state.items) and state.items["item"][-1] == item):
+            return
+        state.taste = learned_taste(
+            state.taste,
+            state.last_slate if taken and self._was_seen(user) else _NOTHING_SHOWN,
+            item,
+            taken=taken,
+            replica=self._replica,
+            rate=profile.taste_rate,
+            base=self._taste_base,
+            eta=self._config.learner.position_eta,
+        )
+
+    def _was_seen(self, user: User) -> bool:
+        """Whether the user is taken to have seen the slate that the next event judges."""
+        return self._attribution is None or self._attribution.last_was_seen(user.slates)
 
     def _member(self, state: UserState, user_id: str) -> tuple[str, bytes] | None:
         if state.events % self._config.user_cf.publish_every:

@@ -1,14 +1,14 @@
 """What is kept of one user: the last items, the last slate, counters, and the ring of event ids that were seen.
 
-Layout of the packed state, version 2 (little endian, version byte first)
+Layout of the packed state, version 3 (little endian, version byte first)
 -----------------------------------------------------------------------
 ``HEADER`` | ``items: ITEM_DTYPE[n_items]``, the latest last | ``event id hashes i64[n_dedup]``, a ring written at
 ``dedup_at`` | ``last slate: item hashes i64[n_slate]``, by position | ``their probabilities f32[n_probabilities]``,
-n_probabilities = n_slate, or 0 where the scorer predicts none.
+n_probabilities = n_slate, or 0 where the scorer predicts none | ``taste f16``, what is left (`models.taste`).
 
-Version 1, which is still read, has neither n_probabilities in its header nor probabilities behind the slate.
+Versions 1 and 2 are still read. Neither has a taste; version 1 has neither n_probabilities in its header nor probabilities.
 
-Size bound: 69 + 25 * profile.items + 8 * profile.dedup_events + 12 * slate.k bytes (about 2 kB by default).
+Size bound: 69 + 25 * profile.items + 8 * profile.dedup_events + 12 * slate.k + 2 * LABELS bytes (about 6 kB by default).
 
 The hashes of all items a user ever touched are a state of their own (`SeenItems`), since most users have more of them
 than the profile keeps: ``version u8 | i64[n]``, the oldest first, at most profile.seen_items; what is older than that
@@ -24,8 +24,9 @@ import numpy as np
 
 from models.config import Profile as ProfileConfig
 from models.layouts import require_version
+from models.taste import NO_TASTE
 
-VERSION = 2
+VERSION = 3
 SEEN_VERSION = 1
 ITEM_DTYPE = np.dtype([("item", "<i8"), ("time_ms", "<i8"), ("value", "<f4"), ("weight", "<f4"), ("sitting", "<u1")])
 _HEADER = struct.Struct("<BBBHHHqqqqdqqI")
@@ -46,6 +47,8 @@ class UserState:
         Hashes of the items of the user's latest slate, by position.
     last_probabilities : float32[k] or float32[0]
         Of these items, as predicted when they were shown; none where the scorer predicts none.
+    taste : float16[LABELS] or float16[0]
+        What the user makes of labels; none before the first (`models.taste`).
     seq : int
         Number of slates made for this user.
     events : int
@@ -64,6 +67,7 @@ class UserState:
     dedup: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     last_slate: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     last_probabilities: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    taste: np.ndarray = field(default_factory=lambda: NO_TASTE)
     dedup_at: int = 0
     seq: int = 0
     events: int = 0
@@ -148,7 +152,7 @@ def encode_user_state(state: UserState) -> bytes:
         state.minute_events,
     )
     slate = state.last_slate.tobytes() + state.last_probabilities.tobytes()
-    return b"".join((head, state.items.tobytes(), state.dedup.tobytes(), slate))
+    return b"".join((head, state.items.tobytes(), state.dedup.tobytes(), slate, state.taste.tobytes()))
 
 
 def decode_user_state(raw: bytes) -> UserState:
@@ -160,19 +164,21 @@ def decode_user_state(raw: bytes) -> UserState:
         When the bytes are of a version that this release does not know.
     """
     require_version(raw, VERSION, what="user state", oldest=1)
-    if raw[0] == VERSION:
-        _, n_slate, n_probabilities, n_items, n_dedup, *fields = _HEADER.unpack_from(raw)
-        items_at = _HEADER.size
-    else:
+    if raw[0] == 1:
         _, n_slate, n_items, n_dedup, *fields = _HEADER_1.unpack_from(raw)
         items_at, n_probabilities = _HEADER_1.size, 0
+    else:
+        _, n_slate, n_probabilities, n_items, n_dedup, *fields = _HEADER.unpack_from(raw)
+        items_at = _HEADER.size
     dedup_bytes_at = items_at + n_items * ITEM_DTYPE.itemsize
     slate_at = dedup_bytes_at + 8 * n_dedup
+    probabilities_at = slate_at + 8 * n_slate
     return UserState(
         np.frombuffer(raw, ITEM_DTYPE, n_items, items_at),
         np.frombuffer(raw, "<i8", n_dedup, dedup_bytes_at),
         np.frombuffer(raw, "<i8", n_slate, slate_at),
-        np.frombuffer(raw, "<f4", n_probabilities, slate_at + 8 * n_slate),
+        np.frombuffer(raw, "<f4", n_probabilities, probabilities_at),
+        np.frombuffer(raw, "<f2", -1, probabilities_at + 4 * n_probabilities),
         *fields,
     )
 

@@ -7,7 +7,7 @@ Input
     Row(topic, key, value, the broker's time in ms) of the broadcast topics
 State (all ValueState of packed bytes, layouts in `models.profile`, `models.examples`, `models.attribution`;
     TTL profile.ttl_days since the last write, except for ``slates``)
-    ``user``     profile, counters, last slate, event ids seen; about 2 kB
+    ``user``     profile, counters, last slate, event ids seen, taste; about 6 kB
     ``seen``     hashes of the user's items; at most 8 bytes * profile.seen_items
     ``pending``  frozen features of the last slate's candidates; at most about 10 kB
     ``slates``   the open slates, where outcomes.enabled is on; about 12 kB. It has no TTL: a slate leaves by a timer, and by no

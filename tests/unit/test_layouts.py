@@ -89,11 +89,17 @@ def test_a_pair_message_of_version_1_is_read():
 
 
 @pytest.mark.parametrize(
-    ("name", "probabilities"), [("user-state-v1.bin", []), ("user-state-v2.bin", [0.25, 0.0, 1.0])]
+    ("name", "probabilities", "taste"),
+    [
+        ("user-state-v1.bin", [], []),
+        ("user-state-v2.bin", [0.25, 0.0, 1.0], []),
+        ("user-state-v3.bin", [0.25, 0.0, 1.0], [0.5, -2.0] + [0.0] * 254),
+    ],
 )
-def test_a_user_state_of_every_version_is_read(name, probabilities):
+def test_a_user_state_of_every_version_is_read(name, probabilities, taste):
     state = decode_user_state(released(name))
     assert state.last_probabilities.tolist() == probabilities
+    assert state.taste.tolist() == taste
     assert state.items["item"].tolist() == [5, -6]
     assert state.items["time_ms"].tolist() == [1_700_000_000_000, 1_700_000_001_000]
     assert state.items["value"][0] == 4.0
@@ -305,7 +311,7 @@ def test_waiting_requests_are_read(name, seed_items):
     [
         ("row-v1.bin", lambda raw: encode_row(decode_row(raw))),
         ("pair-message-v1.bin", lambda raw: encode_pair_message(decode_pair_message(raw))),
-        ("user-state-v2.bin", lambda raw: encode_user_state(decode_user_state(raw))),
+        ("user-state-v3.bin", lambda raw: encode_user_state(decode_user_state(raw))),
         ("seen-items-v1.bin", lambda raw: SeenItems.decode(raw).encode()),
         ("open-slates-v3.bin", lambda raw: encode_open_slates(decode_open_slates(raw))),
         ("impressions-v1.bin", lambda raw: Impressions.decode(raw).encode()),

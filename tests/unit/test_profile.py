@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from models.config import Profile
+from models.content import LABELS
 from models.profile import SeenItems, UserState, decode_user_state, encode_user_state
 
 NO_VALUE = float("nan")
@@ -72,6 +73,7 @@ def test_a_state_comes_back_as_it_went_and_goes_on_alike():
         state.remember_event(event * 1_000_003 - 5, capacity=4)
     state.last_slate = np.array([2**63 - 1, -(2**63), 3], np.int64)
     state.last_probabilities = np.array([0.1, 0.0, 1.0], np.float32)
+    state.taste = np.array([0.5, -2.0, 0.0], np.float16)
     state.seq = 17
     state.count_in_minute(1_700_000_000_000)
     back = decode_user_state(encode_user_state(state))
@@ -80,6 +82,7 @@ def test_a_state_comes_back_as_it_went_and_goes_on_alike():
     assert back.items["sitting"].tolist() == [2, 2]
     assert back.last_slate.tolist() == state.last_slate.tolist()
     assert back.last_probabilities.tolist() == state.last_probabilities.tolist()
+    assert back.taste.tolist() == state.taste.tolist()
     names = ("dedup_at", "seq", "events", "last_event_ms", "sitting_start_ms", "value_sum", "value_count")
     for name in (*names, "minute", "minute_events"):
         assert getattr(back, name) == getattr(state, name), name
@@ -103,7 +106,8 @@ def test_a_packed_state_keeps_to_its_size_bound():
         state.remember_event(event, capacity=config.dedup_events)
     state.last_slate = np.arange(10)
     state.last_probabilities = np.zeros(10, np.float32)
-    assert len(encode_user_state(state)) <= 80 + 25 * 50 + 8 * 64 + 12 * 10
+    state.taste = np.zeros(LABELS, np.float16)
+    assert len(encode_user_state(state)) <= 80 + 25 * 50 + 8 * 64 + 12 * 10 + 2 * LABELS
 
 
 def test_seen_items_are_remembered_once_and_forgotten_oldest_first():
@@ -129,7 +133,7 @@ def test_a_user_without_state_has_seen_nothing():
 
 
 def test_bytes_of_another_version_are_refused():
-    with pytest.raises(ValueError, match="user state of version 3"):
-        decode_user_state(b"\x03" + encode_user_state(UserState())[1:])
+    with pytest.raises(ValueError, match="user state of version 4"):
+        decode_user_state(b"\x04" + encode_user_state(UserState())[1:])
     with pytest.raises(ValueError, match="seen items of version 2"):
         SeenItems.decode(b"\x02")

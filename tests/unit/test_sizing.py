@@ -90,6 +90,8 @@ def test_the_state_of_a_user_with_a_full_profile_has_the_bytes_of_the_formula(na
     profile = {"items": 20, "seen_items": 40, "dedup_events": 16}
     config = parse_configuration({"profile": profile, "slate": {"k": 5}, "scorer": {"name": name}}, "t")
     pipeline = LocalPipeline(config, publish_every=1)
+    for item in range(200):
+        pipeline.apply_catalogue(f"item-{item}", b'{"title": "item", "categories": ["kind"]}')
     for event in events(300, users=3, items=200):
         pipeline.learn(event)
         pipeline.recommend(event)
