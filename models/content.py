@@ -19,6 +19,7 @@ from numba import njit
 from models.identity import hash64
 
 LABELS = 256
+SIGNATURE_BITS = 64
 _WORDS = LABELS // 64
 _BANDS = 8
 BUCKET = 64

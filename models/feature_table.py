@@ -43,7 +43,7 @@ FEATURES: dict[str, str] = {
     "content": "cosine of the item's labels (categories, tags, brand, price band) and the user's, 0 to 1",
     "vector": "estimated cosine of the item's vector and the latest item's, by 64 bits of each, -1 to 1, 0 where either is unknown",
     "price_distance": "difference of the logarithms of the item's price and the user's price level, 0 where unknown",
-    "taste": "log-odds of the item by the user's own regression over labels, from what they took and what they passed over",
+    "taste": "log-odds of the item by the user's own regression over labels and vectors, from what they took and what they passed over",
 }
 WIDTH = len(FEATURES)
 GROUPS: dict[str, tuple[str, ...]] = {

@@ -108,7 +108,7 @@ def candidate_features(  # type: ignore[no-untyped-def]
     labels, signatures, log_prices : arrays of `models.content.Content`
     profile, steps : of `models.sources.Visit`
     user : float64[4], events, sitting length, gap in ms, mean value (NaN: none)
-    taste : float32[LABELS] of the user, or none (`models.taste`)
+    taste : float32[WEIGHTS] of the user, or none (`models.taste`)
     now_ms : event time of the slate
 
     Returns
@@ -180,5 +180,5 @@ def candidate_features(  # type: ignore[no-untyped-def]
         out[k, 33] = signature_cosine(last_signature, signatures[x])
         if log_prices[x] == log_prices[x] and price_level == price_level:
             out[k, 34] = log_prices[x] - price_level
-        out[k, 35] = taste_of(x, labels, taste)
+        out[k, 35] = taste_of(x, labels, signatures, taste)
     return out

@@ -154,7 +154,7 @@ class Observer:
         return example
 
     def _learn_taste(self, user: User, item: int, *, taken: bool) -> None:
-        """Let what the user took or refused, and what they passed over on the slate before, say what they make of labels."""
+        """Let what the user took or refused, and what they passed over on the slate before, say what they make of labels and vectors."""
         state, profile = user.state, self._config.profile
         # a cart behind a click says nothing new, and nobody looked at what answered the click
         if profile.taste_rate == 0 or (len(state.items) and state.items["item"][-1] == item):

@@ -8,7 +8,7 @@ n_probabilities = n_slate, or 0 where the scorer predicts none | ``taste f16``, 
 
 Versions 1 and 2 are still read. Neither has a taste; version 1 has neither n_probabilities in its header nor probabilities.
 
-Size bound: 69 + 25 * profile.items + 8 * profile.dedup_events + 12 * slate.k + 2 * LABELS bytes (about 6 kB by default).
+Size bound: 69 + 25 * profile.items + 8 * profile.dedup_events + 12 * slate.k + 2 * 320 bytes (about 6 kB by default).
 
 The hashes of all items a user ever touched are a state of their own (`SeenItems`), since most users have more of them
 than the profile keeps: ``version u8 | i64[n]``, the oldest first, at most profile.seen_items; what is older than that
@@ -47,8 +47,8 @@ class UserState:
         Hashes of the items of the user's latest slate, by position.
     last_probabilities : float32[k] or float32[0]
         Of these items, as predicted when they were shown; none where the scorer predicts none.
-    taste : float16[LABELS] or float16[0]
-        What the user makes of labels; none before the first (`models.taste`).
+    taste : float16[WEIGHTS] or float16[0]
+        What the user makes of labels and vectors; none before the first (`models.taste`).
     seq : int
         Number of slates made for this user.
     events : int

@@ -7,7 +7,7 @@ of its row:
 - serve path, each subtask: ``13 MB + 333 * N + 28 * 2**ceil(log2(2 * items * L)) + items * (250 + 4 * R) +
   panel_size * profile.items * 16`` bytes; the slabs that lists have outgrown, as many again as are in use, wait for others
 - learn path, over all subtasks: ``items * (700 + 33 * R)`` bytes
-- state of one user: ``69 + 25 * profile.items + 8 * profile.dedup_events + 12 * slate.k + 2 * LABELS`` for the profile, 1 + 8 an item for
+- state of one user: ``69 + 25 * profile.items + 8 * profile.dedup_events + 12 * slate.k + 2 * WEIGHTS`` for the profile, 1 + 8 an item for
   what was seen (at most profile.seen_items), and ``7 + (2 * (WIDTH + columns) + 8) * scorer.candidates + 8 * history`` for the pending
   example, where fism adds 2 columns, gru and cnn 4, text 6, and all four at most scorer.history items
 
@@ -18,8 +18,8 @@ each; scorer text projects them in the serve path, ``(4 * scorer.embedding_dim +
 from __future__ import annotations
 
 from models.config import Configuration
-from models.content import LABELS
 from models.feature_table import WIDTH
+from models.taste import WEIGHTS
 
 # hashes, lists, stats, categories, available and offered, year, applied, before, marks, impressions, panel heads, label sets, labels,
 # signatures, prices and places of vectors of the replica; sums, touched, marks, taken and allowed of the board, places of the reasons; four
@@ -79,7 +79,7 @@ def vector_bytes(configuration: Configuration, *, items: int, dimension: int) ->
 def user_bytes(configuration: Configuration, *, seen: int) -> int:
     """Keyed state of one user who had `seen` items: an upper bound, reached by a user with a full profile."""
     config = configuration
-    profile = 69 + 25 * config.profile.items + 8 * config.profile.dedup_events + 12 * config.slate.k + 2 * LABELS
+    profile = 69 + 25 * config.profile.items + 8 * config.profile.dedup_events + 12 * config.slate.k + 2 * WEIGHTS
     columns = _ENCODER_COLUMNS.get(config.scorer.name, 0)
     history = min(config.scorer.history, config.profile.items) if columns else 0
     pending = 7 + (2 * (WIDTH + columns) + 8) * config.scorer.candidates + 8 * history

@@ -1,15 +1,15 @@
-"""What one user makes of labels: a logistic regression of their own, learned from what they took and from what they passed over.
+"""What one user makes of labels and vectors: a logistic regression of their own, from what they took and what they passed over.
 
 Everybody's ranker learns what holds for all; this is what is different about one user, as in GLMix (Zhang et al., "GLMix: generalized
 linear mixed models for large-scale response prediction", KDD 2016), whose random effects of a user are such a regression. Deviations: a
 step is taken with each event, nothing is refitted; the regression is not added to the ranker's score, but is one of the features
 that it weighs (``taste`` in `models.feature_table`).
 
-The features are the labels of an item (`models.content`: categories, tags, brand, price band) as a vector of length 1. That an
-item was taken says 1. That it was shown on the slate before and was not taken says 0, as far as it was looked at: its place p
-counts 1 / p ** learner.position_eta (the position-based model, `models.debias`).
+The regression reads what `models.content` keeps of an item: the labels (categories, tags, brand, price band) as a vector of length 1, and
+the signature of its vector as another, 64 signs. That an item was taken says 1. That it was shown on the slate before and was not taken
+says 0, as far as it was looked at: its place p counts 1 / p ** learner.position_eta (the position-based model, `models.debias`).
 
-State: float16[LABELS] in the profile of the user, which is empty until a label was met.
+State: float16[WEIGHTS] in the profile of the user, which is empty until an item with labels or a vector was met.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from models.content import LABELS, count_bits
+from models.content import LABELS, SIGNATURE_BITS, count_bits
 from models.replica import Replica, lookup
 
+WEIGHTS = LABELS + SIGNATURE_BITS
 NO_TASTE = np.zeros(0, np.float16)
-"""Of a user who has met no label yet."""
+"""Of a user who has met neither a label nor a vector yet."""
+_OF_SIGN = 1.0 / np.sqrt(SIGNATURE_BITS)
 
 
 @njit(cache=True)
-def taste_of(x, labels, weights):  # type: ignore[no-untyped-def]
-    """Log-odds of an item by a user's weights, without their base rate: float32[LABELS], or none of them: then 0."""
+def taste_of(x, labels, signatures, weights):  # type: ignore[no-untyped-def]
+    """Log-odds of an item by a user's weights, without their base rate: float32[WEIGHTS], or none of them: then 0."""
     if len(weights) == 0:
         return 0.0
-    dot, bits = 0.0, 0
+    dot, bits, of_signs = 0.0, 0, 0.0
     for word in range(labels.shape[1]):
         left = labels[x, word]
         place = 64 * word
@@ -39,30 +41,37 @@ def taste_of(x, labels, weights):  # type: ignore[no-untyped-def]
                 bits += 1
             left >>= np.uint64(1)
             place += 1
-    return dot / np.sqrt(bits) if bits > 0 else 0.0
+    if bits > 0:
+        dot /= np.sqrt(bits)
+    if signatures[x] != 0:
+        for b in range(SIGNATURE_BITS):
+            positive = (signatures[x] >> np.uint64(b)) & np.uint64(1)
+            of_signs += weights[LABELS + b] if positive else -weights[LABELS + b]
+    return dot + of_signs * _OF_SIGN
 
 
 @njit(cache=True)
-def _move(x, labels, weights, step):  # type: ignore[no-untyped-def]
-    """Move the weights of an item's labels by a step along its vector."""
+def _move(x, labels, signatures, weights, step):  # type: ignore[no-untyped-def]
+    """Move the weights by a step along what is known of an item."""
     bits = 0
     for word in range(labels.shape[1]):
         bits += count_bits(labels[x, word])
-    if bits == 0:
-        return
-    share = step / np.sqrt(bits)
     for word in range(labels.shape[1]):
         left = labels[x, word]
         place = 64 * word
         while left != 0:
             if left & np.uint64(1):
-                weights[place] += share
+                weights[place] += step / np.sqrt(bits)
             left >>= np.uint64(1)
             place += 1
+    if signatures[x] != 0:
+        for b in range(SIGNATURE_BITS):
+            positive = (signatures[x] >> np.uint64(b)) & np.uint64(1)
+            weights[LABELS + b] += step * _OF_SIGN if positive else -step * _OF_SIGN
 
 
 @njit(cache=True)
-def _learn(shown, item, answer, keys, slots, labels, weights, rate, base, eta):  # type: ignore[no-untyped-def]
+def _learn(shown, item, answer, keys, slots, labels, signatures, weights, rate, base, eta):  # type: ignore[no-untyped-def]
     """One step of gradient descent on the logistic loss of all that one event says; the parameters are those of `learned_taste`."""
     n = len(shown)
     items = np.empty(n + 1, np.int32)
@@ -72,11 +81,11 @@ def _learn(shown, item, answer, keys, slots, labels, weights, rate, base, eta): 
         items[k] = lookup(keys, slots, named) if k == n or named != item else -1
         if items[k] >= 0:
             share = 1.0 if k == n else (k + 1.0) ** -eta
-            odds = np.exp(-(taste_of(items[k], labels, weights) + base))
+            odds = np.exp(-(taste_of(items[k], labels, signatures, weights) + base))
             steps[k] = rate * share * ((answer if k == n else 0.0) - 1.0 / (1.0 + odds))
     for k in range(n + 1):
         if items[k] >= 0:
-            _move(items[k], labels, weights, steps[k])
+            _move(items[k], labels, signatures, weights, steps[k])
 
 
 def learned_taste(
@@ -86,7 +95,7 @@ def learned_taste(
 
     Parameters
     ----------
-    taste : float16[LABELS], or none before the first label
+    taste : float16[WEIGHTS], or none before the first
     shown : int64[n], hashes of the items that the user was shown before, by place; all but `item` were passed over
     item : hash of the event's item
     taken : whether they wanted it
@@ -96,9 +105,10 @@ def learned_taste(
 
     Returns
     -------
-    float16[LABELS]; none as long as no label was met
+    float16[WEIGHTS]; none as long as nothing was met that has labels or a vector
     """
-    weights = taste.astype(np.float32) if len(taste) else np.zeros(LABELS, np.float32)
+    weights = taste.astype(np.float32) if len(taste) else np.zeros(WEIGHTS, np.float32)
+    content = replica.content
     # a copy of what may be a view of packed bytes: one that is read-only is another type to the compiler
-    _learn(shown.copy(), item, float(taken), *replica.index_table, replica.content.labels, weights, rate, base, eta)
+    _learn(shown.copy(), item, float(taken), *replica.index_table, content.labels, content.signatures, weights, rate, base, eta)
     return weights.astype(np.float16) if len(taste) or weights.any() else NO_TASTE

@@ -62,7 +62,7 @@ def features(**changes):
         "profile": np.array([2], np.int32),
         "steps": np.array([0.5]),
         "user": np.array([7.0, 3.0, 2 * HOUR_MS, 4.0]),
-        "taste": np.array([3.0, -1.0] + [0.0] * 254, np.float32),
+        "taste": np.array([3.0, -1.0] + [0.0] * 254 + [0.25] * 64, np.float32),
         "now_ms": 14 * HOUR_MS,
         "fast_half_life_ms": 4 * HOUR_MS,
         "slow_half_life_ms": 8 * HOUR_MS,
@@ -108,7 +108,7 @@ def test_the_sums_are_named_once_each():
         ("user_sitting", [np.log(4)] * 2),
         ("user_gap", [np.log(3)] * 2),
         ("user_value", [4.0, 4.0]),
-        ("taste", [2 / np.sqrt(2), 0]),
+        ("taste", [2 / np.sqrt(2) + 64 * 0.25 / 8, 0]),
     ],
 )
 def test_a_column_holds_what_its_documentation_says(name, expected):

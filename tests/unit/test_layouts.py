@@ -93,7 +93,7 @@ def test_a_pair_message_of_version_1_is_read():
     [
         ("user-state-v1.bin", [], []),
         ("user-state-v2.bin", [0.25, 0.0, 1.0], []),
-        ("user-state-v3.bin", [0.25, 0.0, 1.0], [0.5, -2.0] + [0.0] * 254),
+        ("user-state-v3.bin", [0.25, 0.0, 1.0], [0.5, -2.0] + [0.0] * 318),
     ],
 )
 def test_a_user_state_of_every_version_is_read(name, probabilities, taste):

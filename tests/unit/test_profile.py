@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from models.config import Profile
-from models.content import LABELS
 from models.profile import SeenItems, UserState, decode_user_state, encode_user_state
+from models.taste import WEIGHTS
 
 NO_VALUE = float("nan")
 HOUR_MS = 3_600_000
@@ -106,8 +106,8 @@ def test_a_packed_state_keeps_to_its_size_bound():
         state.remember_event(event, capacity=config.dedup_events)
     state.last_slate = np.arange(10)
     state.last_probabilities = np.zeros(10, np.float32)
-    state.taste = np.zeros(LABELS, np.float16)
-    assert len(encode_user_state(state)) <= 80 + 25 * 50 + 8 * 64 + 12 * 10 + 2 * LABELS
+    state.taste = np.zeros(WEIGHTS, np.float16)
+    assert len(encode_user_state(state)) <= 80 + 25 * 50 + 8 * 64 + 12 * 10 + 2 * WEIGHTS
 
 
 def test_seen_items_are_remembered_once_and_forgotten_oldest_first():
