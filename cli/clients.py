@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 
 import msgspec
 from confluent_kafka import (
@@ -29,7 +30,9 @@ from models.topics import EVENTS, ITEMS, LABELS, REQUESTS, TEXTS, CatalogueItem,
 from serving.brokers import QUIET, Backlog, librdkafka_options
 
 _POLL_RECORDS = 2_000
+_POLL_MS = 500
 _TIMEOUT_S = 10.0
+_PATIENCE_S = 30.0
 _OPTIONAL = ("value", "session_id", "slate_id", "position")
 _encode = msgspec.json.Encoder().encode
 
@@ -233,6 +236,30 @@ class TopicReader:
     def close(self) -> None:
         """Close the connection."""
         self._consumer.close()
+
+
+def read_topic(kafka: Kafka, topic: str, *, last: int | None = None, committed: bool = False) -> Iterator[tuple[bytes, bytes | None]]:
+    """Key and value of the records that a topic holds now; None: a tombstone.
+
+    Parameters
+    ----------
+    kafka, topic, committed : as of `TopicReader`
+    last : only so many of each partition
+
+    Raises
+    ------
+    UserError
+        As of `TopicReader`, and when the broker stops to send.
+    """
+    reader = TopicReader(kafka, (topic,), from_beginning=last is None, last=last or 0, committed=committed)
+    heard_s = time.monotonic()
+    with closing(reader):
+        while not reader.has_caught_up():
+            for record in reader.poll_keyed(_POLL_MS):
+                heard_s = time.monotonic()
+                yield record
+            if time.monotonic() - heard_s > _PATIENCE_S:
+                raise UserError(f"Kafka at {kafka.bootstrap_servers} stopped to send {topic_name(kafka.topic_prefix, topic)}")
 
 
 def _no_answer(kafka: Kafka, error: KafkaException) -> UserError:

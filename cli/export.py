@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from models.topics import Outcome
 
 _ROWS_A_GROUP = 50_000
-_POLL_MS = 500
 
 
 class Exported(StrEnum):
@@ -62,17 +61,12 @@ def outcomes_of(kafka: Kafka) -> Iterator[Outcome]:
     """All outcomes that the topic holds now, of ended transactions."""
     import msgspec
 
-    from cli.clients import TopicReader
+    from cli.clients import read_topic
     from models.topics import OUTCOMES, Outcome
 
     decode = msgspec.json.Decoder(Outcome).decode
-    reader = TopicReader(kafka, (OUTCOMES,), from_beginning=True, committed=True)
-    try:
-        while not reader.has_caught_up():
-            for _, value, _ in reader.poll(_POLL_MS):
-                yield decode(value)
-    finally:
-        reader.close()
+    for _, value in read_topic(kafka, OUTCOMES, committed=True):
+        yield decode(value or b"")
 
 
 def write_parquet(file: Path, outcomes: Iterator[Outcome]) -> tuple[int, int]:

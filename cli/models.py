@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from models.config import Configuration, Kafka
     from models.gate import Decision, GateRecord, Measures
 
-_POLL_MS = 500
 _RANKER = "ranker"
 
 
@@ -117,17 +116,12 @@ def read_models(configuration: Configuration, *, slates: int) -> Models:
 
 def _newest_records(kafka: Kafka) -> dict[str, bytes]:
     """What `model-updates` holds of networks, gates and controls."""
-    from cli.clients import TopicReader
+    from cli.clients import read_topic
     from models.topics import MODEL_UPDATES
 
     found: dict[str, bytes] = {}
-    reader = TopicReader(kafka, (MODEL_UPDATES,), from_beginning=True)
-    try:
-        while not reader.has_caught_up():
-            for key, value in reader.poll_keyed(_POLL_MS):
-                note_record(found, key, value)
-    finally:
-        reader.close()
+    for key, value in read_topic(kafka, MODEL_UPDATES):
+        note_record(found, key, value)
     return found
 
 
@@ -145,22 +139,17 @@ def note_record(found: dict[str, bytes], key: bytes, value: bytes | None) -> Non
 
 
 def _serving(kafka: Kafka, slates: int) -> Serving:
-    from cli.clients import TopicReader
+    from cli.clients import read_topic
     from models.topics import RECOMMENDATIONS
 
     decode = msgspec.json.Decoder(_Slate).decode
     versions: Counter[str] = Counter()
     policies: Counter[str] = Counter()
-    reader = TopicReader(kafka, (RECOMMENDATIONS,), last=slates)
-    try:
-        while not reader.has_caught_up():
-            for _, value in reader.poll_keyed(_POLL_MS):
-                if value is not None:
-                    named = decode(value).versions
-                    versions[named.get(_RANKER, "")] += 1
-                    policies[named.get("policy", "")] += 1
-    finally:
-        reader.close()
+    for _, value in read_topic(kafka, RECOMMENDATIONS, last=slates):
+        if value is not None:
+            named = decode(value).versions
+            versions[named.get(_RANKER, "")] += 1
+            policies[named.get("policy", "")] += 1
     return Serving(slates=versions.total(), by_version=dict(versions.most_common()), by_policy=dict(policies.most_common()))
 
 

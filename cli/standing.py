@@ -20,7 +20,6 @@ from models.topics import RECOMMENDATIONS
 
 # Answers that are looked at, of each partition.
 _ANSWERS = 200
-_POLL_MS = 500
 _WAITING_AT_MOST = 10_000
 _REFUSED_AT_MOST = 0.05
 _RESTARTED_LATELY_S = 600.0
@@ -272,16 +271,10 @@ class Metrics:
 
 
 def _answers(configuration: Configuration) -> Answers | None:
-    from cli.clients import TopicReader
+    from cli.clients import read_topic
 
     decode = msgspec.json.Decoder(_Slate).decode
-    slates = []
-    reader = TopicReader(configuration.kafka, (RECOMMENDATIONS,), last=_ANSWERS)
-    try:
-        while not reader.has_caught_up():
-            slates += [decode(value) for _, value, _ in reader.poll(_POLL_MS) if value]
-    finally:
-        reader.close()
+    slates = [decode(value) for _, value in read_topic(configuration.kafka, RECOMMENDATIONS, last=_ANSWERS) if value]
     if not slates:
         return None
     slates.sort(key=lambda slate: slate.timings.emitted_at_ms)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -15,9 +14,6 @@ from cli.errors import UserError
 from models.config import Kafka, Policy, PolicyName
 from models.ope.outcomes import LoggedOutcome, OutcomeLog
 from models.topics import OUTCOMES, topic_name
-
-_POLL_MS = 500
-_PATIENCE_S = 30.0
 
 
 def outcomes_of_file(path: Path, policy: Policy) -> BanditLog:
@@ -47,21 +43,9 @@ def outcomes_of_topic(kafka: Kafka, policy: Policy) -> BanditLog:
     UserError
         When no broker answers, the topic does not exist, or a record cannot be read.
     """
-    from cli.clients import TopicReader
+    from cli.clients import read_topic
 
-    reader = TopicReader(kafka, (OUTCOMES,), from_beginning=True, committed=True)
-    values: list[bytes] = []
-    heard_s = time.monotonic()
-    try:
-        while not reader.has_caught_up():
-            found = [value for _, value, _ in reader.poll(_POLL_MS)]
-            values += found
-            if found:
-                heard_s = time.monotonic()
-            elif time.monotonic() - heard_s > _PATIENCE_S:
-                raise UserError(f"Kafka at {kafka.bootstrap_servers} stopped to send {topic_name(kafka.topic_prefix, OUTCOMES)}")
-    finally:
-        reader.close()
+    values = [value or b"" for _, value in read_topic(kafka, OUTCOMES, committed=True)]
     return _log(topic_name(kafka.topic_prefix, OUTCOMES), values, policy)
 
 

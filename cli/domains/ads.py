@@ -52,19 +52,12 @@ def spending(world: AdsWorld, kafka: Kafka) -> list[PageSection]:
 def _charges(kafka: Kafka) -> list[Charge]:
     import msgspec
 
-    from cli.clients import TopicReader
+    from cli.clients import read_topic
     from models.topics import CHARGES, Charge
 
     decode = msgspec.json.Decoder(Charge).decode
-    reader, found = TopicReader(kafka, (CHARGES,), from_beginning=True), dict[str, Charge]()
-    try:
-        while not reader.has_caught_up():
-            for _, value, _ in reader.poll(200):
-                charge = decode(value)
-                found[charge.charge_id] = charge
-    finally:
-        reader.close()
-    return list(found.values())
+    charges = [decode(value or b"") for _, value in read_topic(kafka, CHARGES)]
+    return list({charge.charge_id: charge for charge in charges}.values())
 
 
 def _by_hour(world: AdsWorld, charges: list[Charge], budgets: dict[str, float], day: int) -> str:
