@@ -144,24 +144,46 @@ def count_bits(x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def label_sum(x, labels, weights):  # type: ignore[no-untyped-def]
+    """Sum of the weights of an item's labels, and how many it has."""
+    total, bits = 0.0, 0
+    for word in range(labels.shape[1]):
+        left = labels[x, word]
+        place = 64 * word
+        while left != 0:
+            if left & np.uint64(1):
+                total += weights[place]
+                bits += 1
+            left >>= np.uint64(1)
+            place += 1
+    return total, bits
+
+
+@njit(cache=True)
+def add_labels(x, labels, step, out):  # type: ignore[no-untyped-def]
+    """Add a step along the unit vector of an item's labels to float32[LABELS] or more."""
+    bits = 0
+    for word in range(labels.shape[1]):
+        bits += count_bits(labels[x, word])
+    if bits == 0:
+        return
+    share = step / np.sqrt(bits)
+    for word in range(labels.shape[1]):
+        left = labels[x, word]
+        place = 64 * word
+        while left != 0:
+            if left & np.uint64(1):
+                out[place] += share
+            left >>= np.uint64(1)
+            place += 1
+
+
+@njit(cache=True)
 def label_vector(profile, steps, labels, out):  # type: ignore[no-untyped-def]
     """Weighted sum of the unit label vectors of the user's items into float32[LABELS]; returns its norm."""
     out[:] = 0
     for d in range(len(profile)):
-        bits = 0
-        for word in range(labels.shape[1]):
-            bits += count_bits(labels[profile[d], word])
-        if bits == 0:
-            continue
-        share = steps[d] / np.sqrt(bits)
-        for word in range(labels.shape[1]):
-            left = labels[profile[d], word]
-            place = 64 * word
-            while left != 0:
-                if left & np.uint64(1):
-                    out[place] += share
-                left >>= np.uint64(1)
-                place += 1
+        add_labels(profile[d], labels, steps[d], out)
     return np.sqrt((out * out).sum())
 
 
@@ -170,16 +192,7 @@ def label_cosine(x, labels, vector, norm):  # type: ignore[no-untyped-def]
     """Cosine of an item's labels and the user's label vector, 0 where either is empty."""
     if norm == 0:
         return 0.0
-    dot, bits = 0.0, 0
-    for word in range(labels.shape[1]):
-        left = labels[x, word]
-        place = 64 * word
-        while left != 0:
-            if left & np.uint64(1):
-                dot += vector[place]
-                bits += 1
-            left >>= np.uint64(1)
-            place += 1
+    dot, bits = label_sum(x, labels, vector)
     return dot / norm / np.sqrt(bits) if bits > 0 else 0.0
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from models.content import LABELS, SIGNATURE_BITS, count_bits
+from models.content import LABELS, SIGNATURE_BITS, add_labels, label_sum
 from models.replica import Replica, lookup
 
 WEIGHTS = LABELS + SIGNATURE_BITS
@@ -31,39 +31,21 @@ def taste_of(x, labels, signatures, weights):  # type: ignore[no-untyped-def]
     """Log-odds of an item by a user's weights, without their base rate: float32[WEIGHTS], or none of them: then 0."""
     if len(weights) == 0:
         return 0.0
-    dot, bits, of_signs = 0.0, 0, 0.0
-    for word in range(labels.shape[1]):
-        left = labels[x, word]
-        place = 64 * word
-        while left != 0:
-            if left & np.uint64(1):
-                dot += weights[place]
-                bits += 1
-            left >>= np.uint64(1)
-            place += 1
+    of_labels, bits = label_sum(x, labels, weights)
     if bits > 0:
-        dot /= np.sqrt(bits)
+        of_labels /= np.sqrt(bits)
+    of_signs = 0.0
     if signatures[x] != 0:
         for b in range(SIGNATURE_BITS):
             positive = (signatures[x] >> np.uint64(b)) & np.uint64(1)
             of_signs += weights[LABELS + b] if positive else -weights[LABELS + b]
-    return dot + of_signs * _OF_SIGN
+    return of_labels + of_signs * _OF_SIGN
 
 
 @njit(cache=True)
 def _move(x, labels, signatures, weights, step):  # type: ignore[no-untyped-def]
     """Move the weights by a step along what is known of an item."""
-    bits = 0
-    for word in range(labels.shape[1]):
-        bits += count_bits(labels[x, word])
-    for word in range(labels.shape[1]):
-        left = labels[x, word]
-        place = 64 * word
-        while left != 0:
-            if left & np.uint64(1):
-                weights[place] += step / np.sqrt(bits)
-            left >>= np.uint64(1)
-            place += 1
+    add_labels(x, labels, step, weights)
     if signatures[x] != 0:
         for b in range(SIGNATURE_BITS):
             positive = (signatures[x] >> np.uint64(b)) & np.uint64(1)
