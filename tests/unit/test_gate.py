@@ -235,7 +235,7 @@ def test_poisoned_examples_are_served_no_longer_than_the_stated_number_of_health
     served = Served(replay_batches=0)
     served.learn(examples(HEALTHY))
     # long enough to be published: what is poisoned is better at predicting poison
-    served.learn(examples(480, seed=2, which=WORST))
+    served.learn(examples(640, seed=2, which=WORST))
     assert served.right() < 0.5
     lists, labels = lists_of(examples(200, seed=4))
     good, bad = (judge(one, lists, labels, k=5) for one in (served.learner._good_network, served.network))
