@@ -255,10 +255,11 @@ def read_topic(kafka: Kafka, topic: str, *, last: int | None = None, committed: 
     heard_s = time.monotonic()
     with closing(reader):
         while not reader.has_caught_up():
-            for record in reader.poll_keyed(_POLL_MS):
+            records = list(reader.poll_keyed(_POLL_MS))
+            yield from records
+            if records:
                 heard_s = time.monotonic()
-                yield record
-            if time.monotonic() - heard_s > _PATIENCE_S:
+            elif time.monotonic() - heard_s > _PATIENCE_S:
                 raise UserError(f"Kafka at {kafka.bootstrap_servers} stopped to send {topic_name(kafka.topic_prefix, topic)}")
 
 
