@@ -21,7 +21,7 @@ from models.identity import hash64
 LABELS = 256
 SIGNATURE_BITS = 64
 _WORDS = LABELS // 64
-_BANDS = 8
+_BANDS = SIGNATURE_BITS // 8
 BUCKET = 64
 # A price band is a factor of 2.
 _HYPERPLANE_SEED = 64
@@ -44,7 +44,7 @@ class Content:
         buckets = LABELS + _BANDS * 256
         self.buckets = np.zeros((buckets, BUCKET), np.int32)
         self.bucket_sizes = np.zeros(buckets, np.int64)
-        self._hyperplanes = np.zeros((64, 0))
+        self._hyperplanes = np.zeros((SIGNATURE_BITS, 0))
         self.grow_items(0)
 
     labels: np.ndarray
@@ -101,7 +101,7 @@ class Content:
     def place(self, index: int, row: int, vector: np.ndarray) -> None:
         """Take over the vector of an item that stands in a row of `models.text.vectors.ItemVectors`, int8[dimension]."""
         if self._hyperplanes.shape[1] not in (0, len(vector)):
-            self._hyperplanes = np.zeros((64, 0))
+            self._hyperplanes = np.zeros((SIGNATURE_BITS, 0))
         self.rows[index] = row
         self._sign(index, self._signature(vector))
 
@@ -126,7 +126,7 @@ class Content:
 
     def _signature(self, vector: np.ndarray) -> int:
         if self._hyperplanes.shape[1] == 0:
-            self._hyperplanes = np.random.default_rng(_HYPERPLANE_SEED).normal(size=(64, len(vector)))
+            self._hyperplanes = np.random.default_rng(_HYPERPLANE_SEED).normal(size=(SIGNATURE_BITS, len(vector)))
         if len(vector) != self._hyperplanes.shape[1]:
             raise ValueError(f"vector: expected {self._hyperplanes.shape[1]} numbers as in other items, got {len(vector)}")
         signs = self._hyperplanes @ vector > 0
@@ -201,4 +201,4 @@ def signature_cosine(a, b):  # type: ignore[no-untyped-def]
     """Estimated cosine of two vectors by their signatures, 0 where either has none."""
     if a == 0 or b == 0:
         return 0.0
-    return np.cos(np.pi * count_bits(a ^ b) / 64.0)
+    return np.cos(np.pi * count_bits(a ^ b) / SIGNATURE_BITS)

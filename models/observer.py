@@ -15,7 +15,7 @@ from models.config import Answers, Configuration, EventType
 from models.cooccurrence import PairMessage, encode_pair_message
 from models.debias import example_weight
 from models.events import UNKNOWN_WATERMARK_MS, Event
-from models.examples import label_pending, missed, pending_propensities
+from models.examples import NO_ITEMS, label_pending, missed, pending_propensities
 from models.identity import hash64, item_hash64, uniform
 from models.panel import encode_member, panel_key
 from models.profile import UserState, liked
@@ -56,8 +56,6 @@ class Observation:
     previous_ms: int = -1
     lesson: bytes | None = None
 
-
-_NOTHING_SHOWN = np.zeros(0, np.int64)
 
 NOTHING_LEARNED = Observation(None, None, None, evaluated=False, position=0, shown=0)
 """Of an event that teaches nothing."""
@@ -161,7 +159,7 @@ class Observer:
             return
         state.taste = learned_taste(
             state.taste,
-            state.last_slate if taken and self._was_seen(user) else _NOTHING_SHOWN,
+            state.last_slate if taken and self._was_seen(user) else NO_ITEMS,
             item,
             taken=taken,
             replica=self._replica,

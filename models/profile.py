@@ -8,7 +8,7 @@ n_probabilities = n_slate, or 0 where the scorer predicts none | ``taste f16``, 
 
 Versions 1 and 2 are still read. Neither has a taste; version 1 has neither n_probabilities in its header nor probabilities.
 
-Size bound: 69 + 25 * profile.items + 8 * profile.dedup_events + 12 * slate.k + 2 * 320 bytes (about 6 kB by default).
+Size bound: 69 + 25 * profile.items + 8 * profile.dedup_events + 12 * slate.k + 2 * WEIGHTS bytes (about 6 kB by default).
 
 The hashes of all items a user ever touched are a state of their own (`SeenItems`), since most users have more of them
 than the profile keeps: ``version u8 | i64[n]``, the oldest first, at most profile.seen_items; what is older than that

@@ -43,6 +43,11 @@ def taste_of(x, labels, signatures, weights):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def _probability(x, labels, signatures, weights, base):  # type: ignore[no-untyped-def]
+    return 1.0 / (1.0 + np.exp(-(taste_of(x, labels, signatures, weights) + base)))
+
+
+@njit(cache=True)
 def _move(x, labels, signatures, weights, step):  # type: ignore[no-untyped-def]
     """Move the weights by a step along what is known of an item."""
     add_labels(x, labels, step, weights)
@@ -56,15 +61,16 @@ def _move(x, labels, signatures, weights, step):  # type: ignore[no-untyped-def]
 def _learn(shown, item, answer, keys, slots, labels, signatures, weights, rate, base, eta):  # type: ignore[no-untyped-def]
     """One step of gradient descent on the logistic loss of all that one event says; the parameters are those of `learned_taste`."""
     n = len(shown)
-    items = np.empty(n + 1, np.int32)
+    items = np.full(n + 1, -1, np.int32)
     steps = np.zeros(n + 1)
-    for k in range(n + 1):
-        named = item if k == n else shown[k]
-        items[k] = lookup(keys, slots, named) if k == n or named != item else -1
+    for k in range(n):
+        if shown[k] != item:
+            items[k] = lookup(keys, slots, shown[k])
         if items[k] >= 0:
-            share = 1.0 if k == n else (k + 1.0) ** -eta
-            odds = np.exp(-(taste_of(items[k], labels, signatures, weights) + base))
-            steps[k] = rate * share * ((answer if k == n else 0.0) - 1.0 / (1.0 + odds))
+            steps[k] = -rate * (k + 1.0) ** -eta * _probability(items[k], labels, signatures, weights, base)
+    items[n] = lookup(keys, slots, item)
+    if items[n] >= 0:
+        steps[n] = rate * (answer - _probability(items[n], labels, signatures, weights, base))
     for k in range(n + 1):
         if items[k] >= 0:
             _move(items[k], labels, signatures, weights, steps[k])
