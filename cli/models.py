@@ -46,6 +46,7 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
     pinnable : versions that `model-updates` keeps, the oldest first
     pinned : version that a control names, None where none does
     gate : what the learner says of its decisions, None before the first
+    arms : the same of the networks of an experiment's arms, by ``SALT.ARM``
     serving : which versions the recent slates name
     """
 
@@ -54,6 +55,7 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
     pinnable: list[str]
     pinned: str | None
     gate: GateRecord | None
+    arms: dict[str, GateRecord]
     serving: Serving
 
 
@@ -69,7 +71,7 @@ def models(
     topic_prefix: Annotated[str | None, typer.Option(help="Topics to look at, instead of the configuration's.")] = None,
     bootstrap_servers: Annotated[str | None, BOOTSTRAP] = None,
 ) -> None:
-    """List the versions of the network, their figures, what the gate decided, and which of them serve.
+    """List the versions of the network, their figures, what the gate decided, and which of them serve; and the networks of arms.
 
     Without --config it looks at the topics of the job that was submitted last.
     """
@@ -110,8 +112,21 @@ def read_models(configuration: Configuration, *, slates: int) -> Models:
         pinnable=sorted((key.removeprefix(prefix) for key in records if key.startswith(prefix)), key=_order),
         pinned=_pinned(records),
         gate=None if gate is None else msgspec.json.decode(gate, type=GateRecord),
+        arms=_arms(records),
         serving=_serving(configuration.kafka, slates),
     )
+
+
+def _arms(records: dict[str, bytes]) -> dict[str, GateRecord]:
+    from models.gate import GateRecord, gate_key
+
+    prefix = gate_key(f"{_RANKER}/")
+    # behind the arm stands what tells two scorers of it apart
+    return {
+        key.removeprefix(prefix).rpartition(".")[0]: msgspec.json.decode(records[key], type=GateRecord)
+        for key in sorted(records)
+        if key.startswith(prefix)
+    }
 
 
 def _newest_records(kafka: Kafka) -> dict[str, bytes]:
@@ -179,6 +194,9 @@ def _print(found: Models) -> None:
     for version, count in found.serving.by_version.items():
         served.add_row(version or "no network", f"{count:,}", f"{count / found.serving.slates:.1%}")
     console.print(served)
+    for arm, gate in found.arms.items():
+        last = gate.serving or "nothing"
+        console.print(f"Arm {arm}: scorer {gate.scorer}, {gate.examples:,} examples; published last {last}.", soft_wrap=True)
     if found.gate is None:
         console.print("The gate has decided nothing yet.")
         return

@@ -159,7 +159,7 @@ def build(
     vectors = None if inputs.items is None else _vectors(inputs.items, configuration, projects=projects)
     if vectors is not None and projects:
         examples = examples.union(side_output(vectors, FOR_LEARNER))
-    versions = _learn(examples, learn_ranker(configuration, model), "LEARNER", "learner")
+    versions = _learn(examples, learn_ranker(configuration, learner_key=_LEARNER_KEY, model=model), "LEARNER", "learner")
     versions.set_parallelism(1)
     # also with one strategy: an experiment may bring others while the job runs
     tables = _learn(side_output(recommendations, STEPS), learn_policy(configuration), "BANDIT", "bandit")

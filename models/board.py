@@ -152,10 +152,6 @@ def _take_first(pool, sums, touched, found, marks, available, taken, size, restr
 class Board:
     """The candidates of the slate that is being made.
 
-    Parameters
-    ----------
-    size : candidates, at most
-
     Attributes
     ----------
     sums : float32[items, SUMS], one row an item, valid where it is touched
@@ -163,8 +159,7 @@ class Board:
     marks : int64[1 + items], see `touch`
     """
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self) -> None:
         self._restricted = False
         self._filled = 0
         self.found = 0
@@ -178,7 +173,13 @@ class Board:
         self._allowed = np.zeros(items + 1, np.int64)
 
     def start(
-        self, index_table: tuple[np.ndarray, np.ndarray], items: int, hidden: np.ndarray, restrict: np.ndarray | None
+        self,
+        index_table: tuple[np.ndarray, np.ndarray],
+        items: int,
+        hidden: np.ndarray,
+        restrict: np.ndarray | None,
+        *,
+        size: int,
     ) -> None:
         """Begin a slate.
 
@@ -188,6 +189,7 @@ class Board:
         items : its capacity
         hidden : int64[n], hashes of items that are no candidates
         restrict : int64[n], hashes of the only items that are, None for no restriction
+        size : candidates, at most
         """
         if len(self.touched) != items:
             self._allocate(items)
@@ -195,8 +197,8 @@ class Board:
         _start(*index_table, hidden, self.marks, hidden[:0] if restrict is None else restrict, self._allowed)
         self._taken[0] += 1
         self.found = self._filled = 0
-        self._chosen = np.empty(self._size, np.int32)
-        self._origins = np.empty(self._size, np.uint16)
+        self._chosen = np.empty(size, np.int32)
+        self._origins = np.empty(size, np.uint16)
 
     def bar(self, later: np.ndarray, allowed: np.ndarray) -> None:
         """Let further items be no candidates, before any source has collected.

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from models.board import CF, CONTENT, USER_CF, Board
-from models.config import Configuration, Sources
+from models.config import Configuration, Scorer, Sources
 from models.feature_table import columns_of
 from models.features import candidate_features
 from models.fields import Reason
@@ -122,9 +122,7 @@ class CandidateGenerator:
         self._item_cf = configuration.item_cf
         self._slate = configuration.slate
         self._in_order = configuration.series.in_order
-        self._size = configuration.scorer.candidates
-        self._ignored = columns_of(configuration.scorer.ignored_groups)
-        self._board = Board(self._size)
+        self._board = Board()
         self._places_of = np.zeros(0, np.int32)
         self._sources: tuple[Source, ...] = (
             ItemCF(configuration.item_cf, replica, bit=1),
@@ -143,14 +141,16 @@ class CandidateGenerator:
             _OFFER_BIT: OFFER,
         }
         self._by_origins: dict[int, tuple[list[str], list[Reason]]] = {}
-        self._weighed: Sources | None = None
-        self.weigh(configuration.sources)
+        self._prepared: tuple[Sources, Scorer] | None = None
+        self.prepare(configuration.sources, configuration.scorer)
 
-    def weigh(self, weights: Sources) -> None:
-        """Give the sources these weights, from the next slate on."""
-        if weights == self._weighed:
+    def prepare(self, weights: Sources, scorer: Scorer) -> None:
+        """Give the sources these weights, and bring candidates for this scorer, from the next slate on."""
+        if self._prepared == (weights, scorer):
             return
-        self._weighed = weights
+        self._prepared = (weights, scorer)
+        self._size = scorer.candidates
+        self._ignored = columns_of(scorer.ignored_groups)
         total = sum(msgspec.structs.astuple(weights))
         weighed = [(1 << place, source, getattr(weights, source.name)) for place, source in enumerate(self._sources)]
         weighed = [(bit, source, weight) for bit, source, weight in weighed if weight > 0]
@@ -213,7 +213,7 @@ class CandidateGenerator:
         hidden = self._not_again(state, now_ms) if self._slate.recommend_seen else seen.hashes
         if exclude is not None:
             hidden = np.concatenate((hidden, exclude))
-        board.start(replica.index_table, replica.capacity, hidden, restrict)
+        board.start(replica.index_table, replica.capacity, hidden, restrict, size=self._size)
         following = self._episodes_in_order(state) if self._in_order else None
         for source, _ in self._places:
             source.collect(visit, board)
@@ -309,8 +309,8 @@ class CandidateGenerator:
     @property
     def weights(self) -> dict[str, float]:
         """Weight of each source that is on, by its name."""
-        assert self._weighed is not None
-        given = msgspec.structs.asdict(self._weighed)
+        assert self._prepared is not None
+        given = msgspec.structs.asdict(self._prepared[0])
         return {name: weight for name, weight in given.items() if weight > 0}
 
     def given(self, candidates: Candidates) -> list[dict[str, float]]:

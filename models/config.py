@@ -289,11 +289,13 @@ class Arm(Section, frozen=True, kw_only=True):
     weight : its share of the users is weight / sum of all weights; nobody is in an arm of weight 0
     policy : values of the section `policy` that are others here, such as ``{"name": "ucb1"}``; the arm's policy learns by itself
     sources : values of the section `sources` that are others here
+    scorer : values of the section `scorer` that are others here; the arm's network learns by itself, from the slates of the arm
     """
 
     weight: Annotated[float, Meta(ge=0, le=1e6)] = 1.0
     policy: dict[str, Any] = {}
     sources: dict[str, Any] = {}
+    scorer: dict[str, Any] = {}
 
 
 class Experiment(Section, frozen=True, kw_only=True):

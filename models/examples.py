@@ -14,6 +14,9 @@ Layout, version 4, written where the probability is that of shown items (learner
 candidates u16 | label u16 | weight f32 | places u8 | shown u8``, then as version 3, and at the very end the rows of the slate's items
 u16[shown], also in an example. Hashes of items stay in an example of this version whatever its scorer knows.
 
+Layout, version 5, of a pending example of an arm with a ranker of its own (`models.rankers`): ``version u8 | learner i64`` and then one of
+another version, which is what its learner is sent.
+
 Layout, version 1: ``version u8 | width u8 | candidates u16 | label u16 | matrix``, and in a pending example the items
 behind it. It is still read, as one without a history.
 
@@ -31,11 +34,13 @@ import numpy as np
 VERSION = 2
 WEIGHTED = 3
 SHOWN = 4
+OF_ARM = 5
 NO_LABEL = 0xFFFF
 _HEAD = struct.Struct("<BBBHH")
 _HEAD_1 = struct.Struct("<BBHH")
 _WEIGHT = struct.Struct("<fB")
 _SHOWN = struct.Struct("<B")
+_OF_ARM = struct.Struct("<Bq")
 NO_ITEMS = np.zeros(0, np.int64)
 """Hashes of no items."""
 
@@ -135,6 +140,18 @@ def encode_pending(
         return b"".join((_HEAD.pack(VERSION, width, len(history), n, NO_LABEL), *frozen))
     head = _HEAD.pack(WEIGHTED, width, len(history), n, NO_LABEL) + _WEIGHT.pack(1.0, len(propensities))
     return b"".join((head, *frozen, propensities.astype("<f4").tobytes()))
+
+
+def of_arm(learner: int, pending: bytes) -> bytes:
+    """A pending example for the learner of an arm, by the number of that (`models.rankers.Ranker.learner`)."""
+    return _OF_ARM.pack(OF_ARM, learner) + pending
+
+
+def learner_of(pending: bytes) -> tuple[int | None, bytes]:
+    """Whose a pending example is, None for everybody's learner, and the pending example itself."""
+    if pending[0] != OF_ARM:
+        return None, pending
+    return _OF_ARM.unpack_from(pending)[1], pending[_OF_ARM.size :]
 
 
 def pending_propensities(pending: bytes) -> np.ndarray:

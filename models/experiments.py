@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from models.config import Experiment, Policy, Section, Sources
+from models.config import Experiment, Policy, Scorer, Section, Sources
 from models.identity import hash64, uniform
 
 MISMATCH_P = 0.001
@@ -82,19 +82,20 @@ class TreatmentSettings:
     Attributes
     ----------
     policy : section policy with what the arm changes
-    sources : section sources with what the arm changes, None where it changes nothing
+    sources, scorer : sections sources and scorer with what the arm changes, None where it changes nothing
     """
 
     policy: Policy
     sources: Sources | None
+    scorer: Scorer | None
 
 
-def treatment_settings(policy: Policy, sources: Sources, experiment: Experiment) -> dict[str, TreatmentSettings]:
+def treatment_settings(policy: Policy, sources: Sources, scorer: Scorer, experiment: Experiment) -> dict[str, TreatmentSettings]:
     """The settings of each arm.
 
     Parameters
     ----------
-    policy, sources : sections that the arms change
+    policy, sources, scorer : sections that the arms change
     experiment : its arms
 
     Raises
@@ -108,6 +109,7 @@ def treatment_settings(policy: Policy, sources: Sources, experiment: Experiment)
         name: TreatmentSettings(
             _changed(policy, arm.policy, f"arms.{name}.policy"),
             _changed(sources, arm.sources, f"arms.{name}.sources") if arm.sources else None,
+            _changed(scorer, arm.scorer, f"arms.{name}.scorer") if arm.scorer else None,
         )
         for name, arm in experiment.arms.items()
     }

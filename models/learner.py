@@ -133,6 +133,7 @@ class Learner:
     learner, scorer, gate : sections of the configuration
     k : length of a slate, for the hit rate by which versions are judged
     name : of the network, part of the published key
+    pinnable : whether earlier versions stay in `model-updates` for a while
     epoch : of its versions, unless a snapshot asks for a later one. Versions of an earlier life are older only if it rises
         from life to life, also from one that left no snapshot: the time of the start in seconds does
     start : a network to begin with instead of an untrained one, unless there is a snapshot; it is published at once
@@ -151,6 +152,7 @@ class Learner:
         gate: GateConfig | None = None,
         k: int = 10,
         name: str = "ranker",
+        pinnable: bool = True,
         epoch: int = 0,
         start: ModelFile | None = None,
     ) -> None:
@@ -159,7 +161,7 @@ class Learner:
         self._gating = gate or GateConfig()
         self._k = k
         self._miss_weight = 1.0 / max(learner.miss_rate, 1e-6)
-        self._name = name
+        self._name, self._pinnable = name, pinnable
         self.network = make_scorer(scorer, seed=learner.seed).to(learner.device)
         self._optimiser = _optimiser(self.network, learner)
         self._width = WIDTH + self.network.columns
@@ -385,15 +387,21 @@ class Learner:
         tensors = self.network.published()
         about = About(shape=network_shape(self._scorer), rollback_of=rollback_of)
         record = encode_version(meta.epoch, meta.number, tensors, about)
-        before = {(epoch, number) for _, epoch, number in meta.kept}
-        meta.kept = kept_versions([*meta.kept, (meta.examples, meta.epoch, meta.number)], most=self._gating.keep)
         self._outbox[weights_key(self._name)] = record
-        self._outbox[version_key(self._name, meta.serving)] = record
-        for epoch, number in before - {(epoch, number) for _, epoch, number in meta.kept}:
-            self._outbox[version_key(self._name, f"{epoch}.{number}")] = None
+        if self._pinnable:
+            self._keep(record)
         self._serving.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
         self._unsaved.add("serving")
         self._remember(verdict, reason, rollback_of=rollback_of)
+
+    def _keep(self, record: bytes) -> None:
+        """Let the version published now be reachable, and an earlier one no more where there are too many."""
+        meta = self._meta
+        before = {(epoch, number) for _, epoch, number in meta.kept}
+        meta.kept = kept_versions([*meta.kept, (meta.examples, meta.epoch, meta.number)], most=self._gating.keep)
+        self._outbox[version_key(self._name, meta.serving)] = record
+        for epoch, number in before - {(epoch, number) for _, epoch, number in meta.kept}:
+            self._outbox[version_key(self._name, f"{epoch}.{number}")] = None
 
     def _remember(self, verdict: Verdict, reason: str, *, rollback_of: str | None = None) -> None:
         """Record a decision, for whoever reads the topic."""

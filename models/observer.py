@@ -15,10 +15,11 @@ from models.config import Answers, Configuration, EventType
 from models.cooccurrence import PairMessage, encode_pair_message
 from models.debias import example_weight
 from models.events import UNKNOWN_WATERMARK_MS, Event
-from models.examples import NO_ITEMS, label_pending, missed, pending_propensities
+from models.examples import NO_ITEMS, label_pending, learner_of, missed, pending_propensities
 from models.identity import hash64, item_hash64, uniform
 from models.panel import encode_member, panel_key
 from models.profile import UserState, liked
+from models.rankers import Ranker, Rankers
 from models.replica import Replica
 from models.taste import learned_taste
 from models.treatments import Treatment, Treatments
@@ -33,7 +34,7 @@ class Observation:
     ----------
     pair : message for the co-occurrence table, None for an event type of weight 0, and where items are not learned
     member : record of the panel, None for most events (`models.panel`)
-    example : for the learner, None when the item was no candidate of the last slate, or the event was not sampled
+    example : for a learner, None when the item was no candidate of the last slate, or the event was not sampled
     evaluated : the user had an earlier event, so the last slate can be judged by this one
     position : 1-based place of the item in the last slate, 0 where it was not shown
     shown : length of the last slate
@@ -42,6 +43,7 @@ class Observation:
     treatment : what the user is given
     action : the strategy that made the last slate, empty where it was not evaluated
     previous_ms : event time of the user's latest event before, -1 where there was none
+    ranker : scored the candidates of the example, None where there is none
     """
 
     pair: bytes | None
@@ -55,8 +57,10 @@ class Observation:
     action: str = ""
     previous_ms: int = -1
     lesson: bytes | None = None
+    ranker: Ranker | None = None
 
 
+_NO_EXAMPLE: tuple[None, None] = (None, None)
 NOTHING_LEARNED = Observation(None, None, None, evaluated=False, position=0, shown=0)
 """Of an event that teaches nothing."""
 
@@ -69,13 +73,19 @@ class Observer:
     configuration : the whole configuration
     replica : whose panel it is
     treatments : who acts for whom
+    rankers : who scores
     attribution : what follows the slates; None where outcomes.enabled is off
     """
 
     def __init__(
-        self, configuration: Configuration, replica: Replica, treatments: Treatments, attribution: Attribution | None
+        self,
+        configuration: Configuration,
+        replica: Replica,
+        treatments: Treatments,
+        rankers: Rankers,
+        attribution: Attribution | None,
     ) -> None:
-        self._config, self._replica, self._treatments = configuration, replica, treatments
+        self._config, self._replica, self._treatments, self._rankers = configuration, replica, treatments, rankers
         self._attribution = attribution
         self._learns = configuration.learner.enabled and configuration.learner.mode != "logging"
         self._dislikes = configuration.events.has_dislikes
@@ -94,13 +104,21 @@ class Observer:
         treatment = self._treatments.of(event.user_id)
         lesson = self._lesson(user, event, item) if event.type in self._reports else None
         if weight <= 0:
-            taught = self._disliked(user, event, item, weight) if weight else None
-            return Observation(None, None, taught, evaluated=False, position=0, shown=0, treatment=treatment, lesson=lesson)
+            ranker, taught = self._disliked(user, event, item, weight) if weight else _NO_EXAMPLE
+            return Observation(
+                *(None, None, taught),
+                evaluated=False,
+                position=0,
+                shown=0,
+                treatment=treatment,
+                lesson=lesson,
+                ranker=ranker,
+            )
         places = np.flatnonzero(state.last_slate == item)
         previous_ms = state.last_event_ms
         action = self._action_of_last(user, treatment)
         pair = self._pair(state, event, item, weight) if config.item_cf.enabled else None
-        example = self._example(user, event, item, place=int(places[0]) + 1 if len(places) else 0)
+        ranker, example = self._example(user, event, item, place=int(places[0]) + 1 if len(places) else 0)
         evaluated = state.events > 0
         self._learn_taste(user, item, taken=True)
         user.pending = None
@@ -119,6 +137,7 @@ class Observer:
             action=action if evaluated else "",
             previous_ms=previous_ms,
             lesson=lesson,
+            ranker=ranker,
         )
 
     def _action_of_last(self, user: User, treatment: Treatment) -> str:
@@ -140,7 +159,7 @@ class Observer:
         )
         return None if lesson is None else encode_lesson(lesson)
 
-    def _disliked(self, user: User, event: Event, item: int, weight: float) -> bytes | None:
+    def _disliked(self, user: User, event: Event, item: int, weight: float) -> tuple[Ranker | None, bytes | None]:
         """Let an item and what is like it count less for a user; returns what the scorer learns from it."""
         places = np.flatnonzero(user.state.last_slate == item)
         example = self._example(user, event, item, place=int(places[0]) + 1 if len(places) else 0)
@@ -201,17 +220,23 @@ class Observer:
             )
         )
 
-    def _example(self, user: User, event: Event, item: int, *, place: int) -> bytes | None:
+    def _example(self, user: User, event: Event, item: int, *, place: int) -> tuple[Ranker | None, bytes | None]:
+        """What the learner of the last slate's ranker is to know, and that ranker."""
         learner = self._config.learner
         if user.pending is None or not self._learns:
-            return None
+            return _NO_EXAMPLE
         if learner.sample_rate < 1 and uniform(hash64(event.event_id), learner.seed, 0) >= learner.sample_rate:
-            return None
-        example = label_pending(user.pending, item, self._weight(user.pending, event, place))
+            return _NO_EXAMPLE
+        number, pending = learner_of(user.pending)
+        ranker = self._rankers.by_learner(number)
+        if ranker is None:  # of an experiment that has ended
+            return _NO_EXAMPLE
+        example = label_pending(pending, item, self._weight(pending, event, place))
         if example is not None or learner.loss == "listwise" or self._config.events.types[event.type].weight < 0:
-            return example
+            return ranker, example
         # that none of them came next says nothing of their order, but lowers the probability of each
-        return missed(user.pending) if uniform(hash64(event.event_id), learner.seed, 1) < learner.miss_rate else None
+        sampled = uniform(hash64(event.event_id), learner.seed, 1) < learner.miss_rate
+        return ranker, missed(pending) if sampled else None
 
     def _weight(self, pending: bytes, event: Event, place: int) -> float:
         learner = self._config.learner

@@ -11,6 +11,7 @@ from heapq import heappop, heappush
 import msgspec
 
 from models.answers.memory import AnswerMemory
+from models.arm_learner import ArmLearner
 from models.attribution import ClosedSlate
 from models.auction.ledger import Account
 from models.catalogue import decode_catalogue_entry
@@ -84,12 +85,14 @@ class LocalPipeline:
         self._since_publication = 0
         if encoder is None and configuration.text.encoder != "none":
             encoder = make_encoder(configuration.text)
+        self._config = configuration
         self.recommender = Recommender(configuration, start=start, encoder=encoder)
         self.answers = AnswerMemory(configuration.answers)
         self.table = CooccurrenceTable(configuration.item_cf, configuration.popularity)
         self.learner = Learner(
             configuration.learner, configuration.scorer, gate=configuration.gate, k=configuration.slate.k, start=start
         )
+        self._arm_learners: dict[int, ArmLearner] = {}
         self._vectors: VectorMaker | None = None
         if configuration.text.makes_vectors:
             self._vectors = vector_maker(configuration, encoder)
@@ -152,6 +155,14 @@ class LocalPipeline:
             self._other_policies[treatment.key] = learner, treatment.definition
         return learner
 
+    def _learner_of_network(self, number: int | None) -> Learner | ArmLearner:
+        if number is None:
+            return self.learner
+        found = self._arm_learners.get(number)
+        if found is None:
+            found = self._arm_learners[number] = ArmLearner(self._config)
+        return found
+
     def learn(self, event: Event) -> Observation:
         """Learn from an event, and publish what was learned when it is time; forget the user whom it erases.
 
@@ -172,8 +183,8 @@ class LocalPipeline:
             self.table.learn_one(observation.pair)
         if observation.member is not None:
             self._members.append(observation.member)
-        if observation.example is not None:
-            self.learner.learn_one(observation.example)
+        for number, message in self.recommender.examples(observation):
+            self._learner_of_network(number).learn_one(message)
         if observation.lesson is not None:
             self.answers.learn_one(observation.lesson)
         self._publish_in_turn()
@@ -254,8 +265,12 @@ class LocalPipeline:
         updates: list[tuple[str, bytes | None]] = [*self.policy.take_updates(), *self.answers.take_updates()]
         for learner, _ in self._other_policies.values():
             updates += learner.take_updates()
-        if self.learner.has_updates():
-            updates += self.learner.take_updates()
+        for number, message in self.recommender.rankers.take_endings():
+            self._learner_of_network(number).learn_one(message)
+        networks: list[Learner | ArmLearner] = [self.learner, *self._arm_learners.values()]
+        for network in networks:
+            updates += network.take_updates()
+        self._arm_learners = {number: learner for number, learner in self._arm_learners.items() if not learner.has_ended}
         members, self._members = self._members, []
         standings, self._standings = self._standings, {}
         for key, value in (*updates, *members, *standings.items()):

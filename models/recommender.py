@@ -7,7 +7,7 @@ a plain loop: the same object, the same order of calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import msgspec
@@ -30,12 +30,11 @@ from models.model_file import ModelFile
 from models.observer import Observation, Observer
 from models.panel import PANEL_PREFIX, panel_key, user_of_key
 from models.policies.learner import POLICY_PREFIX
+from models.rankers import RANKER, Ranker, Rankers
 from models.replica import Replica
 from models.requests import Request
 from models.rules import Rules
-from models.scorers import make_scorer
 from models.scorers.text import TextFISM
-from models.served import ServedNetwork
 from models.slates import SlateMaker
 from models.text.encoder import TextEncoder
 from models.text.vectors import VECTOR_PREFIX
@@ -45,7 +44,7 @@ from models.user import User
 from models.versions import Version
 
 _CONTROL = control_key("")
-_RANKER = weights_key("ranker")
+_RANKERS = weights_key(RANKER)
 
 
 class Recommender:
@@ -61,6 +60,7 @@ class Recommender:
     Attributes
     ----------
     replica : the model
+    rankers : the networks that score
     attribution : what follows the slates; None where outcomes.enabled is off
 
     Raises
@@ -80,10 +80,11 @@ class Recommender:
         self._config = configuration
         self.replica = Replica(configuration)
         self.attribution = Attribution(configuration) if configuration.outcomes.enabled else None
-        self.treatments = Treatments(configuration)
-        # what only logs ranks as the sources do
+        self.rankers = Rankers(configuration, start=start, epoch=epoch)
+        self._let_read_vectors(self.rankers.everybody)
+        self.treatments = Treatments(configuration, self.rankers)
+        # what only logs learns no policy
         self._logs = configuration.learner.mode == "logging"
-        self._served = self._serve(start, epoch) if configuration.scorer.name != "none" and not self._logs else None
         auction = Auction(configuration, self.replica.offers) if configuration.auction.value != "none" else None
         self._campaigns = None if auction is None else auction.campaigns
         self._rules = Rules(
@@ -93,42 +94,33 @@ class Recommender:
             impressions=configuration.profile.impressions,
         )
         self._desk = AnswerDesk(configuration, encoder) if configuration.answers.enabled else None
-        self._observer = Observer(configuration, self.replica, self.treatments, self.attribution)
+        self._observer = Observer(configuration, self.replica, self.treatments, self.rankers, self.attribution)
         self._slates = SlateMaker(
             configuration,
             self.replica,
             treatments=self.treatments,
             rules=self._rules,
             attribution=self.attribution,
-            network=None if self._served is None else self._served.network,
             auction=auction,
             desk=self._desk,
         )
-        self._name_version()
         self._configured = decode_rules(configuration.rules)
         self._controls: dict[str, msgspec.Struct] = {}
         for kind in dict.fromkeys(kind_of(name) for name in self._configured):
             self._install(self._configured, kind)
 
-    def _serve(self, start: ModelFile | None, epoch: int) -> ServedNetwork:
-        """The network that scores, and the version that it begins with."""
-        config = self._config
-        network = make_scorer(config.scorer, seed=config.learner.seed).eval()
+    def _let_read_vectors(self, ranker: Ranker) -> None:
+        """Share the vectors of items with a network that projects them."""
+        network = ranker.network
         if isinstance(network, TextFISM):
             network.vectors = self.replica.vectors
             if network.is_tuned:
                 self.replica.told = network.told
-        version = None
-        if start is not None:
-            start.require_fit(config.scorer)
-            network.load(start.network)
-            version = Version(epoch, 0, start.content)
-        return ServedNetwork(network, config, version=version)
 
     @property
     def version(self) -> Version | None:
-        """The version of the network that scores, None before the first one."""
-        return None if self._served is None else self._served.version
+        """The version of everybody's network, None before the first one."""
+        return self.rankers.everybody.version
 
     @property
     def caps_impressions(self) -> bool:
@@ -147,7 +139,7 @@ class Recommender:
     @property
     def versions(self) -> dict[str, str]:
         """Version of each model part that answers with it."""
-        return self.treatments.everybody.versions(self._slates.versions)
+        return self.treatments.everybody.versions
 
     def apply_update(self, key: str, value: bytes | None) -> str | None:
         """Apply one record of `model-updates`; the newest of a key wins, applying it twice changes nothing.
@@ -162,10 +154,8 @@ class Recommender:
             When the record is of a version that this release cannot read, or damaged.
         """
         value = kept_value(value)
-        if key.startswith(_RANKER) and self._served is not None:
-            passed_over = self._served.apply(key, value)
-            self._name_version()
-            return passed_over
+        if key.startswith(_RANKERS):
+            return self.rankers.apply(key, value)
         if key.startswith(_CONTROL):
             self.apply_control(key.removeprefix(_CONTROL), value)
         elif key.startswith(ACCOUNT_PREFIX):
@@ -191,18 +181,13 @@ class Recommender:
         return None
 
     def pin(self, version: str | None) -> None:
-        """Score with one version of the network, ``EPOCH.NUMBER``, whatever is published; None: with the newest once more.
+        """Score with one version of everybody's network, ``EPOCH.NUMBER``, whatever is published; None: with the newest once more.
 
         While that version is not among those that `model-updates` keeps, the newest scores.
         """
-        if self._served is not None:
-            self._served.pin(version)
-            self._name_version()
-
-    def _name_version(self) -> None:
-        version = self.version
-        if version is not None:
-            self._slates.versions = self._slates.versions | {"ranker": str(version)}
+        served = self.rankers.everybody.served
+        if served is not None:
+            served.pin(version)
 
     def apply_control(self, name: str | None, value: bytes | None) -> None:
         """Apply one record of `controls` (`models.controls`); None takes the rule back, to the one of the configuration where there is one.
@@ -297,6 +282,11 @@ class Recommender:
     def observe(self, user: User, event: Event, *, watermark_ms: int = UNKNOWN_WATERMARK_MS) -> Observation:
         """Judge the last slate by an event, learn from it, and make it the latest of the user's profile."""
         return self._observer.observe(user, event, watermark_ms=watermark_ms)
+
+    def examples(self, observation: Observation) -> Iterator[tuple[int | None, bytes]]:
+        """What the learners of networks must be told of what was observed (`models.rankers.Rankers.messages`)."""
+        if observation.example is not None and observation.ranker is not None:
+            yield from self.rankers.messages(observation.ranker, observation.example)
 
     def recommend(
         self, user: User, event: Event, stamp: Callable[[], Timings], *, watermark_ms: int = UNKNOWN_WATERMARK_MS

@@ -7,9 +7,12 @@ gate.keep of them, less than 1 MB each.
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Mapping
 
-from models.config import Configuration
+import msgspec
+import torch
+
+from models.config import Scorer as ScorerConfig
 from models.learner import version_key, weights_key
 from models.model_file import network_shape
 from models.scorers.base import Scorer
@@ -21,30 +24,34 @@ class ServedNetwork:
 
     Parameters
     ----------
-    network : that scores; it is given the weights
-    configuration : the whole configuration
+    network : that scores, untrained; it is given the weights
+    scorer : its section
     name : of the network
-    version : of the weights that it has already, None for untrained ones
+    keep : how many earlier versions stay reachable, gate.keep
 
     Attributes
     ----------
     network : as given
-    version : of the weights that score
+    version : of the weights that score, None for untrained ones
     """
 
-    def __init__(
-        self, network: Scorer, configuration: Configuration, *, name: str = "ranker", version: Version | None = None
-    ) -> None:
+    def __init__(self, network: Scorer, scorer: ScorerConfig, *, name: str, keep: int) -> None:
         self.network = network
         self._key, self._prefix = weights_key(name), version_key(name, "")
         # as it is read from JSON
-        self._shape = msgspec.json.decode(msgspec.json.encode(network_shape(configuration.scorer)))
+        self._shape = msgspec.json.decode(msgspec.json.encode(network_shape(scorer)))
         self._tensors = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-        self._most = configuration.gate.keep
+        self._most = keep
         self._kept: dict[str, bytes] = {}
         self._newest: bytes | None = None
-        self._newest_version = self.version = version
+        self._newest_version: Version | None = None
+        self.version: Version | None = None
         self._pinned: str | None = None
+
+    def begin_with(self, tensors: Mapping[str, torch.Tensor], version: Version) -> None:
+        """Score with trained weights until a later version is published."""
+        self.network.load(tensors)
+        self._newest_version = self.version = version
 
     def apply(self, key: str, value: bytes | None) -> str | None:
         """Take one record of `model-updates` under a key of this network; the newest wins, applying it twice changes nothing.

@@ -20,7 +20,7 @@ from models.auction.auction import Auction
 from models.candidates import CandidateGenerator, Candidates
 from models.config import Configuration
 from models.events import Event
-from models.examples import NO_ITEMS, encode_pending
+from models.examples import NO_ITEMS, encode_pending, of_arm
 from models.explained import Explainer
 from models.identity import hash64
 from models.making import Act, Layout, Scored, Wanted
@@ -28,6 +28,7 @@ from models.policies.slots import Slot, explore_slots
 from models.policies.state import context_of
 from models.policies.strategies import order, relevance
 from models.profile import UserState, liked
+from models.rankers import Ranker
 from models.replica import Replica
 from models.rules import Rules, SlateRules, Tired
 from models.scorers.base import Scorer
@@ -59,7 +60,6 @@ class SlateMaker:
     treatments : who acts for whom
     rules : those in force
     attribution : what follows the slates; None where outcomes.enabled is off
-    network : that scores; None where the sources' own order is shown
     auction : None where slates are not ranked by value
     desk : that answers questions; None where answers.enabled is off
 
@@ -67,7 +67,6 @@ class SlateMaker:
     ----------
     generator : of the candidates
     sources : weights of the candidate sources, where neither strategy nor arm has its own
-    versions : of each model part, without the policy's
     controls : names of the rules in force, for traces
     """
 
@@ -79,13 +78,12 @@ class SlateMaker:
         treatments: Treatments,
         rules: Rules,
         attribution: Attribution | None,
-        network: Scorer | None,
         auction: Auction | None,
         desk: AnswerDesk | None,
     ) -> None:
         self._config, self._replica = configuration, replica
         self._treatments, self._rules, self._attribution = treatments, rules, attribution
-        self._network, self._auction, self._desk = network, auction, desk
+        self._auction, self._desk = auction, desk
         self._campaigns = None if auction is None else auction.campaigns
         self.generator = CandidateGenerator(configuration, replica)
         self._explainer = Explainer(configuration, replica, self.generator)
@@ -99,7 +97,6 @@ class SlateMaker:
             configuration.learner.debias != "none" or configuration.learner.weigh_by_reward or self._dislikes
         )
         self.sources = configuration.sources
-        self.versions: dict[str, str] = {}
         self.controls: Mapping[str, msgspec.Struct] = {}
 
     def make(self, user: User, wanted: Wanted, stamp: Callable[[], Timings], *, watermark_ms: int) -> Recommendation:
@@ -133,7 +130,7 @@ class SlateMaker:
                 layout = replace(layout, slots=[], rows=layout.rows[:0])
         # of the state that the policy saw, before this slate counts
         context = (act.context or context_of(user.state)) if cause.trace else None
-        self._remember(user, wanted, scored, layout, tired)
+        self._remember(user, wanted, act.treatment.ranker, scored, layout, tired)
         recommendation = self._recommendation(user, wanted, act, scored, layout, items, answer, stamp)
         if context is not None:
             user.trace = self._tracer.trace(
@@ -174,7 +171,7 @@ class SlateMaker:
         offers = None
         if self._campaigns is not None:
             offers = self._campaigns.items(self._config.auction.candidates, turn=user.state.seq)
-        self.generator.weigh(act.strategy.sources or act.treatment.sources or self.sources)
+        self.generator.prepare(act.strategy.sources or act.treatment.sources or self.sources, act.treatment.ranker.scorer)
         return self.generator.generate(
             hash64(wanted.cause.user_id),
             user.state,
@@ -198,29 +195,31 @@ class SlateMaker:
     ) -> Scored:
         """The candidates as the scorer sees them, and what they are ranked by: its relevance, or their worth, with all factors."""
         hashes = self._replica.hashes[candidates.items]
-        matrix, history = self._frozen(candidates, hashes, state)
+        network = act.treatment.ranker.network
+        matrix, history = self._frozen(network, candidates, hashes, state)
         probabilities, worth = None, None
         if question is not None and self._desk is not None:
             scores = self._desk.scores(question, hashes)
-        elif self._network is None or len(hashes) == 0:
+        elif network is None or len(hashes) == 0:
             scores = self.generator.blend(candidates)
         else:
-            scores, probabilities = self._network.score(matrix, hashes if self._network.history else NO_ITEMS, history)
+            scores, probabilities = network.score(matrix, hashes if network.history else NO_ITEMS, history)
             if act.strategy.scorer_weight < 1:
                 scores = relevance(act.strategy, scores, self.generator.blend(candidates))
         if self._auction is not None and probabilities is not None:
             worth = self._auction.worth(candidates.items, probabilities, key=wanted.key)
             scores = worth.values
-        odds = self._network is not None and act.strategy.scorer_weight == 1 and worth is None
+        odds = network is not None and act.strategy.scorer_weight == 1 and worth is None
         if asked is not None:
             scores = self._rules.boosted(scores, candidates.items, odds=odds)
         if self._timeliness.matters:
             scores = self._timeliness.applied(scores, candidates, wanted.cause.event_time_ms, odds=odds)
         return Scored(candidates, hashes, matrix, history, scores, probabilities, worth)
 
-    def _frozen(self, candidates: Candidates, hashes: np.ndarray, state: UserState) -> tuple[np.ndarray, np.ndarray]:
+    def _frozen(
+        self, network: Scorer | None, candidates: Candidates, hashes: np.ndarray, state: UserState
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The matrix that the scorer sees, and the latest items that it reads."""
-        network = self._network
         if network is None or network.history == 0 or len(hashes) == 0:
             return candidates.features, NO_ITEMS
         read = liked(state.items, dislikes=self._dislikes)["item"]
@@ -261,7 +260,9 @@ class SlateMaker:
         self._desk.remember(user.asked, question, slate_id=wanted.key, time_ms=time_ms, features=features, items=shown)
         return _Answer([] if hand_over else items, items if hand_over else [], confidence, hand_over)
 
-    def _remember(self, user: User, wanted: Wanted, scored: Scored, layout: Layout, tired: Tired | None) -> None:
+    def _remember(
+        self, user: User, wanted: Wanted, ranker: Ranker, scored: Scored, layout: Layout, tired: Tired | None
+    ) -> None:
         """Let the user's state, and the counts of impressions, know what is shown."""
         state, rows, learner = user.state, layout.rows, self._config.learner
         items = scored.candidates.items
@@ -274,10 +275,11 @@ class SlateMaker:
         state.last_slate = scored.hashes[rows]
         state.last_probabilities = _NO_PROBABILITIES if scored.probabilities is None else scored.probabilities[rows]
         learns_probability = learner.probability_of == "candidate" or len(rows) > 0
-        if self._network is not None and learner.enabled and len(items) > 1 and learns_probability:
+        if ranker.network is not None and learner.enabled and len(items) > 1 and learns_probability:
             propensities = np.array([slot.propensity for slot in layout.slots], np.float32) if self._weighs_examples else None
             shown = rows if learner.probability_of == "shown" else None
-            user.pending = encode_pending(scored.matrix, scored.hashes, scored.history, propensities=propensities, shown=shown)
+            pending = encode_pending(scored.matrix, scored.hashes, scored.history, propensities=propensities, shown=shown)
+            user.pending = pending if ranker.learner is None else of_arm(ranker.learner, pending)
 
     def _recommendation(
         self,
@@ -291,7 +293,7 @@ class SlateMaker:
         stamp: Callable[[], Timings],
     ) -> Recommendation:
         cause = wanted.cause
-        versions = act.treatment.versions(self.versions)
+        versions = act.treatment.versions
         prices = None if layout.prices is None else layout.prices[layout.rows]
         recommendation = Recommendation(
             slate_id=wanted.slate_id,

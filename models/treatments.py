@@ -1,4 +1,4 @@
-"""Treatments: who acts for a user. Everybody has one, or each arm of an experiment its own: a policy with its tables, and sources.
+"""Treatments: who acts for a user. Everybody has one, or each arm of an experiment its own: a policy with its tables, sources, a ranker.
 
 What a policy learned is known by a key of `model-updates`: ``policy:NAME``, and ``policy:NAME@SALT.ARM`` for an arm. BANDIT holds one
 learner for each. That of the configured policy is there from the start; another begins with a definition that the recommender sends
@@ -21,7 +21,9 @@ from models.policies import make_policy
 from models.policies.learner import PolicyDefinition, action_key, encode_definition, policy_key
 from models.policies.slots import slot_epsilon
 from models.policies.state import Context
+from models.rankers import Ranker, Rankers
 from models.topics import DEFAULT_ARM
+from models.validation import require_arms
 from models.versions import Version, decode_tensors, decode_version
 
 _MOST_MAKERS = 256
@@ -36,19 +38,23 @@ class Treatment:
     share : of the users who should be in it, 1 where no experiment runs
     settings : section policy as it is for them
     sources : weights of the candidate sources, None: as for everybody
+    ranker : scores the candidates
     policy : chooses among the strategies
     key : of its tables in `model-updates`
     definition : what its learner must be told first, None for that of the configured policy
     version : of the tables, None before the first
     """
 
-    def __init__(self, arm: str, share: float, settings: Settings, sources: Sources | None, *, key: str, configured: bool) -> None:
-        self.arm, self.share, self.settings, self.sources, self.key = arm, share, settings, sources, key
+    def __init__(
+        self, arm: str, share: float, settings: Settings, sources: Sources | None, ranker: Ranker, *, key: str, configured: bool
+    ) -> None:
+        self.arm, self.share, self.settings, self.sources, self.ranker, self.key = arm, share, settings, sources, ranker, key
         self.policy = make_policy(settings)
         self.version: Version | None = None
         self.definition = None if configured else encode_definition(PolicyDefinition(key=key, settings=settings))
         self._forced: int | None = None
-        self._versions: tuple[dict[str, str], dict[str, str]] | None = None
+        self._versions: dict[str, str] = {}
+        self._versions_of: tuple[Version | None, Version | None] = (None, None)
 
     def force(self, strategy: str | None) -> None:
         """Let one strategy make every slate, if it is one of this policy's."""
@@ -99,16 +105,17 @@ class Treatment:
         except ValueError as error:
             return str(error)
         self.version = version
-        self._versions = None
         return None
 
-    def versions(self, others: dict[str, str]) -> dict[str, str]:
-        """Version of each model part with that of the policy's tables, the same object for the same `others`."""
-        if self.version is None:
-            return others
-        if self._versions is None or self._versions[0] is not others:
-            self._versions = (others, others | {"policy": str(self.version)})
-        return self._versions[1]
+    @property
+    def versions(self) -> dict[str, str]:
+        """Version of each model part that answers with it: of the ranker and of the policy's tables, where there is one."""
+        now = (self.ranker.version, self.version)
+        if now != self._versions_of:
+            parts = zip(("ranker", "policy"), now, strict=True)
+            self._versions = {part: str(version) for part, version in parts if version is not None}
+            self._versions_of = now
+        return self._versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +133,15 @@ class Treatments:
     Parameters
     ----------
     configuration : the whole configuration
+    rankers : the networks
 
     Attributes
     ----------
     choosing : whether some policy has, or had, more than one strategy to choose among
     """
 
-    def __init__(self, configuration: Configuration) -> None:
-        self._config = configuration
+    def __init__(self, configuration: Configuration, rankers: Rankers) -> None:
+        self._config, self._rankers = configuration, rankers
         self._records: dict[str, bytes] = {}
         self._epsilon: float | None = None
         self._makers: dict[tuple[str, str], Treatment] = {}
@@ -157,6 +165,7 @@ class Treatments:
         self._plan = self._planned(policy or PolicyRule(), experiment or self._config.experiment)
         self._epsilon = epsilon
         treatments = (self._plan.everybody, *self._plan.arms.values())
+        self._rankers.put_in_force(treatment.ranker for treatment in treatments)
         self.choosing = self.choosing or any(len(treatment.policy.actions) > 1 for treatment in treatments)
         makers = {(treatment.arm, treatment.policy.name): treatment for treatment in treatments}
         # slates that were made before are closed after: those who made them are still known
@@ -168,11 +177,19 @@ class Treatments:
         forced = changes.pop("strategy", None)
         base = msgspec.structs.replace(config.policy, **changes)
         try:
-            settings = treatment_settings(base, config.sources, experiment)
+            settings = treatment_settings(base, config.sources, config.scorer, experiment)
+            require_arms(config, settings)
         except InvalidArm as error:
             raise ValueError(str(error)) from None
-        key = policy_key(base.name)
-        everybody = Treatment(DEFAULT_ARM, 1.0, base, None, key=key, configured=base.name == config.policy.name)
+        everybody = Treatment(
+            DEFAULT_ARM,
+            1.0,
+            base,
+            None,
+            self._rankers.everybody,
+            key=policy_key(base.name),
+            configured=base.name == config.policy.name,
+        )
         split = Split(experiment.salt, {name: arm.weight for name, arm in experiment.arms.items()}) if settings else None
         shares = {} if split is None else split.shares
         arms = {name: self._arm(name, shares[name], own, experiment.salt) for name, own in settings.items()}
@@ -185,10 +202,10 @@ class Treatments:
             self._restore(treatment)
         return _Plan(everybody, split, arms)
 
-    @staticmethod
-    def _arm(name: str, share: float, own: TreatmentSettings, salt: str) -> Treatment:
+    def _arm(self, name: str, share: float, own: TreatmentSettings, salt: str) -> Treatment:
         key = policy_key(own.policy.name, arm=f"{salt}.{name}")
-        return Treatment(name, share, own.policy, own.sources, key=key, configured=False)
+        ranker = self._rankers.everybody if own.scorer is None else self._rankers.of_arm(f"{salt}.{name}", own.scorer)
+        return Treatment(name, share, own.policy, own.sources, ranker, key=key, configured=False)
 
     def _restore(self, treatment: Treatment) -> str | None:
         """Give a treatment what its learner published last, also when it was published while nobody asked for it.

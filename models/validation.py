@@ -7,14 +7,14 @@ that must fit one another.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, get_args, get_type_hints
 
 import msgspec
 
 from models.config import BUILT_IN_SCORERS, Configuration, ConfigurationError
 from models.controls import InvalidRule, decode_rules
-from models.experiments import InvalidArm, treatment_settings
+from models.experiments import InvalidArm, TreatmentSettings, treatment_settings
 from models.feature_table import GROUPS
 
 _Require = Callable[[bool, str, str, object], None]
@@ -218,13 +218,39 @@ def _check_auction(c: Configuration, require: _Require) -> None:
 
 def _check_arms_and_rules(c: Configuration, file: str) -> None:
     try:
-        treatment_settings(c.policy, c.sources, c.experiment)
+        require_arms(c, treatment_settings(c.policy, c.sources, c.scorer, c.experiment))
     except InvalidArm as error:
         raise ConfigurationError(file=file, key=f"experiment.{error.key}", expected=error.expected, got=error.got) from None
     try:
         decode_rules(c.rules)
     except InvalidRule as error:
         raise ConfigurationError(file=file, key=f"rules.{error.name}", expected=error.expected, got=repr(c.rules[error.name])) from None
+
+
+def require_arms(configuration: Configuration, arms: Mapping[str, TreatmentSettings]) -> None:
+    """Check that what the users of each arm are given fits the rest of the configuration.
+
+    Raises
+    ------
+    InvalidArm
+        When it does not.
+    """
+    for name, arm in arms.items():
+        if arm.scorer is None:
+            continue
+
+        def require(holds: bool, key: str, expected: str, got: object, *, name: str = name) -> None:
+            if not holds:
+                raise InvalidArm(f"arms.{name}.{key}", expected=expected, got=repr(got))
+
+        # the vectors of items go to one network, and the module of a class of one's own is sent with the job
+        known = {*BUILT_IN_SCORERS, configuration.scorer.name} - {"text"}
+        require(arm.scorer.name in known, "scorer.name", f"one of {', '.join(sorted(known))}", arm.scorer.name)
+        most = max(configuration.popularity.pool, configuration.scorer.candidates)
+        require(arm.scorer.candidates <= most, "scorer.candidates", f"at most {most}, as popularity.pool", arm.scorer.candidates)
+        own = msgspec.structs.replace(configuration, scorer=arm.scorer)
+        for check in (_check_scorer, _check_slates, _check_auction):
+            check(own, require)
 
 
 def _check_tokens(c: Configuration, require: _Require) -> None:

@@ -28,6 +28,7 @@ from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext, TimerService
 
 from models.answers.memory import AnswerMemory
+from models.arm_learner import ArmLearner
 from models.config import Configuration
 from models.cooccurrence import CooccurrenceTable
 from models.heap import settle
@@ -54,19 +55,20 @@ class Learn(KeyedProcessFunction):  # type: ignore[misc]
     Parameters
     ----------
     configuration : the whole configuration
-    make : creates an empty model
+    make : creates an empty model of a key
     snapshot_every : messages of one key between two snapshots
     publications : what is published, and how many milliseconds after the first message that it has not seen
     name : in the log
     watch : metrics of the models
     require_own : see `operators.snapshot_log`
     warm : whether the model runs compiled kernels or networks, which are run once before the first message
+    has_ended : whether nothing of a model is to be kept after a message, once its updates are published
     """
 
     def __init__(
         self,
         configuration: Configuration,
-        make: Callable[[], SnapshotModel],
+        make: Callable[[Any], SnapshotModel],
         *,
         snapshot_every: int,
         publications: Sequence[tuple[Publication, int]],
@@ -74,13 +76,14 @@ class Learn(KeyedProcessFunction):  # type: ignore[misc]
         watch: Watch,
         require_own: Callable[[Any, Any], None] | None = None,
         warm: bool = True,
+        has_ended: Callable[[Any], bool] = lambda model: False,
     ) -> None:
         self._config = configuration
         self._make = make
         self._snapshot_every = snapshot_every
         self._publications = tuple(publications)
         self._name, self._watch_with, self._require_own = name, watch, require_own
-        self._warm = warm
+        self._warm, self._has_ended = warm, has_ended
 
     def open(self, runtime_context: RuntimeContext) -> None:
         use_one_thread()
@@ -100,10 +103,14 @@ class Learn(KeyedProcessFunction):  # type: ignore[misc]
         key = ctx.get_current_key()
         model = self._log.learn(key, bytes(value))
         self._learned.n += 1
-        if self._log.is_snapshot_due(key):
+        ended = self._has_ended(model)
+        if ended or self._log.is_snapshot_due(key):
             for publish, _ in self._publications:
                 yield from self._counted(publish(key, model))
-            self._log.snapshot(key)
+            if ended:
+                self._log.drop(key)
+            else:
+                self._log.snapshot(key)
         else:
             yield from self._publish_or_arm(key, model, ctx.timer_service())
         self._tell()
@@ -194,7 +201,7 @@ def learn_cooccurrence(configuration: Configuration, *, shard_keys: Sequence[int
     item_cf, popularity = configuration.item_cf, configuration.popularity
     return Learn(
         configuration,
-        lambda: CooccurrenceTable(item_cf, popularity),
+        lambda _: CooccurrenceTable(item_cf, popularity),
         snapshot_every=item_cf.snapshot_every,
         publications=((_deltas, item_cf.publish_interval_ms), (_updates, item_cf.rows_interval_ms)),
         name="cooccurrence",
@@ -203,18 +210,24 @@ def learn_cooccurrence(configuration: Configuration, *, shard_keys: Sequence[int
     )
 
 
-def learn_ranker(configuration: Configuration, model: bytes | None = None) -> Learn:
-    """LEARNER: the network that re-ranks candidates.
+def learn_ranker(configuration: Configuration, *, learner_key: int, model: bytes | None = None) -> Learn:
+    """LEARNER: the networks that re-rank candidates, everybody's and those of an experiment's arms.
+
+    The state of each is bounded by learner.replay_bytes and some MB; that of an arm leaves with the arm.
 
     Parameters
     ----------
-    model : a file to begin with (`models.model_file`) where there is no state
+    learner_key : of everybody's network
+    model : a file that it begins with (`models.model_file`) where there is no state
     """
     learner, scorer, gate, k = configuration.learner, configuration.scorer, configuration.gate, configuration.slate.k
 
-    def make() -> Learner:
+    def make(key: int) -> Learner | ArmLearner:
+        epoch = int(time.time())
+        if key != learner_key:
+            return ArmLearner(configuration, epoch=epoch)
         start = None if model is None else decode_model(model, "the model that was submitted")
-        return Learner(learner, scorer, gate=gate, k=k, epoch=int(time.time()), start=start)
+        return Learner(learner, scorer, gate=gate, k=k, epoch=epoch, start=start)
 
     return Learn(
         configuration,
@@ -223,6 +236,7 @@ def learn_ranker(configuration: Configuration, model: bytes | None = None) -> Le
         publications=((_updates, 0),),
         name="learner",
         watch=partial(RankerWatch, configuration=configuration),
+        has_ended=lambda model: isinstance(model, ArmLearner) and model.has_ended,
     )
 
 
@@ -234,7 +248,7 @@ def learn_policy(configuration: Configuration) -> Learn:
     policy = configuration.policy
     return Learn(
         configuration,
-        lambda: PolicyLearner(policy, epoch=int(time.time())),
+        lambda _: PolicyLearner(policy, epoch=int(time.time())),
         snapshot_every=configuration.learner.snapshot_every,
         publications=((_updates, configuration.item_cf.publish_interval_ms),),
         name="bandit",
@@ -248,7 +262,7 @@ def learn_answers(configuration: Configuration) -> Learn:
     answers = configuration.answers
     return Learn(
         configuration,
-        lambda: AnswerMemory(answers),
+        lambda _: AnswerMemory(answers),
         snapshot_every=answers.snapshot_every,
         publications=((_updates, configuration.item_cf.publish_interval_ms),),
         name="answers",

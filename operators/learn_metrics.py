@@ -5,6 +5,7 @@
 ``published{record}``            records of the kind: row, delta, weights, gate, policy, and so on
 ``rows``                         CO-OCCURRENCE: items in the tables of this subtask
 ``learners``                     BANDIT: policies that learn
+``arm_networks``                 LEARNER: networks of an experiment's arms that learn; the figures below are those of everybody's
 ``remembered``, ``reports``      ANSWERS: questions in the memory; slates of which it is known whether they solved theirs
 ``examples``, ``steps``          LEARNER: learned, and optimiser steps taken, over all its lives
 ``skipped_steps``                LEARNER: not taken, since something was not finite
@@ -24,6 +25,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from models.answers.memory import AnswerMemory
+from models.arm_learner import ArmLearner
 from models.config import Configuration
 from models.cooccurrence import CooccurrenceTable
 from models.gate import Decision, Measures, Verdict
@@ -83,10 +85,13 @@ class RankerWatch:
             for figure in ("rank_loss_milli", "probability_loss_milli", "hit_rate_ppm")
             for network in _NETWORKS
         }
+        self._arms = metrics.gauge("arm_networks")
         self._seen: dict[Any, Decision | None] = {}
 
-    def __call__(self, models: Mapping[Any, Learner]) -> None:
-        for key, learner in models.items():
+    def __call__(self, models: Mapping[Any, Learner | ArmLearner]) -> None:
+        everybodys = {key: learner for key, learner in models.items() if isinstance(learner, Learner)}
+        self._arms.value = len(models) - len(everybodys)
+        for key, learner in everybodys.items():
             self._examples.value, self._steps.value = learner.examples, learner.steps
             self._skipped.value = learner.skipped_steps
             self._held.value, self._judged.value = learner.held, learner.gate.judged

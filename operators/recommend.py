@@ -194,6 +194,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._accepted: list[Row] = []
         if self._bootstrap:
             self._fill_replica()
+        # of networks that are left from an experiment that ended while no job ran
+        self._endings = self._recommender.rankers.take_endings()
 
     def _fill_replica(self) -> None:
         prefix, kafka, started_ns = self._config.kafka.topic_prefix, self._config.kafka, time.monotonic_ns()
@@ -231,6 +233,12 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         for row in accepted:
             yield REPLICAS, row
 
+    def _end_networks(self) -> Iterator[Any]:
+        """Let the learners of networks that nobody is scored by any more end."""
+        endings, self._endings = self._endings, []
+        for number, message in endings:
+            yield EXAMPLES, Row(number, message)
+
     def _value_state(self, context: RuntimeContext, name: str) -> ValueState:
         descriptor = ValueStateDescriptor(name, Types.PICKLED_BYTE_ARRAY())
         descriptor.enable_time_to_live(
@@ -246,6 +254,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     def process_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator[Any]:
         if self._accepted:
             yield from self._publish_accepted()
+        if self._endings:
+            yield from self._end_networks()
         if value[1] < 0:
             yield from self._process_request(value, ctx)
             return
@@ -345,8 +355,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         if observation.member is not None:
             key, profile = observation.member
             yield REPLICAS, Row(key.encode(), profile)
-        if observation.example is not None:
-            yield EXAMPLES, Row(self._learner_key, observation.example)
+        for number, message in self._recommender.examples(observation):
+            yield EXAMPLES, Row(self._learner_key if number is None else number, message)
         if observation.lesson is not None:
             yield LESSONS, Row(self._learner_key, observation.lesson)
 
@@ -584,6 +594,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             self._log.info("control accepted" if raw is not None else "control taken back", key=key)
             for message in self._recommender.take_ledger_messages():
                 yield ACCOUNTS, Row(hash64(message.campaign), encode_message(message))
+            self._endings += self._recommender.rankers.take_endings()
+            yield from self._end_networks()
         elif topic == self._deltas_topic:
             self._metrics.delta(time_ms, now_ms)
         self._metrics.tell()

@@ -46,7 +46,7 @@ class SnapshotLog:
 
     Parameters
     ----------
-    make : creates an empty model
+    make : creates an empty model of a key
     snapshot_every : messages of one key between two snapshots
     require_own : is handed each key and its model as it is rebuilt, and raises where that cannot be this key's
     """
@@ -54,7 +54,7 @@ class SnapshotLog:
     def __init__(
         self,
         context: RuntimeContext,
-        make: Callable[[], SnapshotModel],
+        make: Callable[[Any], SnapshotModel],
         *,
         snapshot_every: int,
         require_own: Callable[[Any, Any], None] | None = None,
@@ -78,7 +78,7 @@ class SnapshotLog:
         """The model of the current key, rebuilt from state on the first access after `open`."""
         found = self._models.get(key)
         if found is None:
-            found = self._make()
+            found = self._make(key)
             # Without this guard the restore of an empty key would start a new life (epoch) of its model.
             rows = list(self._rows.items())
             if rows:
@@ -100,6 +100,12 @@ class SnapshotLog:
         model.learn_one(message)
         self._logged[key] += 1
         return model
+
+    def drop(self, key: Any) -> None:
+        """Forget the model of the current key, with all its state."""
+        self._log.clear()
+        self._rows.clear()
+        del self._models[key], self._logged[key]
 
     def is_snapshot_due(self, key: Any) -> bool:
         """Whether the log of the current key is full."""

@@ -542,11 +542,12 @@ def require_fit(configuration: Configuration, rules: dict[str, msgspec.Struct], 
         When it does not fit.
     """
     from models.controls import decode_control
-    from models.treatments import Treatments  # PyTorch: only where it is asked for
+    from models.rankers import Rankers  # PyTorch: only where it is asked for
+    from models.treatments import Treatments
 
     together = rules | {name: decode_control(name, value)}
     try:
-        Treatments(configuration).install(
+        Treatments(configuration, Rankers(configuration)).install(
             policy=together.get("policy"),  # type: ignore[arg-type]
             experiment=together.get("experiment"),  # type: ignore[arg-type]
             epsilon=getattr(together.get("epsilon"), "epsilon", None),

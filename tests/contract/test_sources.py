@@ -54,7 +54,7 @@ def chosen(pipeline, name, user_id, *, size=8, restrict=None, exclude=()):
     visit, _ = recommender._slates.generator._visit(hash64(user_id), state)
     hidden = np.concatenate((seen.hashes, np.array([hash64(item) for item in exclude], np.int64)))
     only = None if restrict is None else np.array([hash64(item) for item in restrict], np.int64)
-    board.start(replica.index_table, replica.capacity, hidden, only)
+    board.start(replica.index_table, replica.capacity, hidden, only, size=30)
     source.collect(visit, board)
     source.choose(visit, board, size)
     assert (board.origins == 1).all()

@@ -9,6 +9,7 @@ import ast
 import json
 import textwrap
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,10 @@ from models.topics import (
     RECOMMENDATIONS,
     REQUESTS,
     TRACES,
+    kept_value,
     topic_name,
 )
+from models.versions import decode_version
 from tests import synthetic
 from tests.e2e import running
 
@@ -41,7 +44,13 @@ USER = "user-3"
 WITHIN_S = 1.0
 ARMS = {
     "salt": "spring",
-    "arms": {"a": {}, "b": {"policy": {"name": "ucb1", "strategies": {"personal": {}, "sources": {"scorer_weight": 0.0}}}}},
+    "arms": {
+        "a": {},
+        "b": {
+            "policy": {"name": "ucb1", "strategies": {"personal": {}, "sources": {"scorer_weight": 0.0}}},
+            "scorer": {"name": "mlp", "hidden": [8]},
+        },
+    },
 }
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "serving.md"
 
@@ -53,7 +62,7 @@ class Job:
         # a wait that is longer than the machine is slow, so that it ends by the event and by nothing else
         self.config = running.configuration(
             stack,
-            learner={"enabled": False},
+            learner={"batch_examples": 8, "publish_every_steps": 1},
             requests={"wait_ms": 20_000},
             metrics={"window_s": 1, "by_arm": True},
             events={"late_after_ms": 0},
@@ -258,7 +267,8 @@ def test_an_experiment_that_begins_while_the_job_runs_splits_users_and_its_arm_l
     running.await_true(
         lambda: bool(job.slate(user_of_b)) and job.values(RECOMMENDATIONS)[-1]["arm"] == "b", "the experiment is not in force"
     )
-    asked = [Event(f"x-{event.event_id}", event.user_id, event.item_id, "view", job.now_ms + 600_000 + 1_000 * number)
+    # new users: what others have had is in none of their slates, and hardly an example
+    asked = [Event(f"x-{event.event_id}", f"new-{event.user_id}", event.item_id, "view", job.now_ms + 600_000 + 1_000 * number)
              for number, event in enumerate(synthetic.events(300, users=20))]
     slates = job.ask(asked)
     assert len(slates) == 300
@@ -278,3 +288,19 @@ def test_an_experiment_that_begins_while_the_job_runs_splits_users_and_its_arm_l
 
     running.await_true(lambda: {"arm=a", "arm=b", "arm=b/action=personal"} <= slices(), "no metrics of the arms")
     assert any(metric["metric"] == "srm_p" for metric in job.values(METRICS))
+
+    def networks() -> dict[bytes, list[str | None]]:
+        """Versions of the networks of the arm, in order, None where one is gone."""
+        found = defaultdict(list)
+        for key, value in running.records(job.config, MODEL_UPDATES, committed=False):
+            if key.startswith(b"weights:ranker/spring.b."):
+                found[key].append(None if kept_value(value) is None else str(decode_version(value)[0]))
+        return found
+
+    running.await_true(lambda: bool(networks()), "the network of the arm is not published")
+    theirs = job.slate(user_of_b) and job.values(RECOMMENDATIONS)[-1]["versions"]["ranker"]
+    [published] = networks().values()
+    assert theirs in published
+    assert not {slate["versions"]["ranker"] for slate in slates if slate["arm"] == "a"} & set(published)
+    job.tell("experiment", {})
+    running.await_true(lambda: next(iter(networks().values()))[-1] is None, "the network of the arm that is gone stays in the topic")

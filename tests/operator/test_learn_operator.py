@@ -8,15 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pyflink.common import Row
 
+from models.arm_learner import RankerDefinition, encode_definition
 from models.config import Configuration, ItemCF, Learner, Scorer
 from models.cooccurrence import CooccurrenceTable, PairMessage, decode_pair_message, decode_row, encode_pair_message
 from models.examples import encode_pending, label_pending
 from models.feature_table import WIDTH
+from models.gate import gate_key
+from models.identity import hash64
 from models.learner import Learner as RankerLearner
 from models.learner import weights_key
 from models.replica import Replica
+from models.scorers.gru import GRU
 from models.versions import decode_tensors, decode_version
 from operators.learn import DELTAS, learn_cooccurrence, learn_ranker
 from tests.operator.fakes import FakeBackend, Running
@@ -272,8 +277,65 @@ def versions(records: Iterable[Row]) -> list[tuple[tuple[int, int], bytes]]:
     return [((version.epoch, version.number), weights) for version, weights in decoded]
 
 
+ARM_NETWORK = "ranker/s.gru.0"
+ARM_SCORER = Scorer(name="gru", hidden=(8,), candidates=10, embedding_rows=64, embedding_dim=4)
+
+
+def told(scorer: Scorer | None) -> bytes:
+    return encode_definition(RankerDefinition(ARM_NETWORK, scorer))
+
+
+def of_arm(count: int) -> list[bytes]:
+    """Examples with the columns of the arm's network, and the items that it reads."""
+    draw = np.random.default_rng(3)
+    made = []
+    for _ in range(count):
+        matrix, items = draw.normal(size=(10, WIDTH + GRU.columns)).astype(np.float16), draw.choice(99, 10, replace=False) + 1
+        made.append(label_pending(encode_pending(matrix, items, draw.choice(99, 5) + 1), int(items[draw.integers(10)])))
+    return made
+
+
+@pytest.mark.parametrize("killed_after", [0, 5, 9, 10, 13, 21])
+def test_the_network_of_an_arm_learns_beside_everybodys_and_is_exact_after_a_crash(killed_after):
+    key, stream = hash64(ARM_NETWORK), of_arm(40)
+    untouched = RankerLearner(CONFIG.learner, ARM_SCORER)
+    for message in stream:
+        untouched.learn_one(message)
+    first = Running(learn_ranker(CONFIG, learner_key=MODEL))
+    assert first.send(key, stream[0]) == [], "nobody has said what it learns"
+    assert first.backend.cells == {}
+    records = [record for message in (told(ARM_SCORER), *stream[:killed_after]) for record in first.send(key, message)]
+    second = Running(learn_ranker(CONFIG, learner_key=MODEL), first.backend.checkpoint())
+    for own, other in zip(stream[killed_after:], examples(40), strict=False):
+        records += second.send(key, own)
+        assert not any(ARM_NETWORK in record[0].decode() for record in second.send(MODEL, other))
+    # not pinnable: no version of it stays under a key of its own
+    assert {record[0].decode() for record in records} == {weights_key(ARM_NETWORK), gate_key(ARM_NETWORK)}
+    last = decode_tensors(decode_version([r for r in records if r[0].decode() == weights_key(ARM_NETWORK)][-1][1])[1])
+    for name, tensor in untouched.network.published().items():
+        assert torch.equal(last[name], tensor), name
+    # a definition again, as each life of a recommender sends it, changes nothing
+    assert second.send(key, told(ARM_SCORER)) == []
+    assert second.operator._log.model(key).learner.examples == 40
+
+
+def test_the_network_of_an_arm_leaves_with_all_its_state():
+    key, stream = hash64(ARM_NETWORK), of_arm(25)
+    operator = Running(learn_ranker(CONFIG, learner_key=MODEL))
+    for message in (told(ARM_SCORER), *stream):
+        operator.send(key, message)
+    assert {state for state, of in operator.backend.cells if of == key} == {"log", "rows"}
+    ending = {record[0].decode(): record[1] for record in operator.send(key, told(None))}
+    assert ending == {weights_key(ARM_NETWORK): None, gate_key(ARM_NETWORK): None}
+    assert operator.backend.cells == {} and key not in operator.operator._log.models
+    # what another recommender sends that has not heard of it keeps nothing alive
+    assert operator.send(key, stream[0]) == [] and operator.backend.cells == {}
+    operator.send(key, told(ARM_SCORER))
+    assert operator.operator._log.model(key).learner.examples == 0
+
+
 def test_a_version_is_published_as_soon_as_enough_batches_were_learned():
-    operator = Running(learn_ranker(CONFIG))
+    operator = Running(learn_ranker(CONFIG, learner_key=MODEL))
     published = [bool(operator.send(MODEL, example)) for example in examples(17)]
     # 4 examples a batch, 2 batches a version
     assert [number for number, any_ in enumerate(published, start=1) if any_] == [8, 16]
@@ -288,9 +350,9 @@ def test_killed_at_any_example_the_next_life_has_the_same_weights_and_its_versio
     untouched = RankerLearner(CONFIG.learner, CONFIG.scorer)
     for example in stream:
         untouched.learn_one(example)
-    first = Running(learn_ranker(CONFIG))
+    first = Running(learn_ranker(CONFIG, learner_key=MODEL))
     records = [record for example in stream[:killed_after] for record in first.send(MODEL, example)]
-    second = Running(learn_ranker(CONFIG), first.backend.checkpoint())
+    second = Running(learn_ranker(CONFIG, learner_key=MODEL), first.backend.checkpoint())
     records += [record for example in stream[killed_after:] for record in second.send(MODEL, example)]
 
     published = versions(records)

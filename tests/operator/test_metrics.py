@@ -334,7 +334,7 @@ def test_the_learner_tells_examples_steps_and_what_the_gate_decides(clock, caplo
         learner=Learner(batch_examples=4, publish_every_steps=2, replay_batches=1, sample_rate=0.5),
         gate=Gate(window=16, sample_rate=1.0, margin=0.0, probability_margin=0.0, hit_margin=0.0),
     )
-    running = Running(learn_ranker(config))
+    running = Running(learn_ranker(config, learner_key=0))
     for example in examples(200):
         clock.pass_ms(TELL_EVERY_MS)
         running.send(0, example)
@@ -357,7 +357,7 @@ def test_the_learner_tells_examples_steps_and_what_the_gate_decides(clock, caplo
     assert len(held) == decided["held"]
     assert held[0]["reason"].startswith("worse than the serving version")
 
-    restored = Running(learn_ranker(config), running.backend.checkpoint())
+    restored = Running(learn_ranker(config, learner_key=0), running.backend.checkpoint())
     clock.pass_ms(TELL_EVERY_MS)
     restored.send(0, examples(1)[0])
     assert not any("gate_decisions" in name for name in restored.backend.told), "those of an earlier life were counted by it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -14,18 +15,21 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyflink.common import Row
 
+from models.arm_learner import ArmLearner
 from models.attribution import decode_open_slates
 from models.config import Configuration, Events, EventType, Learner, Outcomes, Policy, Scorer
 from models.cooccurrence import decode_pair_message
 from models.events import Event, Refusal
 from models.examples import decode_example
 from models.facts import Fact
+from models.feature_table import WIDTH
 from models.identity import hash64
 from models.learner import weights_key
 from models.metrics.score_bins import ScoreBins
 from models.panel import decode_member, panel_key
 from models.pipeline import LocalPipeline
 from models.policies.learner import PolicyLearner, learner_of
+from models.scorers.gru import GRU
 from models.versions import encode_version
 from operators.recommend import CLOSED, DEAD_LETTERS, EXAMPLES, FACTS, LESSONS, PAIRS, REPLICAS, STEPS, TRACED, Recommend
 from tests import synthetic
@@ -278,6 +282,65 @@ def test_the_learner_of_an_arm_is_told_what_it_learns_before_its_first_step_and_
     assert (slate["arm"], slate["policy"], "policy" in slate["versions"]) == ("a", "ucb1", True)
     restored = started([("control:experiment", TWO_ARMS)], recommend.backend.checkpoint())
     assert next(message for _, message in steps_of(restored, view(5))) == definition[1]
+
+
+SCORED_ARM = b'{"salt": "s", "arms": {"a": {"scorer": {"name": "gru"}}}}'
+
+
+def test_the_learner_of_an_arms_network_is_told_what_it_learns_and_when_it_ends(updates):
+    def started(backend=None):
+        running = Recommending(CONFIG, backend)
+        for key, value in updates:
+            running.update("model-updates", key, value)
+        running.update("controls", "experiment", SCORED_ARM)
+        return running
+
+    recommend, number = started(), 1
+
+    def next_hit() -> list[tuple[int, bytes]]:
+        """Examples from an event that takes what the last slate showed."""
+        nonlocal number
+        [slate] = recommend.event(view(number)).slates
+        number += 2
+        return [tuple(row) for row in recommend.event(view(number - 1, item=slate["items"][0]["item_id"])).examples]
+
+    (key, definition), (same, example) = next_hit()[:2]
+    learner = ArmLearner(CONFIG)
+    learner.learn_one(definition)
+    learner.learn_one(example)
+    assert (key, same, learner.learner.examples) == (key, key, 1)
+    assert key != LEARNER_KEY and decode_example(example).features.shape[1] == WIDTH + GRU.columns
+    assert [other for other, _ in next_hit()] == [key] * len(next_hit()), "it was told already"
+    pending = recommend.event(view(99)).slates[0]
+    # a life that goes on from a checkpoint: the slate of before is still an example of that network
+    recommend = started(recommend.backend.checkpoint())
+    again = [tuple(row) for row in recommend.event(view(100, item=pending["items"][0]["item_id"])).examples]
+    assert again[0] == (key, definition) and again[1][0] == key
+    [slate] = recommend.event(view(101)).slates
+    ending = recommend.update("controls", "experiment", None).examples
+    learner.learn_one(ending[0][1])
+    assert [row[0] for row in ending] == [key] and learner.has_ended
+    taken = recommend.event(view(102, item=slate["items"][0]["item_id"]))
+    assert taken.examples == [], "nobody learns from a slate of a network that is gone"
+    [slate] = taken.slates
+    [row] = recommend.event(view(103, item=slate["items"][0]["item_id"])).examples
+    assert row[0] == LEARNER_KEY
+
+
+def test_networks_that_are_left_from_an_experiment_that_ended_while_no_job_ran_end(updates, monkeypatch):
+    name = "ranker/s.gone.00000000"
+    left = SimpleNamespace(
+        topic="model-updates", key=weights_key(name).encode(), value=encode_version(1, 1, {}), timestamp=T0, partition=0, offset=0
+    )
+    monkeypatch.setattr("operators.recommend.read_records", lambda *_: [left])
+    operator = Recommend(CONFIG, shard_keys=SHARD_KEYS, learner_key=LEARNER_KEY, bootstrap=True)
+    recommend = Running(operator)
+    [(number, message)] = Yielded(recommend.send("u", Row(msgspec.json.encode(view(1)), 3, 17))).examples
+    assert number == hash64(name)
+    learner = ArmLearner(CONFIG)
+    learner.learn_one(message)
+    assert dict(learner.take_updates())[weights_key(name)] is None
+    assert Yielded(recommend.send("u", Row(msgspec.json.encode(view(2)), 3, 18))).examples == []
 
 
 def test_the_next_event_of_a_user_names_the_earlier_items_and_other_users_do_not(recommend):

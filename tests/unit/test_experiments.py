@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import msgspec
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from cli.split import problem_of
 from models.config import ConfigurationError
 from models.events import Event
+from models.examples import decode_example
 from models.experiments import Split, chi_square_tail, srm_p_value
+from models.feature_table import WIDTH
 from models.identity import hash64
 from models.pipeline import LocalPipeline
 from models.policies.learner import PolicyLearner
 from models.policies.steps import decode_step
+from models.scorers.gru import GRU
 from models.topics import Metric
 from models.validation import parse_configuration
 from models.versions import decode_version
@@ -207,6 +212,84 @@ def test_an_experiment_may_begin_change_and_end_while_everything_runs():
     assert {slate.arm for slate in run(pipeline, STREAM[600:700])} == {"default"}
 
 
+SCORED = {"salt": "s", "arms": {"control": {}, "gru": {"scorer": {"name": "gru", "candidates": 40}}, "none": {"scorer": {"name": "none"}}}}
+LEARNING = {"scorer": {"name": "mlp", "hidden": [8], "candidates": 30}, "learner": {"batch_examples": 8, "publish_every_steps": 1}}
+
+
+def ranker_of(pipeline: LocalPipeline, arm: str):
+    return pipeline.recommender.treatments._plan.arms[arm].ranker
+
+
+def test_an_arm_may_have_its_own_scorer_that_learns_from_its_own_slates():
+    pipeline, taught = pipeline_of(SCORED, **LEARNING), Counter()
+    arms = {user: Split("s", {"control": 1, "gru": 1, "none": 1}).arm_of(hash64(user)) for user in {event.user_id for event in STREAM}}
+    widths, slates = {}, []
+    for event in STREAM:
+        observation = pipeline.learn(event)
+        if observation.example is not None:
+            arm = arms[event.user_id]
+            taught[arm] += 1
+            assert observation.ranker is ranker_of(pipeline, arm)
+            widths[arm] = decode_example(observation.example).features.shape
+        slates.append(pipeline.recommend(event))
+    assert min(taught["control"], taught["gru"]) > 100 and taught["none"] == 0
+    assert (widths["control"], widths["gru"]) == ((30, WIDTH), (40, WIDTH + GRU.columns))
+    gru = ranker_of(pipeline, "gru")
+    assert isinstance(gru.network, GRU) and gru.name.startswith("ranker/s.gru.")
+    assert pipeline.learner.examples == taught["control"]
+    assert pipeline._arm_learners[gru.learner].learner.examples == taught["gru"]
+    last = {arms[slate.user_id]: slate.versions.get("ranker") for slate in slates}
+    assert last["none"] is None and None not in (last["control"], last["gru"]) and last["control"] != last["gru"]
+    unscored = [slate for slate in slates if slate.arm == "none"]
+    assert all(item.probability is None for slate in unscored for item in slate.items)
+
+
+def test_what_an_arm_has_learned_stays_while_it_has_that_scorer_and_nothing_is_left_of_it_after_it():
+    pipeline = pipeline_of({}, **LEARNING)
+    control = pipeline.recommender.apply_control
+    control("experiment", json.dumps(SCORED).encode())
+    run(pipeline, STREAM[:300])
+    before = ranker_of(pipeline, "gru")
+    # other weights, and other epsilons for everybody: the same network learns on
+    moved = json.loads(json.dumps(SCORED))
+    moved["arms"]["gru"]["weight"] = 2
+    control("experiment", json.dumps(moved).encode())
+    control("epsilon", b'{"epsilon": 0.5}')
+    assert ranker_of(pipeline, "gru") is before
+    learned = pipeline._arm_learners[before.learner].learner.examples
+    run(pipeline, STREAM[300:500])
+    assert pipeline._arm_learners[before.learner].learner.examples > learned
+    # another section is another network, which begins anew
+    moved["arms"]["gru"]["scorer"]["candidates"] = 50
+    control("experiment", json.dumps(moved).encode())
+    run(pipeline, STREAM[500:700])
+    other = ranker_of(pipeline, "gru")
+    assert other.name != before.name and set(pipeline._arm_learners) == {other.learner}
+    assert set(pipeline.recommender.rankers._records) == {other.name}
+    control("experiment", None)
+    run(pipeline, STREAM[700:720])
+    assert not pipeline._arm_learners and not pipeline.recommender.rankers._records
+
+
+def test_the_network_of_an_arm_that_comes_before_the_rule_that_wants_it_is_kept_for_it():
+    pipeline = pipeline_of(SCORED, **LEARNING)
+    updates = []
+    apply = pipeline.recommender.apply_update
+    pipeline.recommender.apply_update = lambda key, value: updates.append((key, value)) or apply(key, value)
+    run(pipeline, STREAM[:300])
+    later = pipeline_of({}, **LEARNING).recommender
+    for key, value in updates:
+        assert later.apply_update(key, value) is None
+    later.apply_control("experiment", json.dumps(SCORED).encode())
+    ours, theirs = ranker_of(pipeline, "gru"), later.treatments._plan.arms["gru"].ranker
+    assert ours.version == theirs.version is not None
+    for name, tensor in ours.network.state_dict().items():
+        assert torch.equal(tensor, theirs.network.state_dict()[name]), name
+    assert later.rankers.take_endings() == []
+    later.apply_control("experiment", None)
+    assert [number for number, _ in later.rankers.take_endings()] == [ours.learner]
+
+
 def test_the_step_of_a_user_who_moved_goes_to_the_arm_whose_slate_it_was_and_ends_there():
     two = '{{"policy": {{"strategies": {{"x": {{}}, "y": {{"diversity": 0.5}}}}}}, "weight": {}}}'
     experiment = '{{"salt": "live", "arms": {{"a": {}, "b": {}}}}}'
@@ -313,6 +396,13 @@ def test_tables_of_before_a_change_of_the_policy_do_not_keep_the_job_from_starti
         ({"arms": {"b": {"policy": {"no_such": 7}}}}, "experiment.arms.b.policy"),
         ({"arms": {"b": {"sources": {"item_cf": "much"}}}}, "experiment.arms.b.sources"),
         ({"arms": {"b": {"weight": -1}}}, "experiment.arms.b.weight"),
+        ({"arms": {"b": {"scorer": {"name": "no_such"}}}}, "experiment.arms.b.scorer.name"),
+        ({"arms": {"b": {"scorer": {"name": "text"}}}}, "experiment.arms.b.scorer.name"),
+        ({"arms": {"b": {"scorer": {"name": "a.module:Class"}}}}, "experiment.arms.b.scorer.name"),
+        ({"arms": {"b": {"scorer": {"hidden": []}}}}, "experiment.arms.b.scorer"),
+        ({"arms": {"b": {"scorer": {"candidates": 999}}}}, "experiment.arms.b.scorer.candidates"),
+        ({"arms": {"b": {"scorer": {"embedding_rows": 900_000}}}}, "experiment.arms.b.scorer.embedding_rows"),
+        ({"arms": {"b": {"scorer": {"ignored_groups": ["no_such"]}}}}, "experiment.arms.b.scorer.ignored_groups"),
         ({"arms": {"b": {"weight": 0}}}, "experiment.arms"),
         ({"arms": {f"{number}": {} for number in range(9)}}, "experiment.arms"),
         ({"salt": "a.b"}, "experiment.salt"),

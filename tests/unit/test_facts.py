@@ -26,6 +26,7 @@ from models.facts import (
 from models.metrics.score_bins import ScoreBins
 from models.metrics.visits import Visit
 from models.observer import Observation
+from models.rankers import Rankers
 from models.requests import Request
 from models.topics import Recommendation, RecommendedItem, Timings
 from models.treatments import Treatments
@@ -109,7 +110,8 @@ def test_a_hit_tells_the_strategy_of_its_slate_and_the_weight_of_the_event():
 
 
 def test_an_event_tells_the_arm_of_its_user_and_how_many_there_are():
-    treatments = Treatments(parse_configuration({"experiment": {"arms": {"a": {"weight": 1}, "b": {"weight": 2}}}}, "t"))
+    settings = parse_configuration({"experiment": {"arms": {"a": {"weight": 1}, "b": {"weight": 2}}}}, "t")
+    treatments = Treatments(settings, Rankers(settings))
     seen = dataclasses.replace(FIRST, treatment=treatments.of("u"))
     fact = fact_of(seen=seen, arms=treatments.arms)
     assert fact.arms == 2
@@ -195,7 +197,7 @@ def fact_of_request(answered=None, **asked) -> Fact:
         request,
         answered or answer("a", "b"),
         Tally(),
-        treatment=Treatments(CONFIG).of("u"),
+        treatment=Treatments(CONFIG, Rankers(CONFIG)).of("u"),
         configuration=CONFIG,
         known_items=40,
         arms=0,

@@ -129,8 +129,8 @@ def test_a_user_without_items_has_finite_features():
 def learned_from(config, stream):
     """Each example of a stream, and the bytes of the matrix that was scored for the slate before it."""
     pipeline = LocalPipeline(config, publish_every=1)
-    scored = Scored(pipeline.recommender._slates._network)
-    pipeline.recommender._slates._network = scored
+    scored = Scored(pipeline.recommender.rankers.everybody.network)
+    pipeline.recommender.rankers.everybody.network = scored
     last: dict[str, bytes] = {}
     for event in stream:
         observation = pipeline.learn(event)

@@ -53,7 +53,7 @@ def test_a_pipeline_that_starts_from_a_file_has_the_network_and_its_normalisatio
     file = decode_model(pipeline.learner.model(), "m")
     started = LocalPipeline(configuration(name=name), publish_every=1, start=file)
     assert state(started.learner.network) == state(pipeline.learner.network)
-    assert state(started.recommender._slates._network) == state(pipeline.learner.network)
+    assert state(started.recommender.rankers.everybody.network) == state(pipeline.learner.network)
     assert decode_model(started.learner.model(), "m").count == file.count > 1_000
     assert str(started.recommender.version) == f"0.0-{file.content}"
 

@@ -289,14 +289,14 @@ def test_a_pinned_version_scores_whatever_is_published_and_the_newest_when_it_is
         recommender.apply_update(key, records[name])
         recommender.apply_update(version_key("ranker", name), records[name])
     recommender.apply_control("pinned_version", b'{"version": "0.1"}')
-    slope = recommender._slates._network.slope.item()
+    slope = recommender.rankers.everybody.network.slope.item()
     assert (recommender.version.name, recommender.versions["ranker"]) == ("0.1", str(recommender.version))
     recommender.apply_update(key, records["0.3"])
     # what is pinned stays when the learner takes it back
     recommender.apply_update(version_key("ranker", "0.1"), None)
-    assert (recommender.version.name, recommender._slates._network.slope.item()) == ("0.1", slope)
+    assert (recommender.version.name, recommender.rankers.everybody.network.slope.item()) == ("0.1", slope)
     recommender.apply_control("pinned_version", None)
-    assert (recommender.version.name, recommender._slates._network.slope.item()) == ("0.3", pytest.approx(slope + 2))
+    assert (recommender.version.name, recommender.rankers.everybody.network.slope.item()) == ("0.3", pytest.approx(slope + 2))
 
 
 def test_a_pin_that_is_known_before_its_version_takes_effect_when_that_comes():
@@ -315,7 +315,7 @@ def test_a_replica_keeps_a_bounded_number_of_versions_and_the_pinned_one():
     recommender.pin("0.1")
     for name in ("0.1", *(f"7.{number}" for number in range(20))):
         recommender.apply_update(version_key("ranker", name), records["0.1"])
-    assert set(recommender._served._kept) == {"0.1", "7.18", "7.19"}
+    assert set(recommender.rankers.everybody.served._kept) == {"0.1", "7.18", "7.19"}
 
 
 STRATEGIES = {"one": {}, "two": {"scorer_weight": 0.0}, "three": {"diversity": 0.5}}

@@ -420,6 +420,7 @@ def test_a_rule_that_does_not_fit_the_configuration_is_refused_and_the_last_good
         ("policy", b'{"strategy": "explode"}'),
         ("experiment", b'{"arms": {"a": {"policy": {"epsilon": 7}}}}'),
         ("experiment", b'{"arms": {"a": {"sources": {"no_such": 7}}}}'),
+        ("experiment", b'{"arms": {"a": {"scorer": {"name": "text"}}}}'),
         ("experiment", b'{"arms": {"a": {"weight": 0}}}'),
     ):
         with pytest.raises(Rejected):

@@ -42,9 +42,9 @@ def predicted(replica, user, items, **settings):
     """``{item: (score, score near the item that both have)}`` that user CF brings a user with these items."""
     configuration = parse_configuration({"user_cf": settings}, "test.yaml")
     source = UserCF(configuration.user_cf, replica, bit=2)
-    board = Board(100)
+    board = Board()
     state = UserState(items=profile(*items))
-    board.start(replica.index_table, replica.capacity, state.items["item"], None)
+    board.start(replica.index_table, replica.capacity, state.items["item"], None, size=100)
     places = np.arange(len(items) - 1, -1, -1, dtype=np.int32)
     indices = np.array([replica.index_of(int(h)) for h in state.items["item"][places]], np.int32)
     source.collect(Visit(hash64(user), state, indices, places, np.ones(len(items)), np.zeros(len(items))), board)

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from nicegui import ui
 
-from models.config import Experiment
+from models.config import Arm, Experiment
 from models.events import Rejected
 from models.experiments import MISMATCH_USERS, mismatch
 from models.gate import Decision, GateRecord
@@ -130,23 +130,32 @@ class _ExperimentsPage:
         )
 
 
+def _own(arm: Arm | None) -> tuple[str, str]:
+    """The policy and the scorer of an arm."""
+    if arm is None:
+        return "ended", "ended"
+    scorer = str(arm.scorer.get("name", "as configured, apart")) if arm.scorer else "everybody's"
+    return str(arm.policy.get("name", "as configured")), scorer
+
+
 def _arms(metrics: WindowedMetrics, experiment: Experiment, *, k: int) -> Markup:
     names = list(dict.fromkeys([*experiment.arms, *metrics.arms()]))
     if not names:
         return empty(
-            "No experiment runs.", "Put a rule of the kind experiment in force on the page Controls; docs/experiments.md tells how."
+            "No experiment runs.", "Put a rule of the kind experiment in force on the page Controls; docs/online-experiments.md tells how."
         )
     weights = {name: arm.weight for name, arm in experiment.arms.items()}
     total = sum(weights.values())
     users = {name: int(metrics.total("users", f"arm={name}")) for name in names}
     columns = (
-        Column("Arm"), Column("Policy"), Column("Share wanted", number=True), Column("Users", number=True), Column("Events", number=True),
+        Column("Arm"), Column("Policy"), Column("Scorer"),
+        Column("Share wanted", number=True), Column("Users", number=True), Column("Events", number=True),
         Column("Mean reward", number=True), Column(f"HR@{k}", number=True), Column(f"NDCG@{k}", number=True), Column("CTR", number=True),
     )  # fmt: skip
     rows = [
         (
             Markup(f"<b>{joined([name])}</b>"),
-            str(experiment.arms[name].policy.get("name", "as configured")) if name in experiment.arms else "ended",
+            *_own(experiment.arms.get(name)),
             share(weights[name] / total) if name in weights and total else UNKNOWN,
             number(users[name]),
             number(metrics.total("events", f"arm={name}")),
