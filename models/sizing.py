@@ -9,7 +9,8 @@ of its row:
 - learn path, over all subtasks: ``items * (700 + 33 * R)`` bytes
 - state of one user: ``69 + 25 * profile.items + 8 * profile.dedup_events + 12 * slate.k + 2 * WEIGHTS`` for the profile, 1 + 8 an item for
   what was seen (at most profile.seen_items), and ``7 + (2 * (WIDTH + columns) + 8) * scorer.candidates + 8 * history`` for the pending
-  example, where fism adds 2 columns, gru and cnn 4, text 6, and all four at most scorer.history items
+  example, where fism adds 2 columns, gru and cnn 4, text 6, and all four at most scorer.history items; in an arm of an experiment with a
+  scorer of its own that scorer's, and 9 bytes more
 
 Where section text makes vectors of D numbers, the serve path, each subtask, and the learn path hold ``(D + 12) * N + 150 * items`` more
 each; scorer text projects them in the serve path, ``(4 * scorer.embedding_dim + 12) * N`` more.
