@@ -14,6 +14,8 @@ from models.config import Configuration
 from models.config import Scorer as ScorerConfig
 from models.gate import gate_key
 from models.learner import Learner, weights_key
+from models.model_file import started_from
+from models.versions import decode_tensors
 
 _DEFINITION = b"\0"
 
@@ -25,10 +27,12 @@ class RankerDefinition(msgspec.Struct, frozen=True):
     ----------
     name : of the network; there is one definition of each name
     scorer : its section; None: it ends
+    start : safetensors of a network of this shape that it begins with, empty: it begins untrained
     """
 
     name: str
     scorer: ScorerConfig | None
+    start: bytes = b""
 
 
 def encode_definition(definition: RankerDefinition) -> bytes:
@@ -66,13 +70,22 @@ class ArmLearner:
             self._tombstones = [(weights_key(definition.name), None), (gate_key(definition.name), None)]
             self._definition = self.learner = None
         elif self.learner is None:
-            self._definition, self.learner = definition, self._learner_of(definition.name, definition.scorer)
+            self._definition, self.learner = definition, self._learner_of(definition, definition.scorer)
 
-    def _learner_of(self, name: str, scorer: ScorerConfig) -> Learner:
-        config = self._config
+    def _learner_of(self, definition: RankerDefinition, scorer: ScorerConfig) -> Learner:
+        config, start = self._config, None
+        if definition.start:
+            start = started_from(scorer, decode_tensors(definition.start), name="everybody's network")
         # by hand only everybody's versions are pinned: two networks may have versions of the same number
         return Learner(
-            config.learner, scorer, gate=config.gate, k=config.slate.k, name=name, pinnable=False, epoch=self._epoch
+            config.learner,
+            scorer,
+            gate=config.gate,
+            k=config.slate.k,
+            name=definition.name,
+            pinnable=False,
+            epoch=self._epoch,
+            start=start,
         )
 
     @property
@@ -91,9 +104,11 @@ class ArmLearner:
 
     def take_snapshot(self) -> list[tuple[str, bytes]]:
         """The rows of the state that changed since the last snapshot."""
-        if self.learner is None:
+        if self.learner is None or self._definition is None:
             return []
-        return [("definition", msgspec.json.encode(self._definition)), *self.learner.take_snapshot()]
+        # what it began with is in the learner's own rows by now
+        definition = msgspec.structs.replace(self._definition, start=b"")
+        return [("definition", msgspec.json.encode(definition)), *self.learner.take_snapshot()]
 
     def load_snapshot(self, rows: Iterable[tuple[str, bytes]]) -> None:
         """Carry on from an earlier snapshot, in a new epoch.

@@ -27,6 +27,8 @@ _HEADER_LENGTH = struct.Struct("<Q")
 # Settings that change the shape of the network or what it was trained on; the others may differ.
 _SHAPE = ("name", "hidden", "options")
 _ENCODER_SHAPE = ("history", "embedding_rows", "embedding_dim")
+# So many rows stand behind the moments of what is started from without a file: those of its own examples soon outweigh them.
+_ROWS_OF_A_START = 100_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,16 @@ class ModelFile:
 def network_shape(config: ScorerConfig) -> dict[str, Any]:
     """What decides which tensors a network has and what they mean: the settings of its scorer, and a hash of the features' names."""
     return _settings(config) | {"features": blake2b("\x1f".join(FEATURES).encode(), digest_size=8).hexdigest()}
+
+
+def started_from(config: ScorerConfig, network: Mapping[str, torch.Tensor], *, name: str) -> ModelFile:
+    """What a network knows that serves, for another learner to start from: as a file of it would, but for the exact moments.
+
+    The learner goes on from the network's own mean and deviation of each column, as if some batches had made them.
+    """
+    mean = network["mean"].double().numpy()
+    square = np.square(mean) + np.square(1.0 / network["inverse_deviation"].double().numpy())
+    return ModelFile(name, list(FEATURES), _settings(config), dict(network), mean, square, _ROWS_OF_A_START, content="")
 
 
 def _settings(config: ScorerConfig) -> dict[str, Any]:

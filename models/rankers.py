@@ -1,7 +1,8 @@
 """Rankers: the networks that score, everybody's and those of the arms of an experiment that have a scorer of their own.
 
 Each is known by its name in `model-updates`: ``ranker`` is everybody's, and an arm's is ``ranker/SALT.ARM.DIGEST``, with a digest of its
-section scorer: another section is another network, which begins anew. LEARNER holds one learner for each. An arm's begins with a
+section scorer: another section is another network, which begins anew: as everybody's is then, where their weights mean the same (it has
+other candidates, say, or ignores a group of features), otherwise untrained. LEARNER holds one learner for each. An arm's begins with a
 definition, sent before its first example, and ends, with all its state and its records in `model-updates`, when it is told that nobody
 is scored by it any more (`models.arm_learner`). An arm whose scorer is ``none`` has no network: it is ranked as the sources do.
 """
@@ -22,7 +23,7 @@ from models.model_file import ModelFile
 from models.scorers import make_scorer
 from models.scorers.base import Scorer
 from models.served import ServedNetwork
-from models.versions import Version, decode_version
+from models.versions import Version, decode_version, encode_tensors
 
 RANKER = "ranker"
 """Name of everybody's network."""
@@ -107,10 +108,20 @@ class Rankers:
         found = self._arms.get(name)
         if found is None:
             found = self._ranker(name, scorer)
-            record = self._records.get(name)
-            if record is not None and found.served is not None:
-                found.served.apply(weights_key(name), record)
+            if found.served is not None:
+                origin = self._origin_of(found.served)
+                if origin is not None:
+                    found.served.begin_as(origin)
+                if name in self._records:
+                    found.served.apply(weights_key(name), self._records[name])
         return found
+
+    def _origin_of(self, served: ServedNetwork) -> ServedNetwork | None:
+        """Everybody's network, where that of an arm goes on from what it has learned: where its weights mean the same in it."""
+        everybody = self.everybody.served
+        if everybody is None or everybody.version is None or not served.is_shaped_like(everybody):
+            return None
+        return everybody
 
     def put_in_force(self, rankers: Iterable[Ranker]) -> None:
         """Let these score, instead of those before."""
@@ -149,8 +160,12 @@ class Rankers:
         """An example for its learner, by the number of the learner; an arm's is told first what it learns, once in each life."""
         if ranker.learner is not None and self._told.get(ranker.name) is not ranker:
             self._told[ranker.name] = ranker
-            yield ranker.learner, encode_definition(RankerDefinition(ranker.name, ranker.scorer))
+            yield ranker.learner, encode_definition(RankerDefinition(ranker.name, ranker.scorer, self._start_of(ranker)))
         yield ranker.learner, example
+
+    def _start_of(self, ranker: Ranker) -> bytes:
+        origin = None if ranker.served is None else self._origin_of(ranker.served)
+        return b"" if origin is None else encode_tensors(origin.network.published())
 
     def take_endings(self) -> list[tuple[int, bytes]]:
         """What the learners must be told whose network nobody is scored by any more, by their number."""

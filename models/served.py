@@ -53,6 +53,15 @@ class ServedNetwork:
         self.network.load(tensors)
         self._newest_version = self.version = version
 
+    def begin_as(self, other: ServedNetwork) -> None:
+        """Score with the weights of another network of the same shape until a version of this one is published."""
+        self.network.load(other.network.published())
+        self.version = other.version
+
+    def is_shaped_like(self, other: ServedNetwork) -> bool:
+        """Whether the weights of another network mean the same in this one."""
+        return (self._shape, self._tensors) == (other._shape, other._tensors)
+
     def apply(self, key: str, value: bytes | None) -> str | None:
         """Take one record of `model-updates` under a key of this network; the newest wins, applying it twice changes nothing.
 

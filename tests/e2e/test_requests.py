@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer
 
+from cli.models import read_models
 from cli.stack import Stack
 from models.events import Event
 from models.experiments import Split
@@ -302,5 +303,8 @@ def test_an_experiment_that_begins_while_the_job_runs_splits_users_and_its_arm_l
     [published] = networks().values()
     assert theirs in published
     assert not {slate["versions"]["ranker"] for slate in slates if slate["arm"] == "a"} & set(published)
+    of_arm = read_models(job.config, slates=10).arms["spring.b"]
+    assert (of_arm.scorer, of_arm.serving) == ("mlp", theirs.partition("-")[0])
     job.tell("experiment", {})
     running.await_true(lambda: next(iter(networks().values()))[-1] is None, "the network of the arm that is gone stays in the topic")
+    assert read_models(job.config, slates=10).arms == {}

@@ -20,9 +20,10 @@ from models.gate import gate_key
 from models.identity import hash64
 from models.learner import Learner as RankerLearner
 from models.learner import weights_key
+from models.model_file import started_from
 from models.replica import Replica
 from models.scorers.gru import GRU
-from models.versions import decode_tensors, decode_version
+from models.versions import decode_tensors, decode_version, encode_tensors
 from operators.learn import DELTAS, learn_cooccurrence, learn_ranker
 from tests.operator.fakes import FakeBackend, Running
 
@@ -281,8 +282,8 @@ ARM_NETWORK = "ranker/s.gru.0"
 ARM_SCORER = Scorer(name="gru", hidden=(8,), candidates=10, embedding_rows=64, embedding_dim=4)
 
 
-def told(scorer: Scorer | None) -> bytes:
-    return encode_definition(RankerDefinition(ARM_NETWORK, scorer))
+def told(scorer: Scorer | None, start: bytes = b"") -> bytes:
+    return encode_definition(RankerDefinition(ARM_NETWORK, scorer, start))
 
 
 def of_arm(count: int) -> list[bytes]:
@@ -295,16 +296,26 @@ def of_arm(count: int) -> list[bytes]:
     return made
 
 
+def trained() -> bytes:
+    """A network of the arm's shape that has learned something."""
+    learner = RankerLearner(CONFIG.learner, ARM_SCORER)
+    for message in of_arm(20):
+        learner.learn_one(message)
+    return encode_tensors(learner.network.published())
+
+
+@pytest.mark.parametrize("begins_with", [b"", trained()], ids=["untrained", "from everybody's"])
 @pytest.mark.parametrize("killed_after", [0, 5, 9, 10, 13, 21])
-def test_the_network_of_an_arm_learns_beside_everybodys_and_is_exact_after_a_crash(killed_after):
+def test_the_network_of_an_arm_learns_beside_everybodys_and_is_exact_after_a_crash(killed_after, begins_with):
     key, stream = hash64(ARM_NETWORK), of_arm(40)
-    untouched = RankerLearner(CONFIG.learner, ARM_SCORER)
+    start = started_from(ARM_SCORER, decode_tensors(begins_with), name="everybody's network") if begins_with else None
+    untouched = RankerLearner(CONFIG.learner, ARM_SCORER, start=start)
     for message in stream:
         untouched.learn_one(message)
     first = Running(learn_ranker(CONFIG, learner_key=MODEL))
     assert first.send(key, stream[0]) == [], "nobody has said what it learns"
     assert first.backend.cells == {}
-    records = [record for message in (told(ARM_SCORER), *stream[:killed_after]) for record in first.send(key, message)]
+    records = [record for message in (told(ARM_SCORER, begins_with), *stream[:killed_after]) for record in first.send(key, message)]
     second = Running(learn_ranker(CONFIG, learner_key=MODEL), first.backend.checkpoint())
     for own, other in zip(stream[killed_after:], examples(40), strict=False):
         records += second.send(key, own)

@@ -12,6 +12,7 @@ import torch
 from scipy import stats
 
 from cli.split import problem_of
+from models.arm_learner import ArmLearner
 from models.config import ConfigurationError
 from models.events import Event
 from models.examples import decode_example
@@ -269,6 +270,25 @@ def test_what_an_arm_has_learned_stays_while_it_has_that_scorer_and_nothing_is_l
     control("experiment", None)
     run(pipeline, STREAM[700:720])
     assert not pipeline._arm_learners and not pipeline.recommender.rankers._records
+
+
+def test_the_network_of_an_arm_goes_on_from_everybodys_where_its_weights_mean_the_same():
+    pipeline = pipeline_of({}, **LEARNING)
+    run(pipeline, STREAM[:300])
+    arms = {"more": {"scorer": {"candidates": 50}}, "gru": {"scorer": {"name": "gru"}}}
+    pipeline.recommender.apply_control("experiment", json.dumps({"salt": "s", "arms": arms}).encode())
+    everybody, more, gru = pipeline.recommender.rankers.everybody, ranker_of(pipeline, "more"), ranker_of(pipeline, "gru")
+    assert more.version == everybody.version is not None and gru.version is None
+    learner = ArmLearner(pipeline.recommender._config)
+    [(_, definition), _] = pipeline.recommender.rankers.messages(more, b"")
+    learner.learn_one(definition)
+    begun = learner.learner.network.state_dict()
+    for name, tensor in everybody.network.state_dict().items():
+        assert torch.equal(more.network.state_dict()[name], tensor) and torch.equal(begun[name], tensor), name
+    assert learner.learner.gate.decisions[0].reason == "what was learned before: everybody's network"
+    pipeline._arm_learners[more.learner] = learner
+    run(pipeline, STREAM[300:])
+    assert len({everybody.version, more.version, gru.version, None}) == 4
 
 
 def test_the_network_of_an_arm_that_comes_before_the_rule_that_wants_it_is_kept_for_it():
