@@ -19,13 +19,14 @@ from models.answers.asked import decode_asked, encode_asked
 from models.answers.confidence import Confidence
 from models.answers.lessons import decode_lesson
 from models.answers.memory import decode_remembered
+from models.arm_learner import ArmLearner
 from models.attribution import Attribution, ClosedSlate, Tally, decode_open_slates, encode_open_slates
 from models.auction.ledger import Account, Sale, Slates, Terms, decode_message, decode_standing, encode_message
 from models.config import Auction, Configuration
 from models.config import Gate as GateConfig
 from models.cooccurrence import decode_deltas, decode_pair_message, decode_row, encode_pair_message, encode_row
 from models.events import Event
-from models.examples import decode_example, encode_pending, label_pending, pending_propensities
+from models.examples import decode_example, encode_pending, label_pending, learner_of, of_arm, pending_propensities
 from models.frequency import Impressions
 from models.gate import Gate
 from models.policies.learner import PolicyLearner, action_key
@@ -291,6 +292,19 @@ def test_an_example_of_version_4_says_what_was_shown():
     pending = released("pending-v4.bin")
     assert label_pending(pending, -10, 2.5) == released("example-v4.bin")
     assert pending_propensities(pending).tolist() == [0.75, 0.125]
+
+
+def test_a_pending_example_of_an_arm_of_version_5_says_whose_it_is():
+    assert learner_of(released("pending-of-arm-v5.bin")) == (-(2**62), released("pending-v4.bin"))
+    assert of_arm(-(2**62), released("pending-v4.bin")) == released("pending-of-arm-v5.bin")
+    assert learner_of(released("pending-v1.bin")) == (None, released("pending-v1.bin"))
+
+
+def test_the_definition_of_an_arms_network_of_version_1_is_read():
+    learner = ArmLearner(Configuration())
+    learner.learn_one(released("ranker-definition-v1.bin"))
+    assert learner.learner is not None
+    assert (learner.learner.network.config.hidden, learner.learner._name) == ((4,), "ranker/s.b.0a1b2c3d")
 
 
 @pytest.mark.parametrize(("name", "seed_items"), [("waiting-requests-v1.bin", None), ("waiting-requests-v2.bin", ("i3",))])
