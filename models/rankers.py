@@ -27,7 +27,6 @@ from models.versions import Version, decode_version, encode_tensors
 
 RANKER = "ranker"
 """Name of everybody's network."""
-_KEY = weights_key(RANKER)
 _ARMS_KEY = weights_key(f"{RANKER}/")
 
 

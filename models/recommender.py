@@ -30,7 +30,7 @@ from models.model_file import ModelFile
 from models.observer import Observation, Observer
 from models.panel import PANEL_PREFIX, panel_key, user_of_key
 from models.policies.learner import POLICY_PREFIX
-from models.rankers import RANKER, Ranker, Rankers
+from models.rankers import RANKER, Rankers
 from models.replica import Replica
 from models.requests import Request
 from models.rules import Rules
@@ -81,7 +81,7 @@ class Recommender:
         self.replica = Replica(configuration)
         self.attribution = Attribution(configuration) if configuration.outcomes.enabled else None
         self.rankers = Rankers(configuration, start=start, epoch=epoch)
-        self._let_read_vectors(self.rankers.everybody)
+        self._share_vectors()
         self.treatments = Treatments(configuration, self.rankers)
         # what only logs learns no policy
         self._logs = configuration.learner.mode == "logging"
@@ -109,9 +109,9 @@ class Recommender:
         for kind in dict.fromkeys(kind_of(name) for name in self._configured):
             self._install(self._configured, kind)
 
-    def _let_read_vectors(self, ranker: Ranker) -> None:
-        """Share the vectors of items with a network that projects them."""
-        network = ranker.network
+    def _share_vectors(self) -> None:
+        """Let everybody's network read the vectors of items, where it projects them."""
+        network = self.rankers.everybody.network
         if isinstance(network, TextFISM):
             network.vectors = self.replica.vectors
             if network.is_tuned:
