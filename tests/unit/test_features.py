@@ -130,7 +130,7 @@ def learned_from(config, stream):
     """Each example of a stream, and the bytes of the matrix that was scored for the slate before it."""
     pipeline = LocalPipeline(config, publish_every=1)
     scored = Scored(pipeline.recommender.rankers.everybody.network)
-    pipeline.recommender.rankers.everybody.network = scored
+    pipeline.recommender.rankers.everybody.served.network = scored
     last: dict[str, bytes] = {}
     for event in stream:
         observation = pipeline.learn(event)
