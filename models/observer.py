@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -105,15 +105,7 @@ class Observer:
         lesson = self._lesson(user, event, item) if event.type in self._reports else None
         if weight <= 0:
             ranker, taught = self._disliked(user, event, item, weight) if weight else _NO_EXAMPLE
-            return Observation(
-                *(None, None, taught),
-                evaluated=False,
-                position=0,
-                shown=0,
-                treatment=treatment,
-                lesson=lesson,
-                ranker=ranker,
-            )
+            return replace(NOTHING_LEARNED, example=taught, ranker=ranker, treatment=treatment, lesson=lesson)
         places = np.flatnonzero(state.last_slate == item)
         previous_ms = state.last_event_ms
         action = self._action_of_last(user, treatment)
