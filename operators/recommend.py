@@ -25,8 +25,8 @@ Timers
 Outputs
     main: Row(user id, JSON) for `recommendations`; side: `outcomes`, `traces`, pair messages, examples, lessons, steps (and what the
     learners of other policies and networks than everybody's learn, before the first, and that a network has ended), facts, dead letters,
-    messages to the ledger where campaigns pay, and for `model-updates` what the other replicas must know: profiles of panel members, tombstones of those who were
-    erased, accepted controls
+    messages to the ledger where campaigns pay, and for `model-updates` what the other replicas must know: profiles of panel members,
+    tombstones of those who were erased, accepted controls
 Late, duplicate and malformed events
     A malformed event, a duplicate, and one too many become one dead letter each, and nothing else. A late event is
     learned like any other and counted. Nothing that arrives stops the job. A catalogue entry or a control that cannot be read
