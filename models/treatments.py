@@ -15,7 +15,7 @@ import msgspec
 from models.config import Configuration, Experiment, Sources, Strategy
 from models.config import Policy as Settings
 from models.controls import PolicyRule
-from models.experiments import InvalidArm, Split, TreatmentSettings, treatment_settings
+from models.experiments import InvalidArm, Split, TreatmentSettings
 from models.identity import hash64
 from models.policies import make_policy
 from models.policies.learner import PolicyDefinition, action_key, encode_definition, policy_key
@@ -23,7 +23,7 @@ from models.policies.slots import slot_epsilon
 from models.policies.state import Context
 from models.rankers import Ranker, Rankers
 from models.topics import DEFAULT_ARM
-from models.validation import require_arms
+from models.validation import arm_settings
 from models.versions import Version, decode_tensors, decode_version
 
 _MOST_MAKERS = 256
@@ -177,8 +177,7 @@ class Treatments:
         forced = changes.pop("strategy", None)
         base = msgspec.structs.replace(config.policy, **changes)
         try:
-            settings = treatment_settings(base, config.sources, config.scorer, experiment)
-            require_arms(config, settings)
+            settings = arm_settings(config, base, experiment)
         except InvalidArm as error:
             raise ValueError(str(error)) from None
         everybody = Treatment(

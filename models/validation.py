@@ -7,12 +7,12 @@ that must fit one another.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, get_args, get_type_hints
 
 import msgspec
 
-from models.config import BUILT_IN_SCORERS, Configuration, ConfigurationError
+from models.config import BUILT_IN_SCORERS, Configuration, ConfigurationError, Experiment, Policy
 from models.controls import InvalidRule, decode_rules
 from models.experiments import InvalidArm, TreatmentSettings, treatment_settings
 from models.feature_table import GROUPS
@@ -218,7 +218,7 @@ def _check_auction(c: Configuration, require: _Require) -> None:
 
 def _check_arms_and_rules(c: Configuration, file: str) -> None:
     try:
-        require_arms(c, treatment_settings(c.policy, c.sources, c.scorer, c.experiment))
+        arm_settings(c, c.policy, c.experiment)
     except InvalidArm as error:
         raise ConfigurationError(file=file, key=f"experiment.{error.key}", expected=error.expected, got=error.got) from None
     try:
@@ -227,14 +227,19 @@ def _check_arms_and_rules(c: Configuration, file: str) -> None:
         raise ConfigurationError(file=file, key=f"rules.{error.name}", expected=error.expected, got=repr(c.rules[error.name])) from None
 
 
-def require_arms(configuration: Configuration, arms: Mapping[str, TreatmentSettings]) -> None:
-    """Check that what the users of each arm are given fits the rest of the configuration.
+def arm_settings(configuration: Configuration, policy: Policy, experiment: Experiment) -> dict[str, TreatmentSettings]:
+    """What the users of each arm are given, which fits the rest of the configuration.
+
+    Parameters
+    ----------
+    policy, experiment : those in force, instead of the configured ones
 
     Raises
     ------
     InvalidArm
-        When it does not.
+        When it does not fit (`models.experiments.treatment_settings` too).
     """
+    arms = treatment_settings(policy, configuration.sources, configuration.scorer, experiment)
     for name, arm in arms.items():
         if arm.scorer is None:
             continue
@@ -251,6 +256,7 @@ def require_arms(configuration: Configuration, arms: Mapping[str, TreatmentSetti
         own = msgspec.structs.replace(configuration, scorer=arm.scorer)
         for check in (_check_scorer, _check_slates, _check_auction):
             check(own, require)
+    return arms
 
 
 def _check_tokens(c: Configuration, require: _Require) -> None:
