@@ -182,6 +182,16 @@ def test_q_learning_looks_at_the_best_next_action_and_sarsa_at_the_one_taken():
         assert probabilities(policy, THERE) == [1, 0]
 
 
+def test_without_a_worth_of_what_comes_next_q_learning_and_sarsa_are_one():
+    q_learning, sarsa = (policy_of(name, discount=0.0) for name in ("q_learning", "sarsa"))
+    draw = np.random.default_rng(3)
+    for _ in range(200):
+        step = Step(HERE, int(draw.integers(2)), float(draw.random()), THERE, int(draw.integers(2)))
+        q_learning.learn(step)
+        sarsa.learn(step)
+    assert q_learning.tables()["values"].tolist() == sarsa.tables()["values"].tolist()
+
+
 @pytest.mark.parametrize("name", ["q_learning", "sarsa"])
 def test_a_linear_step_moves_its_estimate_by_the_learning_rate_along_the_features(name):
     policy = policy_of(name, values="linear", learning_rate=0.5)
