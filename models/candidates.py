@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
+import torch
 from numba import njit
 
 from models.board import CF, CONTENT, USER_CF, Board
@@ -25,7 +26,6 @@ from models.sources.trending import Trending
 from models.sources.user_cf import UserCF
 
 _NO_HASHES = np.zeros(0, np.int64)
-_FLOAT16_MAX = float(np.finfo(np.float16).max)
 # Sources that score their items, and where: such an item comes from all of them that do.
 _RULE_BIT = 64
 _REQUEST_BIT = 128
@@ -255,8 +255,7 @@ class CandidateGenerator:
         )
         if self._ignored:
             features[:, self._ignored] = 0.0
-        # a value (dwell time in ms, a price) beyond float16 would become infinite, and the running means NaN for ever
-        frozen = np.clip(features, -_FLOAT16_MAX, _FLOAT16_MAX).astype(np.float16)
+        frozen = torch.from_numpy(features).half().numpy()
         return Candidates(items, frozen, sums, origins, visit.profile, visit.steps)
 
     def _not_again(self, state: UserState, now_ms: int) -> np.ndarray:

@@ -35,6 +35,7 @@ from models.taste import taste_of
 
 FLOOR = 1e-5
 _VALUE_SHRINKAGE = 5.0
+_FLOAT16_MAX = np.float32(np.finfo(np.float16).max)
 
 
 @njit(cache=True)
@@ -113,7 +114,7 @@ def candidate_features(  # type: ignore[no-untyped-def]
 
     Returns
     -------
-    float32[n, WIDTH], columns in the order of `FEATURES`
+    float32[n, WIDTH], columns in the order of `FEATURES`, within what float16 holds
     """
     n = len(candidates)
     out = np.zeros((n, WIDTH), np.float32)
@@ -181,4 +182,10 @@ def candidate_features(  # type: ignore[no-untyped-def]
         if log_prices[x] == log_prices[x] and price_level == price_level:
             out[k, 34] = log_prices[x] - price_level
         out[k, 35] = taste_of(x, labels, signatures, taste)
+        # a value (dwell time in ms, a price) beyond float16 would become infinite, and the running means NaN for ever
+        for c in range(WIDTH):
+            if out[k, c] > _FLOAT16_MAX:
+                out[k, c] = _FLOAT16_MAX
+            elif out[k, c] < -_FLOAT16_MAX:
+                out[k, c] = -_FLOAT16_MAX
     return out

@@ -252,7 +252,7 @@ class Learner:
 
         False, and nothing changes, for features that are not finite: the running means would never be finite again.
         """
-        rows = np.concatenate([example.features for example in examples]).astype(np.float32)
+        rows = torch.from_numpy(np.concatenate([example.features for example in examples])).float().numpy()
         if not np.isfinite(rows).all():
             return False
         count = min(self._meta.normal_count, _NORMAL_MEMORY)

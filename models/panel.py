@@ -10,9 +10,9 @@ or a tombstone there makes every replica forget the user, who was erased.
 Layout of a record (little endian): ``version u8 | kind u8 'p' | n u16 | user i64 | item i64[n] | weight f32[n] |
 value f32[n] (NaN: none)``, the latest item last, no item twice.
 
-In memory a member owns `profile_items` entries (item, rating). The entries of an item form a doubly linked list, the most
-recently active member first, as in VMIS-kNN (Kersbergen, Sprangers and Schelter, "Serenade", SIGMOD 2022). Memory:
-``panel_size * profile_items * 16 bytes + 4 bytes * items``.
+In memory a member owns `profile_items` entries (item, rating), rounded up to a power of two. The entries of an item form a doubly
+linked list, the most recently active member first, as in VMIS-kNN (Kersbergen, Sprangers and Schelter, "Serenade", SIGMOD 2022).
+Memory: ``panel_size * 2**ceil(log2(profile_items)) * 16 bytes + 4 bytes * items``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numba import njit
+from numpy.typing import DTypeLike
 
 from models.config import UserCF
 
@@ -30,6 +31,7 @@ PANEL_PREFIX = "panel:"
 RECORD_VERSION = 1
 RECORD_KIND = ord("p")
 _HEAD = struct.Struct("<BBHq")
+LINK_DTYPE = np.dtype([("following", np.int32), ("rating", np.float32)])
 _FIRST_MEMBERS = 64
 _NONE = -1
 
@@ -82,25 +84,25 @@ def decode_member(raw: bytes) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
 
 
 @njit(cache=True)
-def _unlink(member, width, lengths, item, following, before, heads):  # type: ignore[no-untyped-def]
-    for e in range(member * width, member * width + lengths[member]):
+def _unlink(member, bits, lengths, item, links, before, heads):  # type: ignore[no-untyped-def]
+    for e in range(member << bits, (member << bits) + lengths[member]):
         if before[e] >= 0:
-            following[before[e]] = following[e]
+            links[before[e]].following = links[e].following
         else:
-            heads[item[e]] = following[e]
-        if following[e] >= 0:
-            before[following[e]] = before[e]
+            heads[item[e]] = links[e].following
+        if links[e].following >= 0:
+            before[links[e].following] = before[e]
     lengths[member] = 0
 
 
 @njit(cache=True)
-def _link(member, width, lengths, item, rating, following, before, heads, indices, ratings):  # type: ignore[no-untyped-def]
+def _link(member, bits, lengths, item, links, before, heads, indices, ratings):  # type: ignore[no-untyped-def]
     lengths[member] = len(indices)
     for p in range(len(indices)):
-        e = member * width + p
+        e = (member << bits) + p
         x = indices[p]
-        item[e], rating[e] = x, ratings[p]
-        following[e], before[e] = heads[x], -1
+        item[e], before[e] = x, -1
+        links[e].following, links[e].rating = heads[x], ratings[p]
         if heads[x] >= 0:
             before[heads[x]] = e
         heads[x] = e
@@ -117,15 +119,18 @@ class Panel:
 
     Attributes
     ----------
+    bits : of the place of an entry among its member's
     heads : int32[items], first entry of an item, -1 where nobody has it
-    item, rating, following : int32, float32, int32, all [entries]; entry ``e`` belongs to member ``e // profile_items``
+    item : int32[entries]; entry ``e`` belongs to member ``e >> bits``
+    links : LINK_DTYPE[entries], the rating of an entry, and the next entry of its item, -1 for none: both in one line of memory
     lengths : int32[members], entries of a member
     norms, means : float32[members], Euclidean norm and mean of a member's ratings
     """
 
     def __init__(self, config: UserCF, profile_items: int, index_for: Callable[[np.ndarray], np.ndarray]) -> None:
         self._config = config
-        self.width = profile_items
+        self._profile_items = profile_items
+        self.bits = (profile_items - 1).bit_length()
         self._index_for = index_for
         self._members: dict[int, int] = {}
         self._vacant: list[int] = []
@@ -134,7 +139,7 @@ class Panel:
         self._allocate(min(_FIRST_MEMBERS, config.panel_size))
 
     def _allocate(self, members: int) -> None:
-        def grown(name: str, size: int, dtype: type) -> None:
+        def grown(name: str, size: int, dtype: DTypeLike) -> None:
             array: np.ndarray = np.zeros(size, dtype)
             old = getattr(self, name, None)
             if old is not None:
@@ -142,14 +147,14 @@ class Panel:
             setattr(self, name, array)
 
         self._capacity = members
-        for name, dtype in (("item", np.int32), ("rating", np.float32), ("following", np.int32), ("_before", np.int32)):
-            grown(name, members * self.width, dtype)
+        grown("links", members << self.bits, LINK_DTYPE)
+        for name in ("item", "_before"):
+            grown(name, members << self.bits, np.int32)
         for name, dtype in (("lengths", np.int32), ("norms", np.float32), ("means", np.float32)):
             grown(name, members, dtype)
 
     item: np.ndarray
-    rating: np.ndarray
-    following: np.ndarray
+    links: np.ndarray
     _before: np.ndarray
     lengths: np.ndarray
     norms: np.ndarray
@@ -193,14 +198,12 @@ class Panel:
         user, items, weights, values = decode_member(raw)
         if not self.wants(user):
             return
-        items, weights, values = items[-self.width :], weights[-self.width :], values[-self.width :]
+        items, weights, values = (array[-self._profile_items :] for array in (items, weights, values))
         slot = self._slot_for(user)
         ratings = np.where(np.isnan(values), weights, values) if self._config.similarity == "pearson" else weights
         indices = self._index_for(items)  # may grow the heads
-        _unlink(slot, self.width, self.lengths, self.item, self.following, self._before, self.heads)
-        _link(
-            slot, self.width, self.lengths, self.item, self.rating, self.following, self._before, self.heads, indices, ratings
-        )
+        _unlink(slot, self.bits, self.lengths, self.item, self.links, self._before, self.heads)
+        _link(slot, self.bits, self.lengths, self.item, self.links, self._before, self.heads, indices, ratings)
         self.norms[slot] = np.sqrt(np.square(ratings).sum())
         self.means[slot] = ratings.mean() if len(ratings) else 0.0
 
@@ -209,7 +212,7 @@ class Panel:
         slot = self._members.pop(user, None)
         if slot is None:
             return
-        _unlink(slot, self.width, self.lengths, self.item, self.following, self._before, self.heads)
+        _unlink(slot, self.bits, self.lengths, self.item, self.links, self._before, self.heads)
         self._vacant.append(slot)
         self._by_hash.remove(-user)
         heapq.heapify(self._by_hash)

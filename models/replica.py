@@ -383,7 +383,7 @@ class Replica:
             *(self.hashes, self.lists, self.stats, self.categories, self.available, self.year, self.impressions),
             *(self.from_ms, self._until_ms),
             *(self.neighbour, self.weights, self._offered, self._before, self._marks, self._keys, self._slots),
-            *(self.panel.heads, self.panel.item, self.panel.rating, self.panel.following, self.panel._before),
+            *(self.panel.heads, self.panel.item, self.panel.links, self.panel._before),
         )
         return sum(array.nbytes for array in arrays)
 

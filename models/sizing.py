@@ -5,7 +5,7 @@ L = neighbours of an item in the replica (twice those of its row, rounded up so,
 of its row:
 
 - serve path, each subtask: ``13 MB + 333 * N + 28 * 2**ceil(log2(2 * items * L)) + items * (250 + 4 * R) +
-  panel_size * profile.items * 16`` bytes; the slabs that lists have outgrown, as many again as are in use, wait for others
+  panel_size * 2**ceil(log2(profile.items)) * 16`` bytes; the slabs that lists have outgrown, as many again as are in use, wait for others
 - learn path, over all subtasks: ``items * (700 + 33 * R)`` bytes
 - state of one user: ``69 + 25 * profile.items + 8 * profile.dedup_events + 12 * slate.k + 2 * WEIGHTS`` for the profile, 1 + 8 an item for
   what was seen (at most profile.seen_items), and ``7 + (2 * (WIDTH + columns) + 8) * scorer.candidates + 8 * history`` for the pending
@@ -56,7 +56,7 @@ def serve_bytes(configuration: Configuration, *, items: int, neighbours: int, us
         + capacity * _ARRAYS_AN_ITEM
         + _power_of_two(2 * items * served) * _BYTES_A_SLOT
         + items * (_OBJECTS_AN_ITEM + 4 * neighbours)
-        + members * config.profile.items * _BYTES_A_MEMBER_ITEM
+        + members * _power_of_two(config.profile.items) * _BYTES_A_MEMBER_ITEM
     )
 
 

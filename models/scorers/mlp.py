@@ -52,16 +52,16 @@ def network_input(features, mean, inverse_deviation, shared):  # type: ignore[no
     """
     n, width = features.shape
     normal = np.empty((n, width), np.float32)
-    of_mean = np.zeros(shared.shape[1], np.float32)
-    for f in range(width):
-        total = np.float32(0.0)
-        for k in range(n):
+    middle = np.zeros(width, np.float32)
+    for k in range(n):
+        for f in range(width):
             value = (features[k, f] - mean[f]) * inverse_deviation[f]
             normal[k, f] = min(max(value, np.float32(-CLIP)), np.float32(CLIP))
-            total += normal[k, f]
-        middle = total / np.float32(n)
+            middle[f] += normal[k, f]
+    of_mean = np.zeros(shared.shape[1], np.float32)
+    for f in range(width):
         for m in range(len(of_mean)):
-            of_mean[m] += middle * shared[f, m]
+            of_mean[m] += middle[f] / np.float32(n) * shared[f, m]
     return normal, of_mean
 
 
@@ -166,7 +166,7 @@ class MLP(Scorer):
         self, matrix: np.ndarray, items: np.ndarray = NO_ITEMS, history: np.ndarray = NO_ITEMS
     ) -> tuple[np.ndarray, np.ndarray]:
         """Score one list, see `Scorer.score`; only the matrix is looked at. What `prepare` has detached needs no mode of inference."""
-        features = matrix.astype(np.float32)
+        features = torch.from_numpy(matrix).float().numpy()
         normal, of_mean = network_input(features, self._mean, self._inverse_deviation, self._shared)
         first, first_bias = self._first
         body = torch.addmm(torch.from_numpy(first_bias - of_mean[:-1]), torch.from_numpy(normal), first).relu_()

@@ -20,7 +20,7 @@ from collections.abc import Callable
 import numpy as np
 from numba import njit
 
-from models.board import CONTENT, Board, touch
+from models.board import CONTENT, Board, begin
 from models.content import BUCKET, LABELS, label_cosine, label_vector, signature_cosine
 from models.replica import Replica
 from models.sources import Visit
@@ -84,8 +84,9 @@ def add_content(  # type: ignore[no-untyped-def]
         for place in range(min(bucket_sizes[bucket], BUCKET)):
             x = buckets[bucket, place]
             if marks[1 + x] != marks[0]:
-                if not touch(x, sums, touched, found, marks, available):
+                if marks[1 + x] == -marks[0] or not available[x]:
                     continue
+                begin(x, sums, touched, found, marks)
                 found += 1
             likeness = max(0.0, signature_cosine(signature, signatures[x]))
             sums[x, CONTENT] = label_cosine(x, labels, vector, norm) + likeness
@@ -163,8 +164,9 @@ def add_by_vectors(  # type: ignore[no-untyped-def]
         for place in range(len(new) if last else min(bucket_sizes[chosen[b]], BUCKET)):
             x = new[place] if last else buckets[chosen[b], place]
             if marks[1 + x] != marks[0]:
-                if not touch(x, sums, touched, found, marks, available):
+                if marks[1 + x] == -marks[0] or not available[x]:
                     continue
+                begin(x, sums, touched, found, marks)
                 found += 1
             if sums[x, CONTENT] == 0:
                 likeness = max(np.float32(0.0), vector_cosine(rows[x], values, scales, vector))

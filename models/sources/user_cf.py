@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from models.board import USER_CF, USER_CF_NEAR, Board, touch
+from models.board import USER_CF, USER_CF_NEAR, Board, begin
 from models.config import UserCF as Settings
 from models.replica import Replica
 from models.sources import Visit
@@ -25,6 +25,9 @@ EPSILON = 1e-6
 _NEAR_DECAY = 0.95
 _NEAR_BEFORE = 0.7
 _FARTHEST = 200  # profile.items at most
+# What is added up of a member.
+_LATEST, _ANCHOR, _XY, _XX, _YY, _SHARED = range(6)
+SCRATCH = 6
 _NEAR = np.array(
     [
         _NEAR_DECAY ** (ahead - 1) if ahead > 0 else _NEAR_BEFORE * _NEAR_DECAY ** max(0, -ahead - 1)
@@ -72,9 +75,8 @@ def nearest_members(  # type: ignore[no-untyped-def]
     ratings,
     own,
     heads,
-    following,
-    entry_rating,
-    width,
+    links,
+    bits,
     norms,
     means,
     recent,
@@ -91,12 +93,13 @@ def nearest_members(  # type: ignore[no-untyped-def]
     profile : int32[m], dense indices of the user's items, none twice
     ratings : float64[m], the user's own
     own : the user's own number in the panel, which is passed over; -1 for none
-    heads, following, entry_rating, width, norms, means : of `models.panel.Panel`
+    heads, links, bits, norms, means : of `models.panel.Panel`
     recent : members looked at per item, the most recently active first
     neighbours : members returned, at most
     pearson : whether similarity is Pearson's correlation, else the cosine
     shared_items : shared items at which a correlation counts in full
-    scratch : float64[members, 5], sums over the shared items: xy, xx, yy, n; place of the latest of them in the member's
+    scratch : float64[members, SCRATCH], of the items that both have: of the user's latest the place in `profile` and in the member's
+        items, and the sums of the products of the ratings (of Pearson's: and of the squares, and their number)
     marks : int64[1 + members], marks[0] is a serial, as in `models.sources.item_cf.gather`
 
     Returns
@@ -114,26 +117,38 @@ def nearest_members(  # type: ignore[no-untyped-def]
     norm = np.sqrt(norm)
     found = 0
     touched = np.empty(min(len(norms), len(profile) * recent), np.int32)
-    for d in range(len(profile)):
-        e = heads[profile[d]]
-        x = ratings[d] - mean if pearson else ratings[d]
-        for _ in range(recent):
+    # One step along all lists at a time: what comes next in each is on its way from memory while the others are worked on.
+    walking, at = np.arange(len(profile)), heads[profile]
+    left = len(profile)
+    for _ in range(recent):
+        walks, left = left, 0
+        for walk in range(walks):
+            e, d = at[walk], walking[walk]
             if e < 0:
-                break
-            v = e // width
-            if v != own:
-                if marks[1 + v] != serial:
-                    marks[1 + v] = serial
-                    touched[found] = v
-                    found += 1
-                    scratch[v, :] = 0.0
-                    scratch[v, 4] = e - v * width
-                y = entry_rating[e] - means[v] if pearson else entry_rating[e]
-                scratch[v, 0] += x * y
-                scratch[v, 1] += x * x
-                scratch[v, 2] += y * y
-                scratch[v, 3] += 1.0
-            e = following[e]
+                continue
+            at[left], walking[left] = links[e].following, d
+            left += 1
+            v = e >> bits
+            if v == own:
+                continue
+            if marks[1 + v] != serial:
+                marks[1 + v] = serial
+                touched[found] = v
+                found += 1
+                scratch[v, :] = 0.0
+                scratch[v, _LATEST] = len(profile)
+            if d < scratch[v, _LATEST]:
+                scratch[v, _LATEST], scratch[v, _ANCHOR] = d, e & ((1 << bits) - 1)
+            if pearson:
+                x, y = ratings[d] - mean, links[e].rating - means[v]
+                scratch[v, _XY] += x * y
+                scratch[v, _XX] += x * x
+                scratch[v, _YY] += y * y
+                scratch[v, _SHARED] += 1.0
+            else:
+                scratch[v, _XY] += ratings[d] * links[e].rating
+        if left == 0:
+            break
     members = np.empty(neighbours, np.int32)
     anchors = np.empty(neighbours, np.int32)
     similarities = np.empty(neighbours)
@@ -141,10 +156,10 @@ def nearest_members(  # type: ignore[no-untyped-def]
     for f in range(found):
         v = touched[f]
         if pearson:
-            spread = np.sqrt(scratch[v, 1] * scratch[v, 2])
-            similarity = scratch[v, 0] / spread * min(1.0, scratch[v, 3] / shared_items) if spread > 0 else 0.0
+            spread = np.sqrt(scratch[v, _XX] * scratch[v, _YY])
+            similarity = scratch[v, _XY] / spread * min(1.0, scratch[v, _SHARED] / shared_items) if spread > 0 else 0.0
         else:
-            similarity = scratch[v, 0] / (norm * norms[v])
+            similarity = scratch[v, _XY] / (norm * norms[v])
         if similarity <= 0 or (n == neighbours and similarity <= similarities[n - 1]):
             continue
         place = n if n < neighbours else n - 1
@@ -152,21 +167,21 @@ def nearest_members(  # type: ignore[no-untyped-def]
             similarities[place], members[place] = similarities[place - 1], members[place - 1]
             anchors[place] = anchors[place - 1]
             place -= 1
-        similarities[place], members[place], anchors[place] = similarity, v, np.int32(scratch[v, 4])
+        similarities[place], members[place], anchors[place] = similarity, v, np.int32(scratch[v, _ANCHOR])
         n = min(n + 1, neighbours)
     return members[:n], similarities[:n], anchors[:n]
 
 
 @njit(cache=True)
 def add_user_cf(  # type: ignore[no-untyped-def]
-    members, similarities, anchors, lengths, item, rating, width, available, sums, touched, found, marks
+    members, similarities, anchors, lengths, item, links, bits, available, sums, touched, found, marks
 ):
     """Add ``r_ui`` of what the members have, and the same with the weight on what is near the item that both had.
 
     Parameters
     ----------
     members, similarities, anchors : of `nearest_members`
-    lengths, item, rating, width : of `models.panel.Panel`
+    lengths, item, links, bits : of `models.panel.Panel`
     available : bool[items], an item that is not is no candidate
     sums, touched, found, marks : of `models.board.Board`
 
@@ -180,16 +195,18 @@ def add_user_cf(  # type: ignore[no-untyped-def]
     scale = 1.0 / np.sqrt(squares)
     serial = marks[0]
     for v in range(len(members)):
-        a = similarities[v] * scale
-        for e in range(members[v] * width, members[v] * width + lengths[members[v]]):
+        a = np.float32(similarities[v] * scale)
+        first = members[v] << bits
+        for e in range(first, first + lengths[members[v]]):
             x = item[e]
             if marks[1 + x] != serial:
-                if not touch(x, sums, touched, found, marks, available):
+                if marks[1 + x] == -serial or not available[x]:
                     continue
+                begin(x, sums, touched, found, marks)
                 found += 1
-            part = a * rating[e]
+            part = a * links[e].rating
             sums[x, USER_CF] += part
-            sums[x, USER_CF_NEAR] += part * _NEAR[_FARTHEST + e - members[v] * width - anchors[v]]
+            sums[x, USER_CF_NEAR] += part * _NEAR[_FARTHEST + e - first - anchors[v]]
     return found
 
 
@@ -209,7 +226,7 @@ class UserCF:
         self._settings, self._replica, self._bit = settings, replica, bit
         self._pearson = settings.similarity == "pearson"
         self._marks = np.zeros(1, np.int64)
-        self._sums = np.zeros((0, 5))
+        self._sums = np.zeros((0, SCRATCH))
 
     def collect(self, visit: Visit, board: Board) -> None:
         """Find the similar members and add what they have."""
@@ -218,7 +235,7 @@ class UserCF:
             return
         if len(panel.lengths) != len(self._sums):
             self._marks = np.zeros(len(panel.lengths) + 1, np.int64)
-            self._sums = np.zeros((len(panel.lengths), 5))
+            self._sums = np.zeros((len(panel.lengths), SCRATCH))
         items, ratings = own_ratings(
             visit.profile,
             visit.places,
@@ -233,9 +250,8 @@ class UserCF:
             ratings,
             panel.member(visit.user),
             panel.heads,
-            panel.following,
-            panel.rating,
-            panel.width,
+            panel.links,
+            panel.bits,
             panel.norms,
             panel.means,
             settings.recent,
@@ -251,8 +267,8 @@ class UserCF:
             anchors,
             panel.lengths,
             panel.item,
-            panel.rating,
-            panel.width,
+            panel.links,
+            panel.bits,
             self._replica.available,
             board.sums,
             board.touched,
