@@ -104,6 +104,14 @@ def test_what_a_member_had_near_the_item_that_both_have_counts_more_and_what_cam
     }
 
 
+def test_near_is_near_the_latest_of_the_users_items_that_a_member_has_wherever_it_stands_in_the_lists():
+    replica = new_replica()
+    # ann is the first whom the list of a leads to, and the second in that of b, which dan had later
+    fill(replica, {"ann": [("b", 1.0), ("x", 1.0), ("a", 1.0), ("y", 1.0)], "bob": [("b", 1.0)]})
+    near = {item: score for item, (_, score) in predicted(replica, "dan", [("a", 1.0), ("b", 1.0)]).items()}
+    assert near["y"] == pytest.approx(near["x"] * 0.95**2)
+
+
 @pytest.mark.parametrize("similarity", ["cosine", "pearson"])
 def test_a_panel_of_everybody_is_brute_force(similarity):
     draw = np.random.default_rng(5)
