@@ -52,16 +52,16 @@ def network_input(features, mean, inverse_deviation, shared):  # type: ignore[no
     """
     n, width = features.shape
     normal = np.empty((n, width), np.float32)
-    middle = np.zeros(width, np.float32)
+    totals = np.zeros(width, np.float32)
     for k in range(n):
         for f in range(width):
             value = (features[k, f] - mean[f]) * inverse_deviation[f]
             normal[k, f] = min(max(value, np.float32(-CLIP)), np.float32(CLIP))
-            middle[f] += normal[k, f]
+            totals[f] += normal[k, f]
     of_mean = np.zeros(shared.shape[1], np.float32)
     for f in range(width):
         for m in range(len(of_mean)):
-            of_mean[m] += middle[f] / np.float32(n) * shared[f, m]
+            of_mean[m] += totals[f] / np.float32(n) * shared[f, m]
     return normal, of_mean
 
 
