@@ -197,21 +197,15 @@ def _recommenders(engine: EngineName, *, in_flight: int) -> Iterator[tuple[Recom
     if engine == EngineName.LOCAL:
         yield in_process, Crowd()
         return
+    from cli.own_job import stack_for_now
     from cli.simulation.job import JobCompetitor
-    from cli.stack import Home, Stack
 
-    home = Home.from_environment()
     console = Console(highlight=False, stderr=True)
-    started_here = Stack.find(home) is None
-    stack = Stack.start(home, progress=console.print)
-    try:
+    with stack_for_now(console.print) as stack:
         yield (
             lambda name, configuration: JobCompetitor(configuration, stack, name=name, say=console.print),
             Crowd(in_flight, AHEAD_MS),
         )
-    finally:
-        if started_here:
-            stack.stop()
 
 
 def _run(

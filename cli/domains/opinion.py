@@ -99,21 +99,18 @@ class Replay:
 
 def show(demo: DomainDemo) -> Path:
     """Run the domain on the stack, and write its page."""
-    from cli.cluster import Cluster, submit_job
-    from cli.configuration import on_own_topics
+    from cli.own_job import OwnJob
     from cli.report.opinion import OpinionPage, render_opinion
     from cli.report.writing import write_page
-    from cli.topics import MONITOR_TOPICS, create_topics, delete_topics
+    from cli.topics import MONITOR_TOPICS
     from models.domains.opinion_figures import alert_figures
 
     console = demo.console
-    configuration = replayed(on_own_topics(demo.configuration, demo.stack, prefix=f"opinion-{time.time_ns() // 1_000_000}-"))
     stream = opinion_stream(SEED)
-    create_topics(configuration.kafka, MONITOR_TOPICS)
-    job_id = submit_job(configuration, progress=console.print, job="monitor")
-    console.print(f"Job {job_id} runs; {len(stream.posts):,} texts of {DAYS} days pass at {TEXTS_A_SECOND} a second.")
-    try:
-        with closing(Replay(configuration, stream)) as replay:
+    with OwnJob(replayed(demo.configuration), demo.stack, name="opinion", topics=MONITOR_TOPICS) as job:
+        job_id = job.start(say=console.print, job="monitor")
+        console.print(f"Job {job_id} runs; {len(stream.posts):,} texts of {DAYS} days pass at {TEXTS_A_SECOND} a second.")
+        with closing(Replay(job.configuration, stream)) as replay:
             said_s, shown = time.monotonic(), 0
             for sent, one in enumerate(replay.send()):
                 for alert in replay.alerts[shown:]:
@@ -123,9 +120,6 @@ def show(demo: DomainDemo) -> Path:
                     said_s = time.monotonic()
                     console.print(f"{_day(one.text.event_time_ms)}: {sent:,} of {len(stream.posts) + len(stream.labels):,} sent")
             replay.end()
-    finally:
-        Cluster(configuration.flink.jobmanager).cancel(job_id)
-        delete_topics(configuration.kafka, MONITOR_TOPICS)
     figures = alert_figures(stream, replay.alerts)
     console.print(
         f"Alerts: precision {figures.precision:.2f}, recall {figures.recall:.2f} of {len(stream.surges)} surges; at most "

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cli.clients import EventSender, TopicReader
-from cli.cluster import Cluster, submit_job
-from cli.configuration import load_configuration, on_own_topics
+from cli.configuration import load_configuration
 from cli.domains.registry import DEFAULT, DomainDemo, preset_path
 from cli.errors import UserError
-from cli.topics import create_topics, delete_topics
+from cli.own_job import OwnJob
 from models.topics import DEAD_LETTER, MODEL_UPDATES, RECOMMENDATIONS, Recommendation
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 RUN_S = 60.0
 """How long customers ask the job."""
 SEED, COMPARED_DAYS = 1, 10
-_PREFIX = "service-desk-"
 _POLL_MS, _PATIENCE_S, _LINE_EVERY_S, _SHOWN_CASES = 5, 120.0, 5.0, 200
 _decode = msgspec.json.Decoder(Recommendation).decode
 
@@ -55,13 +53,10 @@ class JobDesk:
     """
 
     def __init__(self, configuration: Configuration, stack: Stack, *, say: Callable[[str], None]) -> None:
-        prefix = f"{_PREFIX}{time.time_ns() // 1_000_000}-"
-        self._configuration, self._say = on_own_topics(configuration, stack, prefix=prefix), say
-        self._kafka = self._configuration.kafka
-        create_topics(self._kafka)
+        self._job, self._say = OwnJob(configuration, stack, name="service-desk"), say
+        self._kafka = self._job.configuration.kafka
         self._sender = EventSender(self._kafka)
         self._reader: TopicReader | None = None
-        self._job_id: str | None = None
         self._announced = 0
         self.latest: Recommendation | None = None
 
@@ -99,7 +94,7 @@ class JobDesk:
 
     def _start(self) -> None:
         self._sender.flush()
-        self._job_id = submit_job(self._configuration, progress=self._say)
+        self._job.start(say=self._say)
         with closing(TopicReader(self._kafka, (MODEL_UPDATES,), from_beginning=True)) as updates:
             self._await_vectors(updates)
         self._reader = TopicReader(self._kafka, (RECOMMENDATIONS, DEAD_LETTER), at_once=True)
@@ -117,9 +112,7 @@ class JobDesk:
         self._sender.close()
         if self._reader is not None:
             self._reader.close()
-        if self._job_id is not None:
-            Cluster(self._configuration.flink.jobmanager).cancel(self._job_id)
-        delete_topics(self._kafka)
+        self._job.close()
 
 
 def show(demo: DomainDemo) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import msgspec
@@ -11,13 +11,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cli.clients import EventSender
-from cli.cluster import Cluster, submit_job
-from cli.configuration import on_own_topics
 from cli.evaluation.run import Run, versions
 from cli.eventfiles import EventFile
 from cli.loop import Loop
-from cli.stack import Home, Stack
-from cli.topics import create_topics, delete_topics
+from cli.own_job import OwnJob, stack_for_now
 from models.config import Configuration
 from models.evaluation.recorder import Recorder
 from models.evaluation.report import EvaluationReport, LatencyMs
@@ -42,30 +39,23 @@ def run_flink(
     record : whether each judged event is kept
     model : file of `flinkrec train` to begin with
     """
-    home = Home.from_environment()
-    started_here = Stack.find(home) is None
-    with console.status("starting the local stack") as spinner:
-        say = spinner.update if console.is_terminal else console.print
-        stack = Stack.start(home, progress=say)
-        configuration = on_own_topics(configuration, stack, prefix=f"evaluate-{time.time_ns() // 1_000_000}-")
-        create_topics(configuration.kafka)
-        sender = EventSender(configuration.kafka)
-        sender.send_items(catalogue)
-        sender.close()
-        job_id = submit_job(configuration, progress=say, model=model)
     recorder = Recorder(configuration.slate.k, repeats=configuration.slate.recommend_seen) if record else None
-    loop = Loop(configuration, every=every, recorder=recorder)
     job_versions: dict[str, str] = {}
-    with Progress(console=console, disable=not console.is_terminal) as bar:
+    with ExitStack() as until_done:
+        with console.status("starting the local stack") as spinner:
+            say = spinner.update if console.is_terminal else console.print
+            stack = until_done.enter_context(stack_for_now(say))
+            job = until_done.enter_context(OwnJob(configuration, stack, name="evaluate"))
+            configuration = job.configuration
+            with closing(EventSender(configuration.kafka)) as sender:
+                sender.send_items(catalogue)
+            job.start(say=say, model=model)
+        loop = until_done.enter_context(closing(Loop(configuration, every=every, recorder=recorder)))
+        bar = until_done.enter_context(Progress(console=console, disable=not console.is_terminal))
         task = bar.add_task("evaluating", total=len(file))
         for progress in loop.run(file.events(configuration.events.default_type)):
             bar.update(task, completed=progress.answered)
             job_versions = progress.last.versions if progress.last else job_versions
-    loop.close()
-    Cluster(configuration.flink.jobmanager).cancel(job_id)
-    delete_topics(configuration.kafka)
-    if started_here:
-        stack.stop()
     report = EvaluationReport.of(
         loop.quality,
         events_per_s=loop.progress.events_per_s,

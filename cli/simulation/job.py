@@ -13,17 +13,14 @@ from typing import Any
 import msgspec
 
 from cli.clients import EventSender, TopicReader
-from cli.cluster import Cluster, submit_job
-from cli.configuration import on_own_topics
 from cli.errors import UserError
+from cli.own_job import OwnJob
 from cli.stack import Stack
-from cli.topics import create_topics, delete_topics
 from models.config import Configuration
 from models.events import Event
 from models.simulation.loop import Slate
 from models.topics import DEAD_LETTER, RECOMMENDATIONS, CatalogueItem, Recommendation
 
-PREFIX = "simulate-"
 _POLL_MS = 5
 _PATIENCE_S = 120.0
 
@@ -63,15 +60,12 @@ class JobCompetitor:
     """
 
     def __init__(self, configuration: Configuration, stack: Stack, *, name: str, say: Callable[[str], None]) -> None:
-        prefix = f"{PREFIX}{name.replace(' ', '-')}-{time.time_ns() // 1_000_000}-"
-        self._configuration = on_own_topics(configuration, stack, prefix=prefix)
+        self._job = OwnJob(configuration, stack, name=f"simulate-{name.replace(' ', '-')}")
         self._say = say
-        self.kafka = self._configuration.kafka
+        self.kafka = self._job.configuration.kafka
         self.answered = 0
-        create_topics(self.kafka)
         self._sender = EventSender(self.kafka)
         self._reader: TopicReader | None = None
-        self._job_id: str | None = None
         self._due: dict[str, str] = {}  # the event that a user's next slate answers
         self._heard_s = 0.0
         self._latest: bytes | None = None
@@ -96,7 +90,7 @@ class JobCompetitor:
 
     def _start(self) -> None:
         self._sender.flush()  # the job begins with the items that are there
-        self._job_id = submit_job(self._configuration, progress=self._say)
+        self._job.start(say=self._say)
         # not before: topics that were created a moment ago are not known to every broker at once
         self._reader = TopicReader(self.kafka, (RECOMMENDATIONS, DEAD_LETTER), at_once=True)
 
@@ -135,9 +129,7 @@ class JobCompetitor:
         self._sender.close()
         if self._reader is not None:
             self._reader.close()
-        if self._job_id is not None:
-            Cluster(self._configuration.flink.jobmanager).cancel(self._job_id)
-        delete_topics(self.kafka)
+        self._job.close()
 
 
 _decode_answer: Callable[[bytes], Any] = msgspec.json.Decoder(_Answer).decode
