@@ -315,7 +315,7 @@ def test_an_erased_user_is_no_longer_anybodys_neighbour():
     assert len(panel) == size - 1
     gone = np.flatnonzero(panel.lengths[:size] == 0)
     assert len(gone) == 1
-    linked = {entry // panel.width for entry in panel.heads[panel.heads >= 0].tolist()}
+    linked = {entry >> panel.bits for entry in panel.heads[panel.heads >= 0].tolist()}
     assert int(gone[0]) not in linked
 
 
