@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from cli.cluster import Cluster, submit_job
@@ -68,11 +67,3 @@ class OwnJob:
         if self._job_id is not None:
             Cluster(self.configuration.flink.jobmanager).cancel(self._job_id)
         delete_topics(self.configuration.kafka, self._topics)
-
-    def __enter__(self) -> OwnJob:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()

@@ -107,7 +107,7 @@ def show(demo: DomainDemo) -> Path:
 
     console = demo.console
     stream = opinion_stream(SEED)
-    with OwnJob(replayed(demo.configuration), demo.stack, name="opinion", topics=MONITOR_TOPICS) as job:
+    with closing(OwnJob(replayed(demo.configuration), demo.stack, name="opinion", topics=MONITOR_TOPICS)) as job:
         job_id = job.start(say=console.print, job="monitor")
         console.print(f"Job {job_id} runs; {len(stream.posts):,} texts of {DAYS} days pass at {TEXTS_A_SECOND} a second.")
         with closing(Replay(job.configuration, stream)) as replay:

@@ -45,7 +45,7 @@ def run_flink(
         with console.status("starting the local stack") as spinner:
             say = spinner.update if console.is_terminal else console.print
             stack = until_done.enter_context(stack_for_now(say))
-            job = until_done.enter_context(OwnJob(configuration, stack, name="evaluate"))
+            job = until_done.enter_context(closing(OwnJob(configuration, stack, name="evaluate")))
             configuration = job.configuration
             with closing(EventSender(configuration.kafka)) as sender:
                 sender.send_items(catalogue)

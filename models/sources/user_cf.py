@@ -25,9 +25,6 @@ EPSILON = 1e-6
 _NEAR_DECAY = 0.95
 _NEAR_BEFORE = 0.7
 _FARTHEST = 200  # profile.items at most
-# What is added up of a member.
-_LATEST, _ANCHOR, _XY, _XX, _YY, _SHARED = range(6)
-SCRATCH = 6
 _NEAR = np.array(
     [
         _NEAR_DECAY ** (ahead - 1) if ahead > 0 else _NEAR_BEFORE * _NEAR_DECAY ** max(0, -ahead - 1)
@@ -35,6 +32,9 @@ _NEAR = np.array(
     ],
     np.float32,
 )
+# What is added up of a member.
+SCRATCH = 6
+_LATEST, _ANCHOR, _XY, _XX, _YY, _SHARED = range(SCRATCH)
 
 
 @njit(cache=True)
