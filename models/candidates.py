@@ -11,27 +11,30 @@ from numba import njit
 
 from models.board import CF, CONTENT, USER_CF, Board
 from models.config import Configuration, Scorer, Sources
-from models.feature_table import columns_of
+from models.feature_table import FEATURES, columns_of
 from models.features import candidate_features
 from models.fields import Reason
 from models.profile import SeenItems, UserState
-from models.reasons import OFFER, REPEAT, REQUEST, RULE, SERIES, reasons_of_sources
-from models.replica import Replica, lookup, lookup_all
+from models.reasons import OFFER, REQUEST, RULE, SERIES, reasons_of_sources
+from models.replica import Replica, lookup
 from models.sources import Source, Visit
 from models.sources.content import Content
 from models.sources.item_cf import ItemCF, contributions, profile_steps
 from models.sources.new_items import NewItems
 from models.sources.popularity import Popularity
+from models.sources.repeats import Repeats
 from models.sources.trending import Trending
 from models.sources.user_cf import UserCF
 
 _NO_HASHES = np.zeros(0, np.int64)
-# Sources that score their items, and where: such an item comes from all of them that do.
-_RULE_BIT = 64
-_REQUEST_BIT = 128
-_SERIES_BIT = 256
-_REPEAT_BIT = 512
+_HAD = list(FEATURES).index("had")
+# Each item that the user has had comes from this source, whichever chose it.
+_REPEATS_BIT = 32
+_RULE_BIT = 128
+_REQUEST_BIT = 256
+_SERIES_BIT = 512
 _OFFER_BIT = 1024
+# Sources that score their items, and where: such an item comes from all of them that do.
 _SCORES = {"item_cf": CF, "user_cf": USER_CF, "content": CONTENT}
 
 
@@ -115,6 +118,10 @@ class CandidateGenerator:
     ----------
     configuration : the whole configuration
     replica : the model they come from
+
+    Attributes
+    ----------
+    weights : of each source that is on, by its name
     """
 
     def __init__(self, configuration: Configuration, replica: Replica) -> None:
@@ -130,14 +137,14 @@ class CandidateGenerator:
             Content(replica, bit=4),
             Trending(replica, bit=8),
             NewItems(configuration.new_items, replica, bit=16),
+            Repeats(replica, bit=_REPEATS_BIT),
         )
-        self._filler: Source = Popularity(replica, bit=32)
+        self._filler: Source = Popularity(replica, bit=64)
         everyone: tuple[Source, ...] = (*self._sources, self._filler)
         self._names = {1 << place: source.name for place, source in enumerate(everyone)} | {
             _RULE_BIT: RULE,
             _REQUEST_BIT: REQUEST,
             _SERIES_BIT: SERIES,
-            _REPEAT_BIT: REPEAT,
             _OFFER_BIT: OFFER,
         }
         self._by_origins: dict[int, tuple[list[str], list[Reason]]] = {}
@@ -151,9 +158,12 @@ class CandidateGenerator:
         self._prepared = (weights, scorer)
         self._size = scorer.candidates
         self._ignored = columns_of(scorer.ignored_groups)
-        total = sum(msgspec.structs.astuple(weights))
+        if not self._slate.recommend_seen:
+            weights = msgspec.structs.replace(weights, repeats=0.0)
         weighed = [(1 << place, source, getattr(weights, source.name)) for place, source in enumerate(self._sources)]
         weighed = [(bit, source, weight) for bit, source, weight in weighed if weight > 0]
+        self.weights = {source.name: weight for _, source, weight in weighed}
+        total = sum(self.weights.values())
         # every share is rounded up: a source that is on has a place
         self._places = [(source, -int(-self._size * weight // total)) for _, source, weight in weighed]
         scoring = [(_SCORES[source.name], weight, bit) for bit, source, weight in weighed if source.name in _SCORES]
@@ -219,9 +229,6 @@ class CandidateGenerator:
             source.collect(visit, board)
         if following is not None:
             board.take_first(following, len(following), available=replica.available, bit=_SERIES_BIT)
-        if self._slate.repeat_candidates:
-            again = self._had_most(state)
-            board.take_first(again, self._slate.repeat_candidates, available=replica.available, bit=_REPEAT_BIT)
         if include is not None:
             board.take_first(replica.indices_of(include), len(include), available=replica.available, bit=_RULE_BIT)
         if offers is not None:
@@ -248,11 +255,15 @@ class CandidateGenerator:
             visit.steps,
             _user_columns(state.events, state.items["time_ms"], state.items["sitting"], mean_value),
             state.taste.astype(np.float32),
+            replica.hashes,
+            *self._had(state),
             float(state.last_event_ms if state.events else now_ms),
             replica.fast_half_life_ms,
             replica.slow_half_life_ms,
             self._item_cf.score_decay,
         )
+        if "repeats" in self.weights:
+            origins[features[:, _HAD] > 0] |= _REPEATS_BIT
         if self._ignored:
             features[:, self._ignored] = 0.0
         frozen = torch.from_numpy(features).half().numpy()
@@ -264,16 +275,10 @@ class CandidateGenerator:
             return _NO_HASHES
         return state.items["item"][state.items["time_ms"] > now_ms - 1000 * self._slate.repeat_after_s]
 
-    def _had_most(self, state: UserState) -> np.ndarray:
-        """int32[n], dense indices of the profile's items, by the sum of the weights of their events, equal ones by the latest."""
-        indices = np.empty(len(state.items), np.int32)
-        lookup_all(*self._replica.index_table, np.ascontiguousarray(state.items["item"]), indices)
-        weights, indices = state.items["weight"][indices >= 0], indices[indices >= 0]
-        items, places = np.unique(indices[::-1], return_index=True)
-        sums = np.bincount(np.searchsorted(items, indices), weights, len(items))
-        wanted = np.lexsort((places, -sums))
-        chosen: np.ndarray = items[wanted][sums[wanted] > 0]
-        return chosen
+    def _had(self, state: UserState) -> tuple[np.ndarray, np.ndarray]:
+        """int64[n] twice, hashes of the user's items and times of their events, the latest last; none where nothing comes again."""
+        items = state.items if self._slate.recommend_seen else state.items[:0]
+        return items["item"].copy(), items["time_ms"].copy()
 
     def _episodes_in_order(self, state: UserState) -> np.ndarray:
         """Bar what comes after the next episode of every series; returns the next ones of the user's, the latest series first."""
@@ -305,21 +310,11 @@ class CandidateGenerator:
         )
         return Visit(user, state, profile, places, steps, liked), mean_value
 
-    @property
-    def weights(self) -> dict[str, float]:
-        """Weight of each source that is on, by its name."""
-        assert self._prepared is not None
-        given = msgspec.structs.asdict(self._prepared[0])
-        return {name: weight for name, weight in given.items() if weight > 0}
-
     def given(self, candidates: Candidates) -> list[dict[str, float]]:
         """What each source gave each candidate that it brought; 0 where it chooses without scoring."""
         columns = [(bit, name, _SCORES.get(name)) for bit, name in self._names.items()]
         rows = zip(candidates.origins.tolist(), candidates.sums.tolist(), strict=True)
-        return [
-            {name: 0.0 if column is None else sums[column] for bit, name, column in columns if origins & bit}
-            for origins, sums in rows
-        ]
+        return [{name: 0.0 if column is None else sums[column] for bit, name, column in columns if origins & bit} for origins, sums in rows]
 
     def blend(self, candidates: Candidates) -> np.ndarray:
         """The ranking without a scorer: each source's score, as a share of its largest, by the source's weight.

@@ -182,6 +182,7 @@ class Sources(Section, frozen=True, kw_only=True):
     content: NonNegativeFloat = 0.03
     trending: NonNegativeFloat = 0.04
     new_items: NonNegativeFloat = 0.03
+    repeats: NonNegativeFloat = 0.33
 
 
 MONITOR_SUFFIX = "-monitor"
@@ -342,7 +343,6 @@ class Slate(Section, frozen=True, kw_only=True):
     k: Annotated[int, Meta(ge=1, le=100)] = 10
     recommend_seen: bool = False
     repeat_after_s: NonNegativeFloat = 0.0
-    repeat_candidates: Annotated[int, Meta(ge=0, le=100)] = 0
     reasons: Annotated[int, Meta(ge=0, le=20)] = 3
 
 

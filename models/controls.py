@@ -44,6 +44,7 @@ class SourceWeights(Rule, frozen=True, kw_only=True):
     content : what the catalogue says is like the user's items
     trending : what many take just now
     new_items : what few have seen
+    repeats : what the user has had most, where slate.recommend_seen is on
     """
 
     item_cf: Weight = 0.0
@@ -51,6 +52,7 @@ class SourceWeights(Rule, frozen=True, kw_only=True):
     content: Weight = 0.0
     trending: Weight = 0.0
     new_items: Weight = 0.0
+    repeats: Weight = 0.0
 
 
 class Include(Rule, frozen=True, kw_only=True):

@@ -44,6 +44,9 @@ FEATURES: dict[str, str] = {
     "vector": "estimated cosine of the item's vector and the latest item's, by 64 bits of each, -1 to 1, 0 where either is unknown",
     "price_distance": "difference of the logarithms of the item's price and the user's price level, 0 where unknown",
     "taste": "log-odds of the item by the user's own regression over labels and vectors, from what they took and what they passed over",
+    "had": "log of 1 + the user's own events on the item, where items are recommended again",
+    "had_events": "log of 1 + events of the user since the last of these",
+    "had_hours": "log of 1 + hours since the last of these",
 }
 WIDTH = len(FEATURES)
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -55,6 +58,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "age": ("idle", "age", "user_events"),
     "content": ("category_match", "category_last", "year_distance", "content", "vector", "price_distance"),
     "taste": ("taste",),
+    "repeats": ("had", "had_events", "had_hours"),
     "values": ("liked", "item_value", "item_value_count", "user_value"),
 }
 """Every feature in one group: what is switched off together to see what it is worth."""

@@ -94,6 +94,9 @@ def candidate_features(  # type: ignore[no-untyped-def]
     steps,
     user,
     taste,
+    hashes,
+    had,
+    had_ms,
     now_ms,
     fast_half_life_ms,
     slow_half_life_ms,
@@ -110,6 +113,8 @@ def candidate_features(  # type: ignore[no-untyped-def]
     profile, steps : of `models.sources.Visit`
     user : float64[4], events, sitting length, gap in ms, mean value (NaN: none)
     taste : float32[WEIGHTS] of the user, or none (`models.taste`)
+    hashes : int64[items], of all items
+    had, had_ms : int64[m], hashes of what the user has had and when, the latest last; none where items do not come again
     now_ms : event time of the slate
 
     Returns
@@ -182,6 +187,15 @@ def candidate_features(  # type: ignore[no-untyped-def]
         if log_prices[x] == log_prices[x] and price_level == price_level:
             out[k, 34] = log_prices[x] - price_level
         out[k, 35] = taste_of(x, labels, signatures, taste)
+        events, latest = 0, 0
+        for p in range(len(had)):
+            if had[p] == hashes[x]:
+                events += 1
+                latest = p
+        if events > 0:
+            out[k, 36] = np.log1p(events)
+            out[k, 37] = np.log1p(len(had) - 1 - latest)
+            out[k, 38] = np.log1p(max(0.0, now_ms - had_ms[latest]) / hour)
         # a value (dwell time in ms, a price) beyond float16 would become infinite, and the running means NaN for ever
         for c in range(WIDTH):
             if out[k, c] > _FLOAT16_MAX:

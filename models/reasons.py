@@ -13,14 +13,13 @@ ITEM_CF = "item_cf"
 USER_CF = "user_cf"
 RULE = "rule"
 SERIES = "series"
-REPEAT = "repeat"
 REQUEST = "request"
 OFFER = "offer"
 MEANING = "meaning"
 """The question of the request means what the item's text says; the contribution is their cosine."""
 SOLVED = "solved"
 """It solved questions like the request's; the contribution is how many."""
-_ALONE = ("content", "trending", "new_items", "popularity", RULE, SERIES, REPEAT, REQUEST, OFFER)
+_ALONE = ("content", "trending", "new_items", "repeats", "popularity", RULE, SERIES, REQUEST, OFFER)
 _BY_SOURCE = {name: Reason(kind=name) for name in _ALONE}
 
 

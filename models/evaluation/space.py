@@ -65,6 +65,7 @@ SPACE: Space = {
     "sources.content": Range(0.0, 0.3),
     "sources.trending": Range(0.0, 0.3),
     "sources.new_items": Range(0.0, 0.2),
+    "sources.repeats": Range(0.0, 0.6),
     "scorer.candidates": WholeRange(30, 200, log=True),
     "scorer.history": WholeRange(5, 200, log=True),
     "scorer.embedding_dim": WholeRange(8, 56, log=True),

@@ -14,13 +14,13 @@ SOURCES = {
     "content": "alike",
     "trending": "trending",
     "new_items": "few have seen",
+    "repeats": "had before",
     "popularity": "popular",
     "rule": "rule",
     "request": "asked for",
     "meaning": "says the same",
     "solved": "solved similar questions",
     "series": "next of a series",
-    "repeat": "had before",
     "offer": "offered for money",
 }
 """What a candidate source, or kind of reason, means in a few words; a test holds the job's sources to it."""

@@ -109,7 +109,7 @@ def test_relevance_halves_with_age_and_the_latest_items_are_candidates_first():
 
 
 def test_a_track_comes_again_when_its_pause_is_over():
-    shop = Shop(slate={"recommend_seen": True, "repeat_after_s": 3600, "repeat_candidates": 2})
+    shop = Shop(slate={"recommend_seen": True, "repeat_after_s": 3600})
     shop.put("a")
     shop.put("b")
     shop.does("ann", "a")
@@ -118,7 +118,7 @@ def test_a_track_comes_again_when_its_pause_is_over():
     assert shop.shown(item="c", time_ms=NOW_MS + HOUR_MS // 2) == []
     slate = shop.pipeline.recommend(shop.does("ann", "c", time_ms=NOW_MS + HOUR_MS))
     assert {one.item_id for one in slate.items} == {"a", "b"}
-    assert all("repeat" in [reason.kind for reason in one.reasons] for one in slate.items)
+    assert all("repeats" in [reason.kind for reason in one.reasons] for one in slate.items)
 
 
 def test_a_skip_lowers_what_is_near_it_for_this_user_and_teaches_nothing_of_others():
