@@ -78,7 +78,7 @@ from models.user import User
 from operators.bootstrap import read_records
 from operators.logs import Log
 from operators.recommend_metrics import RecommendMetrics
-from operators.threads import use_one_thread
+from operators.threads import prefer_this_thread, use_one_thread
 from operators.timers import let_timers_yield_side_outputs
 
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
@@ -151,6 +151,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
 
     def open(self, runtime_context: RuntimeContext) -> None:
         use_one_thread()
+        prefer_this_thread()
         let_timers_yield_side_outputs()
         warm_up(self._config)
         settle()
