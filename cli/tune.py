@@ -64,7 +64,7 @@ def tune(
     from cli.tuning.file import tuned_file
     from cli.tuning.outcome import outcome_of
     from cli.tuning.search import OutOfTime, Search
-    from models.evaluation.space import SPACE
+    from models.evaluation.space import space_for
 
     console = Console(highlight=False, stderr=True)
     base = _base(config)
@@ -86,7 +86,7 @@ def tune(
         base,
         list(used.events(base.events.default_type)),
         catalogue,
-        space=SPACE,
+        space=space_for(values=file.values is not None, catalogue=bool(catalogue), repeats=base.slate.recommend_seen),
         metric=metric,
         asked=slate,
         seed=seed,

@@ -41,6 +41,8 @@ class Choice(Struct, frozen=True):
 Row = Range | WholeRange | Choice
 Space = dict[str, Row]
 
+_LIKED, _DISLIKED = "item_cf.liked_weight", "item_cf.disliked_weight"
+_CONTENT, _REPEATS = "sources.content", "sources.repeats"
 SPACE: Space = {
     "profile.sitting_gap_s": Range(600.0, 21_600.0, log=True),
     "item_cf.pair_items": WholeRange(5, 50),
@@ -49,8 +51,8 @@ SPACE: Space = {
     "item_cf.score_items": WholeRange(5, 50),
     "item_cf.score_decay": Range(0.7, 0.98),
     "item_cf.gap_decay": Range(0.05, 1.0),
-    "item_cf.liked_weight": Range(1.0, 3.0),
-    "item_cf.disliked_weight": Range(0.0, 1.0),
+    _LIKED: Range(1.0, 3.0),
+    _DISLIKED: Range(0.0, 1.0),
     "item_cf.shrinkage": Range(0.5, 100.0, log=True),
     "item_cf.neighbours": WholeRange(100, 800, log=True),
     "item_cf.served_neighbours": WholeRange(100, 800, log=True),
@@ -62,10 +64,10 @@ SPACE: Space = {
     "popularity.slow_half_life_hours": Range(24.0, 8_760.0, log=True),
     "sources.item_cf": Range(0.2, 1.0),
     "sources.user_cf": Range(0.0, 0.6),
-    "sources.content": Range(0.0, 0.3),
+    _CONTENT: Range(0.0, 0.3),
     "sources.trending": Range(0.0, 0.3),
     "sources.new_items": Range(0.0, 0.2),
-    "sources.repeats": Range(0.0, 0.6),
+    _REPEATS: Range(0.0, 0.6),
     "scorer.candidates": WholeRange(30, 200, log=True),
     "scorer.history": WholeRange(5, 200, log=True),
     "scorer.embedding_dim": WholeRange(8, 56, log=True),
@@ -76,6 +78,12 @@ SPACE: Space = {
     "learner.batch_examples": WholeRange(16, 256, log=True),
     "learner.replay_batches": WholeRange(0, 6),
 }
+
+
+def space_for(*, values: bool, catalogue: bool, repeats: bool) -> Space:
+    """The rows that can change anything: of ratings, of the catalogue and of repeats only where there are any."""
+    idle = {_LIKED: not values, _DISLIKED: not values, _CONTENT: not catalogue, _REPEATS: not repeats}
+    return {key: row for key, row in SPACE.items() if not idle.get(key, False)}
 
 
 def rounded(value: Value) -> Value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.config import Configuration
-from models.evaluation.space import SPACE, Choice, Range, WholeRange, including, rounded
+from models.evaluation.space import SPACE, Choice, Range, WholeRange, including, rounded, space_for
 from models.validation import parse_configuration
 
 
@@ -38,3 +38,9 @@ def test_a_range_that_reaches_zero_has_no_logarithm():
 def test_a_fraction_is_written_with_three_digits_and_everything_else_as_it_is(value, written):
     assert rounded(value) == written
     assert type(rounded(value)) is type(value)
+
+
+def test_what_the_events_cannot_tell_apart_is_not_searched():
+    assert space_for(values=True, catalogue=True, repeats=True) == SPACE
+    fewer = space_for(values=False, catalogue=False, repeats=False)
+    assert SPACE.keys() - fewer.keys() == {"item_cf.liked_weight", "item_cf.disliked_weight", "sources.content", "sources.repeats"}
