@@ -64,7 +64,7 @@ def tune(
     from cli.tuning.file import tuned_file
     from cli.tuning.outcome import outcome_of
     from cli.tuning.search import OutOfTime, Search
-    from models.evaluation.space import space_for
+    from models.evaluation.space import STARTS, space_for
 
     console = Console(highlight=False, stderr=True)
     base = _base(config)
@@ -87,6 +87,7 @@ def tune(
         list(used.events(base.events.default_type)),
         catalogue,
         space=space_for(values=file.values is not None, catalogue=bool(catalogue), repeats=base.slate.recommend_seen),
+        starts=STARTS,
         metric=metric,
         asked=slate,
         seed=seed,

@@ -95,6 +95,7 @@ class Search:
     stream : events in time order
     catalogue : by item id
     space : what may be changed; a key for which the base has no value is left alone
+    starts : what is tried first, each with the other values of the best so far
     metric : what is tuned for
     asked : which slate an event tests
     seed : of every draw
@@ -117,6 +118,7 @@ class Search:
         catalogue: Mapping[str, CatalogueItem],
         *,
         space: Space,
+        starts: Sequence[Mapping[str, Value]] = (),
         metric: Metric,
         asked: Asked,
         seed: int,
@@ -129,6 +131,7 @@ class Search:
         self._metric, self._asked = metric, asked
         self._clock, self._deadline_s = clock, deadline_s
         self._on_step, self._on_trial = on_step, on_trial
+        self._starts = iter(starts)
         self._base_values = {key: value for key in space if (value := value_at(base, key)) is not None}
         self._distributions = {
             key: _distribution(including(space[key], value)) for key, value in self._base_values.items()
@@ -163,14 +166,17 @@ class Search:
         while self._time_for_another() and refused_in_a_row < _MOST_REFUSALS_IN_A_ROW:
             if trials is not None and self.finished + self.given_up - 1 >= trials:
                 return
-            trial = self._try(self._most_values())
+            trial = self._try(self._next_values())
             refused_in_a_row = refused_in_a_row + 1 if trial is None else 0
             if trial is not None and trial.finished and trial.score > self.best.score:
                 self.best = trial
 
-    def _most_values(self) -> dict[str, Value]:
-        """The values of the best trial, without those of the few keys that are to change."""
+    def _next_values(self) -> dict[str, Value]:
+        """The values of the best trial: with those of the next start, or without those of the few keys that are to be drawn."""
         assert self.best is not None
+        start = next(self._starts, None)
+        if start is not None:
+            return self.best.values | {key: value for key, value in start.items() if key in self._distributions}
         keys = list(self._distributions)
         changed = self._random.sample(keys, min(len(keys), self._random.randint(1, _MOST_CHANGES)))
         return {key: value for key, value in self.best.values.items() if key not in changed}

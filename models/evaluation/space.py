@@ -80,6 +80,27 @@ SPACE: Space = {
 }
 
 
+STARTS: tuple[dict[str, Value], ...] = (
+    {
+        "item_cf.score_decay": 0.98,
+        "item_cf.score_items": 50,
+        "item_cf.pair_decay": 0.98,
+        "item_cf.pair_items": 50,
+        "item_cf.reverse_weight": 1.0,
+    },
+    {"item_cf.score_decay": 0.75, "item_cf.score_items": 10, "item_cf.reverse_weight": 0.2},
+    {
+        "popularity.fast_half_life_hours": 4.0,
+        "popularity.slow_half_life_hours": 72.0,
+        "sources.trending": 0.2,
+        "sources.new_items": 0.15,
+    },
+    {"learner.batch_examples": 32, "learner.learning_rate": 0.003},
+)
+"""What is tried before anything is drawn, each with the best so far: several keys at once that kinds of events want which the defaults were
+not made for. Baskets and sessions without an order; one thing after another; fashions; few events to learn from."""
+
+
 def space_for(*, values: bool, catalogue: bool, repeats: bool) -> Space:
     """The rows that can change anything: of ratings, of the catalogue and of repeats only where there are any."""
     idle = {_LIKED: not values, _DISLIKED: not values, _CONTENT: not catalogue, _REPEATS: not repeats}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.config import Configuration
-from models.evaluation.space import SPACE, Choice, Range, WholeRange, including, rounded, space_for
+from models.evaluation.space import SPACE, STARTS, Choice, Range, WholeRange, including, rounded, space_for
 from models.validation import parse_configuration
 
 
@@ -44,3 +44,14 @@ def test_what_the_events_cannot_tell_apart_is_not_searched():
     assert space_for(values=True, catalogue=True, repeats=True) == SPACE
     fewer = space_for(values=False, catalogue=False, repeats=False)
     assert SPACE.keys() - fewer.keys() == {"item_cf.liked_weight", "item_cf.disliked_weight", "sources.content", "sources.repeats"}
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_a_start_is_part_of_the_space_and_valid(start):
+    for key, value in start.items():
+        assert including(SPACE[key], value) == SPACE[key]
+    changes: dict[str, dict[str, object]] = {}
+    for key, value in start.items():
+        section, name = key.split(".")
+        changes.setdefault(section, {})[name] = value
+    assert parse_configuration(changes, "start") != Configuration()

@@ -100,6 +100,17 @@ def test_the_key_that_is_known_to_matter_is_found_and_confirmed():
     assert outcome.is_adopted(Metric.HIT_RATE)
 
 
+def test_starts_are_tried_first_each_with_the_best_so_far():
+    trials: list[Trial] = []
+    starts = [{"item_cf.score_decay": 0.3, "item_cf.shrinkage": 2.0}, {"item_cf.liked_weight": 1.2, "sources.trending": 0.1}]
+    search = search_over(space=FOUR, starts=starts, on_trial=trials.append)
+    search.run(2)
+    base, first, second = trials
+    assert first.values == base.values | starts[0]
+    assert first.score > base.score
+    assert second.values == first.values | {"item_cf.liked_weight": 1.2}  # the other key is not searched
+
+
 def test_the_score_of_a_trial_is_the_mean_over_the_last_third_of_the_tuning_part():
     search = search_over()
     search.run(1)
