@@ -10,6 +10,7 @@ import copy
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
+from unittest.mock import patch
 
 from pyflink.datastream.state import ListStateDescriptor, MapStateDescriptor, ValueStateDescriptor
 
@@ -206,7 +207,9 @@ class Running:
         self.operator = operator
         self.backend = FakeBackend() if backend is None else backend
         self._context = FakeContext(self.backend)
-        operator.open(FakeRuntimeContext(self.backend))
+        # the thread that runs the tests goes on as before
+        with patch("operators.recommend.prefer_this_thread"):
+            operator.open(FakeRuntimeContext(self.backend))
 
     def send(self, key: Any, value: Any) -> list[Any]:
         """Process one element; all that it yielded."""
