@@ -42,6 +42,8 @@ def switches(configuration: Configuration) -> list[Switch]:
     ]
     if configuration.scorer.name == "none":
         table = [switch for switch in table if switch.part != "without features"]
+    if not configuration.slate.recommend_seen:
+        table = [switch for switch in table if switch.name != "repeats"]
     return [switch for switch in table if switched(configuration, switch) != configuration]
 
 
