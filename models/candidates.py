@@ -314,7 +314,10 @@ class CandidateGenerator:
         """What each source gave each candidate that it brought; 0 where it chooses without scoring."""
         columns = [(bit, name, _SCORES.get(name)) for bit, name in self._names.items()]
         rows = zip(candidates.origins.tolist(), candidates.sums.tolist(), strict=True)
-        return [{name: 0.0 if column is None else sums[column] for bit, name, column in columns if origins & bit} for origins, sums in rows]
+        return [
+            {name: 0.0 if column is None else sums[column] for bit, name, column in columns if origins & bit}
+            for origins, sums in rows
+        ]
 
     def blend(self, candidates: Candidates) -> np.ndarray:
         """The ranking without a scorer: each source's score, as a share of its largest, by the source's weight.
