@@ -256,7 +256,8 @@ class CandidateGenerator:
             _user_columns(state.events, state.items["time_ms"], state.items["sitting"], mean_value),
             state.taste.astype(np.float32),
             replica.hashes,
-            *self._had(state),
+            visit.hashes if self._slate.recommend_seen else _NO_HASHES,
+            state.items["time_ms"].copy(),
             float(state.last_event_ms if state.events else now_ms),
             replica.fast_half_life_ms,
             replica.slow_half_life_ms,
@@ -275,11 +276,6 @@ class CandidateGenerator:
             return _NO_HASHES
         return state.items["item"][state.items["time_ms"] > now_ms - 1000 * self._slate.repeat_after_s]
 
-    def _had(self, state: UserState) -> tuple[np.ndarray, np.ndarray]:
-        """int64[n] twice, hashes of the user's items and times of their events, the latest last; none where nothing comes again."""
-        items = state.items if self._slate.recommend_seen else state.items[:0]
-        return items["item"].copy(), items["time_ms"].copy()
-
     def _episodes_in_order(self, state: UserState) -> np.ndarray:
         """Bar what comes after the next episode of every series; returns the next ones of the user's, the latest series first."""
         replica = self._replica
@@ -294,8 +290,8 @@ class CandidateGenerator:
 
     def _visit(self, user: int, state: UserState) -> tuple[Visit, float]:
         settings = self._item_cf
-        history = np.ascontiguousarray(state.items["item"])
-        profile, places = _profile_indices(*self._replica.index_table, history, settings.score_items)
+        hashes = state.items["item"].copy()
+        profile, places = _profile_indices(*self._replica.index_table, hashes, settings.score_items)
         mean_value = state.value_sum / state.value_count if state.value_count else np.nan
         steps, liked = profile_steps(
             places,
@@ -308,7 +304,7 @@ class CandidateGenerator:
             settings.liked_weight,
             settings.disliked_weight,
         )
-        return Visit(user, state, profile, places, steps, liked), mean_value
+        return Visit(user, state, hashes, profile, places, steps, liked), mean_value
 
     def given(self, candidates: Candidates) -> list[dict[str, float]]:
         """What each source gave each candidate that it brought; 0 where it chooses without scoring."""

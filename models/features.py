@@ -114,7 +114,7 @@ def candidate_features(  # type: ignore[no-untyped-def]
     user : float64[4], events, sitting length, gap in ms, mean value (NaN: none)
     taste : float32[WEIGHTS] of the user, or none (`models.taste`)
     hashes : int64[items], of all items
-    had, had_ms : int64[m], hashes of what the user has had and when, the latest last; none where items do not come again
+    had, had_ms : int64[m], hashes of what the user has had and when, the latest last; no hashes where items do not come again
     now_ms : event time of the slate
 
     Returns

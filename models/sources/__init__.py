@@ -19,6 +19,7 @@ class Visit:
     ----------
     user : hash of the id
     state : as it is kept
+    hashes : int64[items], of `state.items`, the latest last
     profile : int32[m], dense indices of the last items that the model knows, the latest first
     places : int32[m], where in `state.items` they stand
     steps, liked : float64[m], how much each counts, and whether its value is at or above the user's mean
@@ -27,6 +28,7 @@ class Visit:
 
     user: int
     state: UserState
+    hashes: np.ndarray
     profile: np.ndarray
     places: np.ndarray
     steps: np.ndarray

@@ -60,6 +60,5 @@ class Repeats:
 
     def choose(self, visit: Visit, board: Board, size: int) -> None:
         """Choose what the user has had most."""
-        had = visit.state.items
-        pool = had_most(*self._replica.index_table, had["item"].copy(), had["weight"].copy())
+        pool = had_most(*self._replica.index_table, visit.hashes, visit.state.items["weight"].copy())
         board.take_first(pool, size, available=self._replica.available, bit=self._bit)

@@ -201,7 +201,7 @@ def test_an_interrupted_second_run_has_replaced_the_first_and_says_what_still_ru
     for line in process.stdout:
         said.append(line)
         # once: a line that is being printed meanwhile is printed again, and a second signal would meet the interpreter as it ends
-        if line.startswith("First recommendation") and not interrupted:
+        if not interrupted and line.startswith("First recommendation") and line.endswith("after the start.\n"):
             process.send_signal(signal.SIGINT)
             interrupted = True
     output = "".join(said)

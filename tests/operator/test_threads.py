@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from threading import Thread
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -12,41 +12,30 @@ from operators import threads
 OWN = (os.PRIO_PROCESS, 0)
 
 
-def niceness_in_a_thread() -> int:
-    found = []
-
-    def ask() -> None:
-        threads.prefer_this_thread()
-        found.append(os.getpriority(*OWN))
-
-    thread = Thread(target=ask)
-    thread.start()
-    thread.join()
-    return found[0]
+def in_a_thread(ask):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(ask).result()
 
 
-def may_be_preferred() -> bool:
-    """Whether this process may do what the operator tries, by a thread of its own."""
-    allowed = []
+def niceness_of_the_preferred():
+    threads.prefer_this_thread()
+    return os.getpriority(*OWN)
 
-    def ask() -> None:
-        try:
-            os.setpriority(*OWN, os.getpriority(*OWN) - 1)
-        except PermissionError:
-            return
-        allowed.append(True)
 
-    thread = Thread(target=ask)
-    thread.start()
-    thread.join()
-    return bool(allowed)
+def may_be_preferred():
+    """Whether this process may do what the operator tries."""
+    try:
+        os.setpriority(*OWN, os.getpriority(*OWN) - 1)
+    except PermissionError:
+        return False
+    return True
 
 
 def test_only_the_calling_thread_is_preferred():
     before = os.getpriority(*OWN)
-    if not may_be_preferred():
+    if not in_a_thread(may_be_preferred):
         pytest.skip("without CAP_SYS_NICE; what happens then is the next test")
-    assert niceness_in_a_thread() == -10
+    assert in_a_thread(niceness_of_the_preferred) == -10
     assert os.getpriority(*OWN) == before
 
 
@@ -55,4 +44,4 @@ def test_without_the_right_to_it_nothing_happens(monkeypatch):
         raise PermissionError
 
     monkeypatch.setattr(threads.os, "setpriority", refuse)
-    assert niceness_in_a_thread() == os.getpriority(*OWN)
+    assert in_a_thread(niceness_of_the_preferred) == os.getpriority(*OWN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cli.tuning.search import with_values
 from models.config import Configuration
 from models.evaluation.space import SPACE, STARTS, Choice, Range, WholeRange, including, rounded, space_for
 from models.validation import parse_configuration
@@ -50,8 +51,4 @@ def test_what_the_events_cannot_tell_apart_is_not_searched():
 def test_a_start_is_part_of_the_space_and_valid(start):
     for key, value in start.items():
         assert including(SPACE[key], value) == SPACE[key]
-    changes: dict[str, dict[str, object]] = {}
-    for key, value in start.items():
-        section, name = key.split(".")
-        changes.setdefault(section, {})[name] = value
-    assert parse_configuration(changes, "start") != Configuration()
+    assert with_values(Configuration(), start) != Configuration()

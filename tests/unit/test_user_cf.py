@@ -47,7 +47,8 @@ def predicted(replica, user, items, **settings):
     board.start(replica.index_table, replica.capacity, state.items["item"], None, size=100)
     places = np.arange(len(items) - 1, -1, -1, dtype=np.int32)
     indices = np.array([replica.index_of(int(h)) for h in state.items["item"][places]], np.int32)
-    source.collect(Visit(hash64(user), state, indices, places, np.ones(len(items)), np.zeros(len(items))), board)
+    hashes = state.items["item"].copy()
+    source.collect(Visit(hash64(user), state, hashes, indices, places, np.ones(len(items)), np.zeros(len(items))), board)
     return {
         replica.item_ids[x]: (float(board.sums[x, USER_CF]), float(board.sums[x, USER_CF_NEAR]))
         for x in board.touched[: board.found]
