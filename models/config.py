@@ -216,7 +216,7 @@ class Learner(Section, frozen=True, kw_only=True):
     embedding_decay: NonNegativeFloat = 0.1
     clip_norm: NonNegativeFloat = 0.0
     batch_examples: PositiveInt = 64
-    replay_batches: NonNegativeInt = 2
+    replay_batches: NonNegativeInt = 1
     replay_bytes: PositiveInt = 33_554_432
     sample_rate: UnitFloat = 1.0
     miss_rate: UnitFloat = 0.125

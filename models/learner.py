@@ -31,6 +31,7 @@ Earlier releases wrote none of the last five: their network is then the serving 
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -225,15 +226,16 @@ class Learner:
 
     def _learn_batch(self, batch: list[bytes]) -> None:
         examples = [self._decode(raw) for raw in batch]
-        self._judge(examples)
+        lists, labels = self._lists(examples)
+        self._judge(lists, labels)
         if not self._normalise(examples):
             self._meta.skipped_steps += 1
             return
-        self._step(examples)
+        self._step(lists, labels)
         slots = sorted(self._ring)
         for draw in range(self._config.replay_batches if slots else 0):
             slot = slots[int(uniform(self._meta.batches, self._config.seed, draw) * len(slots))]
-            self._step([self._decode(raw) for raw in self._ring[slot]])
+            self._step(*self._lists([self._decode(raw) for raw in self._ring[slot]]))
         slot = self._meta.batches % self._ring_slots
         self._ring[slot] = batch
         self._unsaved_slots.add(slot)
@@ -252,13 +254,14 @@ class Learner:
 
         False, and nothing changes, for features that are not finite: the running means would never be finite again.
         """
-        rows = torch.from_numpy(np.concatenate([example.features for example in examples])).float().numpy()
-        if not np.isfinite(rows).all():
+        rows = torch.from_numpy(np.concatenate([example.features for example in examples])).float()
+        mean, square = rows.mean(0).numpy(), rows.square_().mean(0).numpy()
+        if not np.isfinite(square).all():
             return False
         count = min(self._meta.normal_count, _NORMAL_MEMORY)
         share = len(rows) / (count + len(rows))
-        self._mean += share * (rows.mean(0, dtype=np.float64) - self._mean)
-        self._square += share * (np.square(rows).mean(0, dtype=np.float64) - self._square)
+        self._mean += share * (mean - self._mean)
+        self._square += share * (square - self._square)
         self._meta.normal_count = count + len(rows)
         deviation = np.sqrt(np.maximum(self._square - np.square(self._mean), _VARIANCE_FLOOR))
         self.network.mean.copy_(torch.from_numpy(self._mean))
@@ -279,8 +282,7 @@ class Learner:
         lists = lists.to(self._config.device)
         return lists, torch.tensor([example.label for example in examples], device=self._config.device)
 
-    def _step(self, examples: list[Example]) -> None:
-        lists, labels = self._lists(examples)
+    def _step(self, lists: Lists, labels: torch.Tensor) -> None:
         loss = self._loss(lists, labels)
         if not torch.isfinite(loss):
             self._meta.skipped_steps += 1
@@ -313,11 +315,12 @@ class Learner:
         of_encoder = self.network.encoder_loss(lists, labels, rank.detach())
         return [loss] if of_encoder is None else [loss, of_encoder]
 
-    def _judge(self, examples: list[Example]) -> None:
-        """Let the networks predict some of the next examples, and roll the serving version back when it is found worse."""
+    def _judge(self, lists: Lists, labels: torch.Tensor) -> None:
+        """Let the networks predict the first of the next examples, and roll the serving version back when it is found worse."""
         if not self._gating.enabled:
             return
-        lists, labels = self._lists(examples[: max(1, round(self._gating.sample_rate * len(examples)))])
+        first = slice(max(1, round(self._gating.sample_rate * len(labels))))
+        lists, labels = lists.where(first), labels[first]
         networks = (self.network, self._serving, self._good_network)
         measures = [judge(network, lists, labels, k=self._k, miss_weight=self._miss_weight) for network in networks]
         self.gate.observe(np.stack(measures))
@@ -329,7 +332,7 @@ class Learner:
         """Publish the network, unless it is worse than the version that serves."""
         self._meta.decided = self._meta.batches
         worse = self.gate.candidate_is_worse() if self._gating.enabled else None
-        if worse is None and not all(bool(torch.isfinite(tensor).all()) for tensor in self.network.state_dict().values()):
+        if worse is None and not all(math.isfinite(tensor.sum()) for tensor in self.network.state_dict().values()):
             worse = "weights that are not finite"
         if worse is None:
             self._meta.held = 0

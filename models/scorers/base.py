@@ -80,8 +80,8 @@ class Lists:
         # made single by torch, which takes a fifth of numpy's time for it
         return cls(torch.from_numpy(features).float(), *(torch.from_numpy(array) for array in (mask, names, before)))
 
-    def where(self, chosen: torch.Tensor) -> Lists:
-        """Some of the lists, bool[lists]."""
+    def where(self, chosen: torch.Tensor | slice) -> Lists:
+        """Some of the lists, bool[lists] or a slice of them."""
         weights = None if self.weights is None else self.weights[chosen]
         shown = None if self.shown is None else self.shown[chosen]
         return Lists(self.features[chosen], self.mask[chosen], self.items[chosen], self.history[chosen], weights, shown)

@@ -16,7 +16,6 @@ candidates of the list share: the two halves are added up, and half of the large
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import cast
 
 import numpy as np
 import torch
@@ -138,14 +137,16 @@ class MLP(Scorer):
 
     def forward(self, lists: Lists) -> tuple[torch.Tensor, torch.Tensor]:
         """Score lists of candidates, see `Scorer.forward`."""
-        normal = ((lists.features - self.mean) * self.inverse_deviation).clamp(-CLIP, CLIP)
-        weight = lists.mask.unsqueeze(-1)
-        mean = (normal * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
-        first = cast(nn.Linear, self.body[0])
+        normal = (lists.features - self.mean).mul_(self.inverse_deviation).clamp_(-CLIP, CLIP)
+        mean = torch.bmm(lists.mask.unsqueeze(1), normal) / lists.mask.sum(1)[:, None, None]
+        first, *later = [layer for layer in self.body if isinstance(layer, nn.Linear)]
         by_itself, by_difference = first.weight.tensor_split(2, 1)
-        shared = functional.linear(mean, by_difference)
-        body = self.body[1:](functional.linear(normal, by_itself + by_difference, first.bias) - shared)
-        rank = self.rank(body).squeeze(-1) + (normal - mean) @ self.skip
+        # what a list shares, bias and all, is added in place: a pass over what every candidate has costs as much as a product
+        shared = functional.linear(mean, -by_difference, first.bias)
+        body = functional.linear(normal, by_itself + by_difference).add_(shared).relu_()
+        for layer in later:
+            body = layer(body).relu_()
+        rank = self.rank(body).squeeze(-1) + normal @ self.skip - mean @ self.skip
         return rank, self.probability(body.detach()).squeeze(-1) + self.slope * rank.detach()
 
     def prepare(self) -> None:
