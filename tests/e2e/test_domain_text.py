@@ -50,8 +50,11 @@ class Shop:
         for _ in self._loop.run(events):
             pass
 
-    def trace_until(self, read: str, found: str) -> TracedCandidate:
-        """What the trace of a slate says of a candidate, from the first slate of a reader of one story that has it."""
+    def trace_until(self, read: str, found: str, source: str) -> TracedCandidate:
+        """What the trace of a slate says of a candidate, from the first slate of a reader of one story that has it from this source.
+
+        The slates before may have it from another: its entry arrives before its vector.
+        """
         events = topic_name(self.config.kafka.topic_prefix, EVENTS)
         ends_s = time.monotonic() + WITHIN_S
         while time.monotonic() < ends_s:
@@ -60,10 +63,10 @@ class Shop:
             self._producer.send(events, key=b"reader 99", value=json.dumps(given).encode()).get(timeout=10)
             for _, value in running.records(self.config, TRACES):
                 trace = msgspec.json.decode(value or b"", type=Trace)
-                candidate = next((one for one in trace.candidates if one.item_id == found), None)
+                candidate = next((one for one in trace.candidates if one.item_id == found and source in one.sources), None)
                 if candidate is not None:
                     return candidate
-        raise AssertionError(f"no slate of a reader of {read} has {found} among its candidates")
+        raise AssertionError(f"no slate of a reader of {read} has {found} among its candidates from {source}")
 
     def read(self, reader: int, item_id: str) -> Event:
         self.now_ms += 1_000
@@ -116,6 +119,6 @@ def test_a_text_is_encoded_once_tunes_the_learner_and_places_a_new_story(shop: S
     cover = shop.entry(sea)["vector"]
     shop.write("new", {"title": "The lighthouse", "text": "A story about sailors, a fishing boat and storms.", "vector": cover})
     assert len(shop.until_published(STORIES + 1)) == STORIES + 1, "a text that is the same was encoded again"
-    told_of = shop.trace_until(f"i{sea}", "new")
+    told_of = shop.trace_until(f"i{sea}", "new", "content")
     assert told_of.sources["content"] > 0.5, "its text and its cover are those of the story that was read"
     assert told_of.cf_score == 0.0
