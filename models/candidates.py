@@ -19,7 +19,7 @@ from models.reasons import OFFER, REQUEST, RULE, SERIES, reasons_of_sources
 from models.replica import Replica, lookup
 from models.sources import Source, Visit
 from models.sources.content import Content
-from models.sources.item_cf import ItemCF, contributions, profile_steps
+from models.sources.item_cf import ItemCF, profile_steps
 from models.sources.new_items import NewItems
 from models.sources.popularity import Popularity
 from models.sources.repeats import Repeats
@@ -95,7 +95,7 @@ class Candidates:
     sums : float32[n, SUMS], what the sources know of each (`models.board`)
     origins : uint16[n], bits of the sources that brought each, see `CandidateGenerator.told_of`
     profile : int32[m], dense indices of the user's last items, the latest first
-    steps : float64[m], how much each of them counts in the CF score
+    parts : float64[n, m], what each of these adds to the CF score of each; a row sums to the score
     """
 
     items: np.ndarray
@@ -103,7 +103,7 @@ class Candidates:
     sums: np.ndarray
     origins: np.ndarray
     profile: np.ndarray
-    steps: np.ndarray
+    parts: np.ndarray
 
     @property
     def cf_scores(self) -> np.ndarray:
@@ -130,9 +130,9 @@ class CandidateGenerator:
         self._slate = configuration.slate
         self._in_order = configuration.series.in_order
         self._board = Board()
-        self._places_of = np.zeros(0, np.int32)
+        self._by_item_cf = ItemCF(configuration.item_cf, replica, bit=1)
         self._sources: tuple[Source, ...] = (
-            ItemCF(configuration.item_cf, replica, bit=1),
+            self._by_item_cf,
             UserCF(configuration.user_cf, replica, bit=2),
             Content(replica, bit=4),
             Trending(replica, bit=8),
@@ -241,6 +241,7 @@ class CandidateGenerator:
         if restrict is not None:
             board.take_first(replica.indices_of(restrict), self._size, available=replica.available, bit=_REQUEST_BIT)
         items, origins = board.chosen, board.origins
+        parts = self._by_item_cf.fill(visit, board) if "item_cf" in self.weights else np.zeros((len(items), len(visit.profile)))
         sums = _rows_with_origins(board.sums, items, origins, *self._scoring)
         features = candidate_features(
             items,
@@ -268,7 +269,7 @@ class CandidateGenerator:
         if self._ignored:
             features[:, self._ignored] = 0.0
         frozen = torch.from_numpy(features).half().numpy()
-        return Candidates(items, frozen, sums, origins, visit.profile, visit.steps)
+        return Candidates(items, frozen, sums, origins, visit.profile, parts)
 
     def _not_again(self, state: UserState, now_ms: int) -> np.ndarray:
         """int64[n], hashes of the items that the user has had too lately to have them again."""
@@ -329,33 +330,3 @@ class CandidateGenerator:
             if largest > 0:
                 total += np.float32(weight / largest) * scores
         return total
-
-    def contributions(self, candidates: Candidates, items: np.ndarray) -> np.ndarray:
-        """What each item of `candidates.profile` adds to the CF scores of some candidates.
-
-        Parameters
-        ----------
-        items : int32[k], dense indices
-
-        Returns
-        -------
-        float64[k, m], each row sums to the CF score of its item
-        """
-        replica, item_cf = self._replica, self._item_cf
-        return contributions(
-            items,
-            candidates.profile,
-            candidates.steps,
-            replica.lists,
-            replica.neighbour,
-            replica.weights,
-            replica.stats[:, 0],
-            item_cf.reverse_weight,
-            item_cf.shrinkage,
-            self._scratch(),
-        )
-
-    def _scratch(self) -> np.ndarray:
-        if len(self._places_of) != self._replica.capacity:
-            self._places_of = np.zeros(self._replica.capacity, np.int32)
-        return self._places_of

@@ -33,7 +33,7 @@ class Explainer:
         shown = candidates.items[rows]
         told = [self._generator.told_of(bits) for bits in candidates.origins[rows].tolist()]
         owners = [replica.item_ids[index] for index in candidates.profile.tolist()]
-        parts = self._generator.contributions(candidates, shown)
+        parts = candidates.parts[rows]
         reasons = item_cf_reasons(parts, owners, most=self._most_reasons)
         for of_item, (names, others), score in zip(reasons, told, candidates.sums[rows, USER_CF].tolist(), strict=True):
             if USER_CF_SOURCE in names:

@@ -130,6 +130,6 @@ def context_of(state: UserState) -> Context:
             gap_ms = time_ms - time_before_ms
             went_on = item == item_before and not state.began_sitting
         depth = int(np.count_nonzero(items["sitting"] == sitting))
-        if len(state.last_slate) and (went_on or (state.last_slate == item).any()):
+        if len(state.last_slate) and (went_on or item in state.last_slate.tolist()):
             outcome = Outcome.SOMETHING
     return make_context(events=state.events, gap_ms=gap_ms, depth=depth, outcome=outcome)

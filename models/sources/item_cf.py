@@ -6,8 +6,9 @@
 An event of a negative weight, such as a skip, takes away from what is near its item, from all sums alike.
 
 with C of `models.cooccurrence` and the user's items j_1 (the latest), j_2, .... One pass over the neighbour lists of the
-profile gathers this score and its variants (other decays, one direction only, the latest item alone, ...) side by side:
-they are the collaborative features of a candidate.
+profile gathers this score, and the two others that candidates are chosen by, for all that is in them. A second one gathers the
+variants (other decays, one direction only, the latest item alone, ...) side by side, for what was chosen alone: they are the
+collaborative features of a candidate.
 """
 
 from __future__ import annotations
@@ -83,13 +84,11 @@ def profile_steps(  # type: ignore[no-untyped-def]
 def gather(  # type: ignore[no-untyped-def]
     profile,
     steps,
-    liked,
     lists,
     neighbour,
     weights,
     counts,
     available,
-    decay,
     reverse_weight,
     shrinkage,
     sums,
@@ -97,16 +96,15 @@ def gather(  # type: ignore[no-untyped-def]
     found,
     marks,
 ):
-    """Sum over the neighbour lists of a profile.
+    """Sum over the neighbour lists of a profile what candidates are chosen by: the columns CF, CF_SHORT and FAST_FORWARD.
 
     Parameters
     ----------
     profile : int32[m], dense indices of the user's items, the latest first
-    steps, liked : of `profile_steps`
+    steps : of `profile_steps`
     lists, neighbour, weights : of `models.replica.Replica`
     counts : float64[items], events of each item
     available : bool[items], an item that is not is no candidate
-    decay : per step back, of the sums that follow the order alone
     sums, touched, found, marks : of `models.board.Board`
 
     Returns
@@ -115,7 +113,60 @@ def gather(  # type: ignore[no-untyped-def]
     """
     already, serial = found, marks[0]
     reverse = np.float32(reverse_weight)
+    short = 1.0
+    for d in range(len(profile)):
+        j = profile[d]
+        norm_j = 1.0 / np.sqrt(counts[j] + shrinkage)
+        at_step = np.float32(steps[d] * norm_j)
+        at_short = np.float32(short * norm_j if steps[d] >= 0 else -short * norm_j)
+        for s in range(lists[j, 0], lists[j, 0] + lists[j, 1]):
+            x = neighbour[s]
+            if marks[1 + x] != serial:
+                if marks[1 + x] == -serial or not available[x]:
+                    continue
+                begin(x, sums, touched, found, marks)
+                found += 1
+            backward, forward, fast_forward = weights[s, 0], weights[s, 3], weights[s, 4]
+            both = forward + reverse * backward
+            sums[x, CF] += at_step * both
+            sums[x, CF_SHORT] += at_short * both
+            sums[x, FAST_FORWARD] += at_short * fast_forward
+        short *= SHORT_DECAY
+    for f in range(already, found):
+        x = touched[f]
+        norm_x = np.float32(1.0 / np.sqrt(counts[x] + shrinkage))
+        for column in (CF, CF_SHORT, FAST_FORWARD):
+            sums[x, column] *= norm_x
+    return found
+
+
+@njit(cache=True)
+def fill(  # type: ignore[no-untyped-def]
+    items, profile, steps, liked, lists, neighbour, weights, counts, decay, reverse_weight, shrinkage, sums, places
+):
+    """Fill all columns of item CF for the few items that were chosen, by a second pass over the neighbour lists.
+
+    Parameters
+    ----------
+    items : int32[n], dense indices, none twice
+    profile, steps, lists, neighbour, weights, counts, sums : as in `gather`
+    liked : of `profile_steps`
+    decay : per step back, of the sums that follow the order alone
+    places : int32[all items], scratch, all zeros before and after
+
+    Returns
+    -------
+    float64[n, m], what each profile item adds to the CF score of each of `items`
+    """
+    reverse = np.float32(reverse_weight)
     nothing = np.float32(0.0)
+    parts = np.zeros((len(items), len(profile)))
+    norms = np.empty(len(items))
+    for k in range(len(items)):
+        places[items[k]] = k + 1
+        norms[k] = 1.0 / np.sqrt(counts[items[k]] + shrinkage)
+        for c in range(CF, LIKED + 1):
+            sums[items[k], c] = nothing
     # What each weight of a neighbour adds to the columns. A whole row is added at once, zeros too: with vector instructions
     # that takes a third of the time of the thirteen sums one by one.
     adds = np.zeros((_WEIGHTS, SUMS), np.float32)
@@ -123,7 +174,8 @@ def gather(  # type: ignore[no-untyped-def]
     for d in range(len(profile)):
         j = profile[d]
         norm_j = 1.0 / np.sqrt(counts[j] + shrinkage)
-        at_step = np.float32(steps[d] * norm_j)
+        step = steps[d] * norm_j
+        at_step = np.float32(step)
         if steps[d] < 0:
             norm_j = -norm_j
         adds[_FORWARD, CF] = at_step
@@ -141,12 +193,10 @@ def gather(  # type: ignore[no-untyped-def]
         adds[_SITTING, SITTING] = plain * norm_j
         pointer = np.float32(1.0 if d < _POINTING_ITEMS else 0.0)
         for s in range(lists[j, 0], lists[j, 0] + lists[j, 1]):
-            x = neighbour[s]
-            if marks[1 + x] != serial:
-                if marks[1 + x] == -serial or not available[x]:
-                    continue
-                begin(x, sums, touched, found, marks)
-                found += 1
+            k = places[neighbour[s]] - 1
+            if k < 0:
+                continue
+            x = items[k]
             backward, fast_backward, sitting_backward = weights[s, 0], weights[s, 1], weights[s, 2]
             forward, fast_forward, sitting_forward = weights[s, 3], weights[s, 4], weights[s, 5]
             both = forward + reverse * backward
@@ -163,47 +213,18 @@ def gather(  # type: ignore[no-untyped-def]
                 )
             sums[x, BEST] = best
             sums[x, POINTERS] = pointers
+            parts[k, d] = step * norms[k] * (forward + reverse_weight * backward)
         plain *= decay
         long *= LONG_DECAY
         short *= SHORT_DECAY
-    for f in range(already, found):
-        x = touched[f]
-        norm_x = np.float32(1.0 / np.sqrt(counts[x] + shrinkage))
-        pointers = sums[x, POINTERS]
+    for k in range(len(items)):
+        x = items[k]
+        pointers, norm_x = sums[x, POINTERS], np.float32(norms[k])
         for c in range(CF, LIKED + 1):
             sums[x, c] *= norm_x
         sums[x, POINTERS] = pointers
-    return found
-
-
-@njit(cache=True)
-def contributions(  # type: ignore[no-untyped-def]
-    items, profile, steps, lists, neighbour, weights, counts, reverse_weight, shrinkage, places
-):
-    """What each profile item adds to the CF score of each of `items`.
-
-    `places` : int32[all items], scratch, all zeros before and after.
-
-    Returns
-    -------
-    float64[len(items), len(profile)]
-        Each row sums to the CF score of its item.
-    """
-    width = weights.shape[1] // 2
-    out = np.zeros((len(items), len(profile)))
-    for k in range(len(items)):
-        places[items[k]] = k + 1
-    for d in range(len(profile)):
-        j = profile[d]
-        norm_j = steps[d] / np.sqrt(counts[j] + shrinkage)
-        for s in range(lists[j, 0], lists[j, 0] + lists[j, 1]):
-            k = places[neighbour[s]] - 1
-            if k >= 0:
-                both = weights[s, width] + reverse_weight * weights[s, 0]
-                out[k, d] = both * norm_j / np.sqrt(counts[items[k]] + shrinkage)
-    for k in range(len(items)):
-        places[items[k]] = 0
-    return out
+        places[x] = 0
+    return parts
 
 
 @njit(cache=True)
@@ -261,20 +282,19 @@ class ItemCF:
 
     def __init__(self, settings: Settings, replica: Replica, *, bit: int) -> None:
         self._settings, self._replica, self._bit = settings, replica, bit
+        self._places = np.zeros(0, np.int32)
 
     def collect(self, visit: Visit, board: Board) -> None:
-        """Gather all columns of `models.board` that are item CF's."""
+        """Gather the columns that candidates are chosen by."""
         replica, settings = self._replica, self._settings
         board.found = gather(
             visit.profile,
             visit.steps,
-            visit.liked,
             replica.lists,
             replica.neighbour,
             replica.weights,
             replica.stats[:, 0],
             replica.available,
-            settings.score_decay,
             settings.reverse_weight,
             settings.shrinkage,
             board.sums,
@@ -289,3 +309,29 @@ class ItemCF:
         board.take_best(CF, size - 2 * by_others, bit=self._bit)
         board.take_best(FAST_FORWARD, by_others, bit=self._bit)
         board.take_best(CF_SHORT, by_others, bit=self._bit)
+
+    def fill(self, visit: Visit, board: Board) -> np.ndarray:
+        """Fill all of item CF's columns of what was chosen, whichever source chose it.
+
+        Returns
+        -------
+        float64[candidates, m], what each item of `visit.profile` adds to their scores; each row sums to the score
+        """
+        replica, settings = self._replica, self._settings
+        if len(self._places) != replica.capacity:
+            self._places = np.zeros(replica.capacity, np.int32)
+        return fill(
+            board.chosen,
+            visit.profile,
+            visit.steps,
+            visit.liked,
+            replica.lists,
+            replica.neighbour,
+            replica.weights,
+            replica.stats[:, 0],
+            settings.score_decay,
+            settings.reverse_weight,
+            settings.shrinkage,
+            board.sums,
+            self._places,
+        )
