@@ -615,9 +615,9 @@ class Replica:
         self._offer(index, offered=False)
         self._pools_at = -1
 
-    def pools(self) -> Pools:
-        """Popular, trending and new items, made anew every few rows."""
-        if is_due(self.rows_applied, self._pools_at):
+    def pools(self, *, at_once: bool = False) -> Pools:
+        """Popular, trending and new items, made anew every few rows; `at_once` after any."""
+        if is_due(self.rows_applied, self._pools_at) or (at_once and self.rows_applied > self._pools_at):
             items = len(self)
             stats = self.stats[:items]
             self._pools = make_pools(

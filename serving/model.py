@@ -153,7 +153,7 @@ class Model:
         ids = replica.item_ids
         # of a neighbour that is only named in a row the id is not known, and nobody can ask for it
         self.hidden = frozenset(ids[i] for i in np.flatnonzero(~replica.available[: len(ids)]).tolist() if ids[i])
-        best = [i for i in replica.pools().popular.tolist() if replica.available[i]]
+        best = [i for i in replica.pools(at_once=True).popular.tolist() if replica.available[i]]
         if len(best) < popular:
             # a catalogue without events yet: any of it is better than nothing
             there = np.flatnonzero(replica.available[: len(ids)]).tolist()

@@ -71,6 +71,21 @@ def test_popular_items_are_those_with_the_most_lately_and_none_that_is_hidden(mo
     assert {int(item.item_id[5:]) % 2 for item in similar} == {0}
 
 
+def test_one_row_is_enough_to_become_popular(model: Model, rows: dict[str, Row]) -> None:
+    for row in (*rows.values(), *rows.values()):
+        model.apply_update(b"row:whatever", encode_row(row))
+    model.publish(popular=10)
+    rarest = min(rows, key=lambda name: rows[name].events)
+    assert rarest not in [item.item_id for item in model.popular]
+    pipeline = LocalPipeline(Configuration())
+    for n in range(100):
+        pipeline.learn(msgspec.structs.replace(EVENTS[-1], event_id=f"more {n}", user_id=f"another {n}", item_id=rarest))
+    [row] = [row for row in pipeline.table if row.item_id == rarest]
+    model.apply_update(b"row:whatever", encode_row(row))
+    model.publish(popular=10)
+    assert model.popular[0].item_id == rarest
+
+
 def test_a_bad_rule_leaves_the_last_good_one_and_a_bad_item_is_passed_over(model: Model) -> None:
     model.apply_control(b"exclude", b'{"categories": ["odd"]}')
     for bad in (b"{", b'{"categories": 7}', b'{"catgories": ["even"]}'):
