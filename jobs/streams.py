@@ -191,11 +191,21 @@ def update_source(t_env: StreamTableEnvironment, kafka: Kafka, *, from_ms: int) 
     accepted rules: who follows has read `controls` itself, and what comes here a moment later may be older than what it read since.
     """
     updates_topic = topic_name(kafka.topic_prefix, MODEL_UPDATES)
-    topics = [topic_name(kafka.topic_prefix, topic) for topic in (ITEMS, CONTROLS, MODEL_UPDATES, MODEL_DELTAS)]
-    options = _source_options(kafka, ";".join(topics)) | _from(from_ms)
+    learned = (CONTROLS, MODEL_UPDATES, MODEL_DELTAS)
+    rules = control_key("%")
+    told_otherwise = f"record_topic = '{updates_topic}' AND k IS NOT NULL AND (k LIKE '{ROW_PREFIX}%' OR k LIKE '{rules}')"
+    # A source each: in one, what is learned would wait behind a whole catalogue that somebody writes at once.
+    items = _updates(t_env, kafka, "catalogue_source", (ITEMS,), from_ms=from_ms)
+    return items.union(_updates(t_env, kafka, "updates_source", learned, from_ms=from_ms, without=told_otherwise))
+
+
+def _updates(
+    t_env: StreamTableEnvironment, kafka: Kafka, name: str, topics: Sequence[str], *, from_ms: int, without: str = "FALSE"
+) -> DataStream:
+    options = _source_options(kafka, ";".join(topic_name(kafka.topic_prefix, topic) for topic in topics)) | _from(from_ms)
     t_env.execute_sql(
         f"""
-        CREATE TEMPORARY TABLE updates_source (
+        CREATE TEMPORARY TABLE {name} (
             k STRING,
             v BYTES,
             record_topic STRING METADATA FROM 'topic' VIRTUAL,
@@ -207,8 +217,8 @@ def update_source(t_env: StreamTableEnvironment, kafka: Kafka, *, from_ms: int) 
         f"""
         SELECT
             record_topic, k, v, EXTRACT(EPOCH FROM record_time) * 1000 + EXTRACT(MILLISECOND FROM record_time) AS record_time_ms
-        FROM updates_source
-        WHERE NOT (record_topic = '{updates_topic}' AND k IS NOT NULL AND (k LIKE '{ROW_PREFIX}%' OR k LIKE '{control_key("%")}'))
+        FROM {name}
+        WHERE NOT ({without})
         """
     )
     return typed(t_env.to_data_stream(table), UPDATE_ROW).assign_timestamps_and_watermarks(_timeless())

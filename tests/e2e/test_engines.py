@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from cli.clients import EventSender
 from cli.eventfiles import read_events
 from cli.movielens import movielens_100k
 from cli.stack import Home, Stack
 from models.evaluation.prequential import PrequentialEvaluator
 from models.pipeline import LocalPipeline
+from models.topics import CatalogueItem
 from tests.e2e import running
 
 SLICE = 20_000
+# Written at once as the stream begins: what is learned must not wait behind it.
+CATALOGUE = {f"on the shelf {n}": CatalogueItem(title=f"Nobody had number {n}") for n in range(10_000)}
 
 @pytest.fixture(scope="module")
 def stream() -> list[running.Event]:
@@ -24,6 +30,8 @@ def stream() -> list[running.Event]:
 def test_both_engines_learn_the_same_table_and_serve_alike(stack: Stack, stream: list[running.Event]) -> None:
     config = running.configuration(stack)
     running.submitted(config)
+    with closing(EventSender(config.kafka)) as sender:
+        sender.send_items(CATALOGUE)
     loop = running.loop(config)
     for _ in loop.run(stream):
         pass
@@ -41,6 +49,8 @@ def served_locally(
 ) -> tuple[LocalPipeline, PrequentialEvaluator]:
     """What ``evaluate --engine local --slate served`` does."""
     pipeline = LocalPipeline(config)
+    for item_id, item in CATALOGUE.items():
+        pipeline.apply_catalogue(item_id, msgspec.json.encode(item))
     evaluator = PrequentialEvaluator(config.slate.k)
     served: dict[str, list[str]] = {}
     for event in stream:
