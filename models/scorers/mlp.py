@@ -135,11 +135,14 @@ class MLP(Scorer):
             self.probability.weight.zero_()
             self.probability.bias.fill_(_PRIOR_LOGIT)
 
+    def _linear(self) -> list[nn.Linear]:
+        return [layer for layer in self.body if isinstance(layer, nn.Linear)]
+
     def forward(self, lists: Lists) -> tuple[torch.Tensor, torch.Tensor]:
         """Score lists of candidates, see `Scorer.forward`."""
         normal = (lists.features - self.mean).mul_(self.inverse_deviation).clamp_(-CLIP, CLIP)
         mean = torch.bmm(lists.mask.unsqueeze(1), normal) / lists.mask.sum(1)[:, None, None]
-        first, *later = [layer for layer in self.body if isinstance(layer, nn.Linear)]
+        first, *later = self._linear()
         by_itself, by_difference = first.weight.tensor_split(2, 1)
         # what a list shares, bias and all, is added in place: a pass over what every candidate has costs as much as a product
         shared = functional.linear(mean, -by_difference, first.bias)
@@ -151,7 +154,7 @@ class MLP(Scorer):
 
     def prepare(self) -> None:
         """See `Scorer.prepare`: on lists this short the calls of modules cost more than the arithmetic."""
-        first, *later = [layer for layer in self.body if isinstance(layer, nn.Linear)]
+        first, *later = self._linear()
         by_itself, by_difference = first.weight.detach().tensor_split(2, 1)
         self._first = ((by_itself + by_difference).t(), first.bias.detach().numpy().copy())
         self._layers = [(layer.weight.detach().t(), layer.bias.detach()) for layer in later]
