@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
-import torch
 from numba import njit
 
 from models.board import CF, CONTENT, USER_CF, Board
@@ -14,6 +13,7 @@ from models.config import Configuration, Scorer, Sources
 from models.feature_table import FEATURES, columns_of
 from models.features import candidate_features
 from models.fields import Reason
+from models.halves import halves_of
 from models.profile import SeenItems, UserState
 from models.reasons import OFFER, REQUEST, RULE, SERIES, reasons_of_sources
 from models.replica import Replica, lookup
@@ -268,7 +268,7 @@ class CandidateGenerator:
             origins[features[:, _HAD] > 0] |= _REPEATS_BIT
         if self._ignored:
             features[:, self._ignored] = 0.0
-        frozen = torch.from_numpy(features).half().numpy()
+        frozen = halves_of(features).view(np.float16)
         return Candidates(items, frozen, sums, origins, visit.profile, parts)
 
     def _not_again(self, state: UserState, now_ms: int) -> np.ndarray:

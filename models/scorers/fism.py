@@ -28,6 +28,7 @@ from torch import nn
 from torch.nn import functional
 
 from models.config import Scorer as ScorerConfig
+from models.halves import with_columns
 from models.identity import EMPTY
 from models.scorers.base import Lists
 from models.scorers.mlp import MLP
@@ -224,12 +225,9 @@ class FISM(MLP):
 
     def freeze(self, features: np.ndarray, items: np.ndarray, history: np.ndarray) -> np.ndarray:
         """The features and the encoder's columns, see `Scorer.freeze`."""
-        matrix = np.empty((len(items), features.shape[1] + self.columns), np.float16)
-        matrix[:, : features.shape[1]] = features
-        for part, query in enumerate(self._queries(embed(self._table, history[: self.history]))):
-            first = features.shape[1] + 2 * part
-            matrix[:, first : first + 2] = list_columns(self._table, items, query)
-        return matrix
+        queries = self._queries(embed(self._table, history[: self.history]))
+        columns = [list_columns(self._table, items, query) for query in queries]
+        return with_columns(features.view(np.uint16), columns[0] if len(columns) == 1 else np.hstack(columns)).view(np.float16)
 
     def _queries(self, embedded: np.ndarray) -> list[np.ndarray]:
         """The query behind each of `fits`, of one history without padding, with the weights of the last `load`."""
