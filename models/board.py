@@ -125,13 +125,15 @@ def _take_best(sums, column, touched, found, size, taken, restricted, allowed, b
 
 
 @njit(cache=True)
-def _take_first(pool, sums, touched, found, marks, available, taken, size, restricted, allowed, bit, chosen, origins, filled):  # type: ignore[no-untyped-def]
+def _take_first(  # type: ignore[no-untyped-def]
+    pool, start, sums, touched, found, marks, available, taken, size, restricted, allowed, bit, chosen, origins, filled
+):
     """Append the first `size` items of a pool that may be candidates; returns the new lengths of touched and chosen."""
     size = min(size, len(chosen) - filled)
     for p in range(len(pool)):
         if size <= 0:
             break
-        x = pool[p]
+        x = pool[(start + p) % len(pool)]
         if taken[1 + x] == taken[0] or (restricted and allowed[1 + x] != allowed[0]):
             continue
         if marks[1 + x] != marks[0]:
@@ -232,10 +234,11 @@ class Board:
             self._filled,
         )
 
-    def take_first(self, pool: np.ndarray, size: int, *, available: np.ndarray, bit: int) -> None:
-        """Choose the first `size` items of a pool, int32[n], that may be candidates and are not chosen yet."""
+    def take_first(self, pool: np.ndarray, size: int, *, available: np.ndarray, bit: int, start: int = 0) -> None:
+        """Choose the first `size` items of a pool, int32[n], from `start` on in a circle, that may be candidates and are not chosen yet."""
         self.found, self._filled = _take_first(
             pool,
+            start,
             self.sums,
             self.touched,
             self.found,

@@ -14,7 +14,7 @@ from models.feature_table import FEATURES, columns_of
 from models.features import candidate_features
 from models.fields import Reason
 from models.halves import halves_of
-from models.profile import SeenItems, UserState
+from models.profile import SeenItems, UserState, sitting_length
 from models.reasons import OFFER, REQUEST, RULE, SERIES, reasons_of_sources
 from models.replica import Replica, lookup
 from models.sources import Source, Visit
@@ -56,15 +56,24 @@ def _profile_indices(keys, slots, hashes, size):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def _profile(  # type: ignore[no-untyped-def]
+    keys, slots, size, hashes, sittings, weights, values, mean_value, decay, gap_decay, liked_weight, disliked_weight
+):
+    """What `_profile_indices` returns, and `profile_steps` of it."""
+    profile, places = _profile_indices(keys, slots, hashes, size)
+    steps, liked = profile_steps(
+        places, sittings, weights, values, mean_value, decay, gap_decay, liked_weight, disliked_weight
+    )
+    return profile, places, steps, liked
+
+
+@njit(cache=True)
 def _user_columns(events, times_ms, sittings, mean_value):  # type: ignore[no-untyped-def]
     """Events, length of the current sitting, gap between the last two events in ms, mean value."""
     out = np.zeros(4)
     out[0] = events
+    out[1] = sitting_length(sittings)
     n = len(sittings)
-    for p in range(n - 1, -1, -1):
-        if sittings[p] != sittings[n - 1]:
-            break
-        out[1] += 1
     if n > 1:
         out[2] = max(0, times_ms[n - 1] - times_ms[n - 2])
     out[3] = mean_value
@@ -292,10 +301,11 @@ class CandidateGenerator:
     def _visit(self, user: int, state: UserState) -> tuple[Visit, float]:
         settings = self._item_cf
         hashes = state.items["item"].copy()
-        profile, places = _profile_indices(*self._replica.index_table, hashes, settings.score_items)
         mean_value = state.value_sum / state.value_count if state.value_count else np.nan
-        steps, liked = profile_steps(
-            places,
+        profile, places, steps, liked = _profile(
+            *self._replica.index_table,
+            settings.score_items,
+            hashes,
             state.items["sitting"],
             state.items["weight"],
             state.items["value"],

@@ -16,10 +16,10 @@ Layouts (little endian, version byte first)
 Pair message, one an event: ``version u8 | n u8 | item i64 | event_time_ms i64 | weight f32 | value f32 (NaN: none) |
 sitting u64 (bit d-1: same sitting as j_d) | j i64[n] | item_id utf-8``.
 
-Row, in state and as a `model-updates` record: the fields of ``ROW_HEADER`` | ``item_id utf-8, item_id_bytes long`` |
+Row, in state and as a `model-updates` record: the fields of `RowHeader` | ``item_id utf-8, item_id_bytes long`` |
 ``neighbour i64[n]`` | ``weights u32[n, len(COLUMNS)]``.
 
-`model-deltas` record: deltas of rows of one shard, one behind the other. A delta: the fields of ``ROW_HEADER`` with kind
+`model-deltas` record: deltas of rows of one shard, one behind the other. A delta: the fields of `RowHeader` with kind
 ``d`` (``neighbours`` is what the row has, not what follows) | ``base i64 | m u16`` | ``item_id`` | ``position u16[m]`` |
 ``neighbour i64[m]`` | ``weights u32[m, len(COLUMNS)]``. It makes the row of ``events`` events out of that of ``base``, or
 of any between the two: only the neighbours at these positions are not the same. A base of 0 says that it is the whole row.
@@ -31,6 +31,7 @@ import math
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -47,24 +48,6 @@ PAIR_VERSION = 1
 _HOUR_MS = 3_600_000.0
 _DAY_MS = 24 * _HOUR_MS
 
-ROW_HEADER = np.dtype(
-    [
-        ("version", "u1"),
-        ("kind", "S1"),
-        ("item_id_bytes", "<u2"),
-        ("neighbours", "<u4"),
-        ("item", "<i8"),
-        ("count", "<i8"),
-        ("events", "<i8"),
-        ("pop_fast", "<f8"),
-        ("pop_slow", "<f8"),
-        ("first_seen_ms", "<i8"),
-        ("last_seen_ms", "<i8"),
-        ("value_sum", "<f8"),
-        ("value_count", "<i8"),
-        ("landmark_ms", "<i8"),
-    ]
-)
 ROW_KIND = b"r"
 DELTA_KIND = b"d"
 ROW_PREFIX = "row:"
@@ -72,7 +55,44 @@ _HEADER = struct.Struct("<BcHIqqqddqqdqq")
 _PAIR = struct.Struct("<BBqqffQ")
 _CHANGE = struct.Struct("<qH")
 _DELTAS_BYTES = 131_072
-assert _HEADER.size == ROW_HEADER.itemsize
+
+
+class RowHeader(NamedTuple):
+    """What a row says of its item, in the order of its layout: ``u8 | char | u16 | u32 | i64[3] | f64[2] | i64[2] | f64 | i64[2]``."""
+
+    version: int
+    kind: bytes
+    item_id_bytes: int
+    neighbours: int
+    item: int
+    scaled_count: int
+    events: int
+    pop_fast: float
+    pop_slow: float
+    first_seen_ms: int
+    last_seen_ms: int
+    value_sum: float
+    value_count: int
+    landmark_ms: int
+
+    @classmethod
+    def decode(cls, raw: bytes, kind: bytes, at: int = 0) -> RowHeader:
+        """The header that stands at a place.
+
+        Raises
+        ------
+        ValueError
+            When it is of another version or kind.
+        """
+        header = cls._make(_HEADER.unpack_from(raw, at))
+        if header.version != ROW_VERSION or header.kind != kind:
+            raise ValueError(
+                f"row of version {header.version} and kind {header.kind!r}, this release reads {ROW_VERSION} {kind!r}"
+            )
+        return header
+
+
+ROW_HEADER_BYTES = _HEADER.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,16 +244,17 @@ def decode_row(raw: bytes) -> Row:
     ValueError
         When the bytes are of another version or kind.
     """
-    version, kind, id_bytes, n, item, count, events, *rest = _HEADER.unpack_from(raw)
-    if version != ROW_VERSION or kind != ROW_KIND:
-        raise ValueError(f"row of version {version} and kind {kind!r}, this release reads {ROW_VERSION} {ROW_KIND!r}")
-    start = _HEADER.size
-    row = Row(item=item, item_id=raw[start : start + id_bytes].decode("utf-8", "surrogatepass"), event_time_ms=0)
-    row.count, row.events = count, events
-    row.pop_fast, row.pop_slow, row.first_seen_ms, row.last_seen_ms, row.value_sum, row.value_count = rest[:6]
-    row.landmark_ms = rest[6]
+    header = RowHeader.decode(raw, ROW_KIND)
+    start, n = ROW_HEADER_BYTES, header.neighbours
+    item_id = raw[start : start + header.item_id_bytes].decode("utf-8", "surrogatepass")
+    row = Row(item=header.item, item_id=item_id, event_time_ms=0)
+    row.count, row.events = header.scaled_count, header.events
+    row.pop_fast, row.pop_slow = header.pop_fast, header.pop_slow
+    row.first_seen_ms, row.last_seen_ms = header.first_seen_ms, header.last_seen_ms
+    row.value_sum, row.value_count = header.value_sum, header.value_count
+    row.landmark_ms = header.landmark_ms
     row.n = n
-    start += id_bytes
+    start += header.item_id_bytes
     capacity = max(16, n)
     row.ids = np.zeros(capacity, np.int64)
     row.weights = np.zeros((capacity, len(COLUMNS)), np.int64)
@@ -249,7 +270,7 @@ class Delta:
 
     Attributes
     ----------
-    header : `ROW_HEADER`, of the newer row
+    header : of the newer row
     item_id : its id, utf-8
     base : events of the older row, 0 where there need be none
     positions : u16[m], the places in the in-list that changed
@@ -257,7 +278,7 @@ class Delta:
     weights : u32[m, len(COLUMNS)], with which weights
     """
 
-    header: np.void
+    header: RowHeader
     item_id: bytes
     base: int
     positions: np.ndarray
@@ -292,13 +313,11 @@ def decode_deltas(record: bytes) -> Iterator[Delta]:
     """
     at = 0
     while at < len(record):
-        header = np.frombuffer(record, ROW_HEADER, 1, at)[0]
-        if header["version"] != ROW_VERSION or header["kind"] != DELTA_KIND:
-            raise ValueError(f"delta of version {header['version']} and kind {header['kind']!r}")
-        at += ROW_HEADER.itemsize
+        header = RowHeader.decode(record, DELTA_KIND, at)
+        at += ROW_HEADER_BYTES
         base, m = _CHANGE.unpack_from(record, at)
         at += _CHANGE.size
-        ids_at = at + int(header["item_id_bytes"])
+        ids_at = at + header.item_id_bytes
         item_id = record[at:ids_at]
         positions = np.frombuffer(record, "<u2", m, ids_at)
         neighbours_at = ids_at + positions.nbytes

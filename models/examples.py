@@ -31,6 +31,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.hashes import first_place
+
 VERSION = 2
 WEIGHTED = 3
 SHOWN = 4
@@ -173,10 +175,8 @@ def label_pending(pending: bytes, item: int, weight: float = 1.0) -> bytes | Non
         When the bytes are of another version.
     """
     shape = _Shape.of(pending)
-    found = np.flatnonzero(np.frombuffer(pending, "<i8", shape.candidates, shape.matrix_end) == item)
-    if len(found) == 0:
-        return None
-    return _labelled(pending, shape, int(found[0]), weight)
+    label = first_place(np.frombuffer(pending, "<i8", shape.candidates, shape.matrix_end), item)
+    return None if label < 0 else _labelled(pending, shape, label, weight)
 
 
 def missed(pending: bytes) -> bytes:

@@ -30,16 +30,14 @@ class Explainer:
     def items(self, scored: Scored, layout: Layout) -> list[RecommendedItem]:
         """The items that are shown, by position."""
         replica, candidates, rows = self._replica, scored.candidates, layout.rows
-        shown = candidates.items[rows]
         told = [self._generator.told_of(bits) for bits in candidates.origins[rows].tolist()]
         owners = [replica.item_ids[index] for index in candidates.profile.tolist()]
-        parts = candidates.parts[rows]
-        reasons = item_cf_reasons(parts, owners, most=self._most_reasons)
+        reasons, cf_scores = item_cf_reasons(candidates.parts, rows, owners, most=self._most_reasons)
         for of_item, (names, others), score in zip(reasons, told, candidates.sums[rows, USER_CF].tolist(), strict=True):
             if USER_CF_SOURCE in names:
                 of_item.append(user_cf_reason(score))
             of_item.extend(others)
-        indices, cf_scores = shown.tolist(), parts.sum(1).tolist()
+        indices = candidates.items[rows].tolist()
         chances = [None] * len(rows) if scored.probabilities is None else scored.probabilities[rows].tolist()
         items = [
             RecommendedItem(

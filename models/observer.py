@@ -16,6 +16,7 @@ from models.cooccurrence import PairMessage, encode_pair_message
 from models.debias import example_weight
 from models.events import UNKNOWN_WATERMARK_MS, Event
 from models.examples import NO_ITEMS, label_pending, learner_of, missed, pending_propensities
+from models.hashes import first_place
 from models.identity import hash64, item_hash64, uniform
 from models.panel import encode_member, panel_key
 from models.profile import UserState, liked
@@ -106,11 +107,11 @@ class Observer:
         if weight <= 0:
             ranker, taught = self._disliked(user, event, item, weight) if weight else _NO_EXAMPLE
             return replace(NOTHING_LEARNED, example=taught, ranker=ranker, treatment=treatment, lesson=lesson)
-        places = np.flatnonzero(state.last_slate == item)
+        position = first_place(state.last_slate, item) + 1
         previous_ms = state.last_event_ms
         action = self._action_of_last(user, treatment)
         pair = self._pair(state, event, item, weight) if config.item_cf.enabled else None
-        ranker, example = self._example(user, event, item, place=int(places[0]) + 1 if len(places) else 0)
+        ranker, example = self._example(user, event, item, place=position)
         evaluated = state.events > 0
         self._learn_taste(user, item, taken=True)
         user.pending = None
@@ -122,7 +123,7 @@ class Observer:
             member=self._member(state, event.user_id),
             example=example,
             evaluated=evaluated,
-            position=int(places[0]) + 1 if len(places) else 0,
+            position=position,
             shown=len(state.last_slate),
             probabilities=state.last_probabilities,
             treatment=treatment,
@@ -153,8 +154,7 @@ class Observer:
 
     def _disliked(self, user: User, event: Event, item: int, weight: float) -> tuple[Ranker | None, bytes | None]:
         """Let an item and what is like it count less for a user; returns what the scorer learns from it."""
-        places = np.flatnonzero(user.state.last_slate == item)
-        example = self._example(user, event, item, place=int(places[0]) + 1 if len(places) else 0)
+        example = self._example(user, event, item, place=first_place(user.state.last_slate, item) + 1)
         self._learn_taste(user, item, taken=False)
         user.pending = None
         # what it is worth says the weight: the value of such an event is no liking

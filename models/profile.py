@@ -21,8 +21,10 @@ import struct
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numba import njit
 
 from models.config import Profile as ProfileConfig
+from models.hashes import first_place
 from models.layouts import require_version
 from models.taste import NO_TASTE
 
@@ -31,6 +33,15 @@ SEEN_VERSION = 1
 ITEM_DTYPE = np.dtype([("item", "<i8"), ("time_ms", "<i8"), ("value", "<f4"), ("weight", "<f4"), ("sitting", "<u1")])
 _HEADER = struct.Struct("<BBBHHHqqqqdqqI")
 _HEADER_1 = struct.Struct("<BBHHHqqqqdqqI")
+
+
+@njit(cache=True)
+def sitting_length(sittings):  # type: ignore[no-untyped-def]
+    """How many of the last items are of the latest sitting; sittings : uint8[n], serials, the latest last."""
+    first = len(sittings)
+    while first > 0 and sittings[first - 1] == sittings[-1]:
+        first -= 1
+    return len(sittings) - first
 
 
 @dataclass(slots=True)
@@ -90,7 +101,7 @@ class UserState:
 
     def is_duplicate(self, event_hash: int) -> bool:
         """Whether an event with this id hash is among the last ones."""
-        return bool((self.dedup == event_hash).any())
+        return first_place(self.dedup, event_hash) >= 0
 
     def remember_event(self, event_hash: int, *, capacity: int) -> None:
         """Write an event id hash into the ring."""
@@ -221,7 +232,7 @@ class SeenItems:
 
     def add(self, item: int, *, capacity: int) -> None:
         """Remember an item."""
-        if not (self.hashes == item).any():
+        if first_place(self.hashes, item) < 0:
             self.hashes = _appended(self.hashes[-(capacity - 1) :], item)
             self.changed = True
 

@@ -23,22 +23,26 @@ _ALONE = ("content", "trending", "new_items", "repeats", "popularity", RULE, SER
 _BY_SOURCE = {name: Reason(kind=name) for name in _ALONE}
 
 
-def item_cf_reasons(parts: np.ndarray, item_ids: Sequence[str], *, most: int) -> list[list[Reason]]:
-    """The largest contributions to each CF score, and one reason without an item for the rest of it.
+def item_cf_reasons(
+    parts: np.ndarray, rows: np.ndarray, item_ids: Sequence[str], *, most: int
+) -> tuple[list[list[Reason]], list[float]]:
+    """Some CF scores with the largest contributions to each, and one reason without an item for the rest of it.
 
     Parameters
     ----------
-    parts : float64[k, m], what each of the user's m items adds to each of k scores
+    parts : float64[n, m], what each of the user's m items adds to each of n scores
+    rows : int64[k], of the scores that are explained
     item_ids : ids of the user's items, empty where the model does not know it yet: such an item is not named
     most : how many of them are named
 
     Returns
     -------
-    list of k lists of Reason
+    reasons : list of k lists of Reason
         The largest first; the contributions sum to the CF score. Empty for a score of 0.
+    scores : list of k floats
     """
     named = np.array([item_id != "" for item_id in item_ids], np.bool_)
-    columns, chosen, rest = largest_parts(parts, named, most)
+    columns, chosen, rest, totals = largest_parts(parts, rows, named, most)
     reasons = []
     for places, contributions, remainder in zip(columns.tolist(), chosen.tolist(), rest.tolist(), strict=True):
         row = [
@@ -49,7 +53,7 @@ def item_cf_reasons(parts: np.ndarray, item_ids: Sequence[str], *, most: int) ->
         if remainder > 0:
             row.append(Reason(kind=ITEM_CF, contribution=remainder))
         reasons.append(row)
-    return reasons
+    return reasons, totals.tolist()
 
 
 def reasons_of_sources(sources: list[str]) -> list[Reason]:

@@ -19,7 +19,7 @@ from numba import njit
 
 from models.config import Configuration
 from models.content import Content
-from models.cooccurrence import COLUMNS, ROW_HEADER, ROW_KIND, ROW_VERSION, SCALE, Delta, decode_deltas
+from models.cooccurrence import COLUMNS, ROW_HEADER_BYTES, ROW_KIND, SCALE, Delta, RowHeader, decode_deltas
 from models.episodes import Episodes
 from models.identity import hash64
 from models.labels import Labels
@@ -478,17 +478,14 @@ class Replica:
         ValueError
             When the record is of another version or kind.
         """
-        head = np.frombuffer(raw, ROW_HEADER, 1)[0]
-        if head["version"] != ROW_VERSION or head["kind"] != ROW_KIND:
-            raise ValueError(f"row record of version {head['version']} and kind {head['kind']!r}")
-        start = ROW_HEADER.itemsize
-        ids_at = start + int(head["item_id_bytes"])
-        n = int(head["neighbours"])
-        index = self._index_for(int(head["item"]))
+        header, start = RowHeader.decode(raw, ROW_KIND), ROW_HEADER_BYTES
+        ids_at = start + header.item_id_bytes
+        n = header.neighbours
+        index = self._index_for(header.item)
         neighbours = np.frombuffer(raw, "<i8", n, ids_at)
         fixed = np.frombuffer(raw, "<u4", n * WIDTH, ids_at + neighbours.nbytes).reshape(n, WIDTH)
         self._relate(index, self._indices_for(neighbours), fixed)
-        self._describe(index, head, raw[start:ids_at])
+        self._describe(index, header, raw[start:ids_at])
 
     def apply_deltas(self, record: bytes) -> None:
         """Apply a record of deltas; one that does not lead on from the row that is held is passed over.
@@ -501,19 +498,19 @@ class Replica:
             When the record is of another version or kind.
         """
         for delta in decode_deltas(record):
-            index = self._index_for(int(delta.header["item"]))
+            index = self._index_for(delta.header.item)
             if delta.base == 0:
                 self._relate(index, self._indices_for(delta.neighbours), delta.weights)
-            elif delta.base <= self.stats[index, _EVENTS] < delta.header["events"]:
-                self._change(index, int(delta.header["neighbours"]), delta)
+            elif delta.base <= self.stats[index, _EVENTS] < delta.header.events:
+                self._change(index, delta.header.neighbours, delta)
             else:
                 continue
             self._describe(index, delta.header, delta.item_id)
 
-    def _describe(self, index: int, header: np.void, item_id: bytes) -> None:
+    def _describe(self, index: int, header: RowHeader, item_id: bytes) -> None:
         if not self.item_ids[index]:
             self._name(index, item_id.decode("utf-8", "surrogatepass"))
-        _, _, _, _, _, count, *columns, _ = header.tolist()
+        _, _, _, _, _, count, *columns, _ = header
         self.stats[index] = (count / SCALE, *columns)
         self.rows_applied += 1
 

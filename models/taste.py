@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit
 
 from models.content import LABELS, SIGNATURE_BITS, add_labels, label_sum
+from models.halves import halves_of, singles
 from models.replica import Replica, lookup
 
 WEIGHTS = LABELS + SIGNATURE_BITS
@@ -58,8 +59,9 @@ def _move(x, labels, signatures, weights, step):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _learn(shown, item, answer, keys, slots, labels, signatures, weights, rate, base, eta):  # type: ignore[no-untyped-def]
-    """One step of gradient descent on the logistic loss of all that one event says; the parameters are those of `learned_taste`."""
+def _learn(taste, shown, item, answer, keys, slots, labels, signatures, rate, base, eta):  # type: ignore[no-untyped-def]
+    """One step of gradient descent on the logistic loss of all that one event says; taste : uint16[WEIGHTS] or none, bits of float16."""
+    weights = singles(taste.reshape(1, -1))[0] if len(taste) else np.zeros(WEIGHTS, np.float32)
     n = len(shown)
     items = np.full(n + 1, -1, np.int32)
     steps = np.zeros(n + 1)
@@ -74,6 +76,9 @@ def _learn(shown, item, answer, keys, slots, labels, signatures, weights, rate, 
     for k in range(n + 1):
         if items[k] >= 0:
             _move(items[k], labels, signatures, weights, steps[k])
+    if len(taste) == 0 and not weights.any():
+        return taste
+    return halves_of(weights.reshape(1, -1))[0]
 
 
 def learned_taste(
@@ -95,8 +100,10 @@ def learned_taste(
     -------
     float16[WEIGHTS]; none as long as nothing was met that has labels or a vector
     """
-    weights = taste.astype(np.float32) if len(taste) else np.zeros(WEIGHTS, np.float32)
     content = replica.content
-    # a copy of what may be a view of packed bytes: one that is read-only is another type to the compiler
-    _learn(shown.copy(), item, float(taken), *replica.index_table, content.labels, content.signatures, weights, rate, base, eta)
-    return weights.astype(np.float16) if len(taste) or weights.any() else NO_TASTE
+    # copies of what may be views of packed bytes: one that is read-only is another type to the compiler
+    bits, shown = taste.view(np.uint16).copy(), shown.copy()
+    learned = _learn(
+        bits, shown, item, float(taken), *replica.index_table, content.labels, content.signatures, rate, base, eta
+    )
+    return learned.view(np.float16)

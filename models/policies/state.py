@@ -31,7 +31,7 @@ from typing import get_args
 import numpy as np
 
 from models.config import StatePart
-from models.profile import UserState
+from models.profile import UserState, sitting_length
 
 LEVELS = 3
 PARTS = get_args(StatePart)
@@ -123,13 +123,13 @@ def context_of(state: UserState) -> Context:
     items = state.items
     gap_ms, depth, outcome = None, 0, Outcome.NOTHING if len(state.last_slate) else Outcome.NO_SLATE
     if len(items):
-        item, time_ms, _, _, sitting = items[-1].item()
+        item, time_ms, *_ = items[-1].item()
         went_on = False
         if len(items) > 1:
             item_before, time_before_ms, *_ = items[-2].item()
             gap_ms = time_ms - time_before_ms
             went_on = item == item_before and not state.began_sitting
-        depth = int(np.count_nonzero(items["sitting"] == sitting))
+        depth = sitting_length(items["sitting"])
         if len(state.last_slate) and (went_on or item in state.last_slate.tolist()):
             outcome = Outcome.SOMETHING
     return make_context(events=state.events, gap_ms=gap_ms, depth=depth, outcome=outcome)

@@ -106,7 +106,8 @@ def _score(  # type: ignore[no-untyped-def]
             shared[h] += middle[f] * of_mean[f, h]
     body = _hidden(normal, first, shared)
     at = 0
-    for inputs, outputs in zip(sizes[:-1], sizes[1:]):  # noqa: B905 (numba knows no strict)
+    for layer in range(1, len(sizes)):
+        inputs, outputs = sizes[layer - 1], sizes[layer]
         bias_at = at + inputs * outputs
         body = _hidden(body, later[at:bias_at].reshape(inputs, outputs), later[bias_at : bias_at + outputs])
         at = bias_at + outputs

@@ -228,12 +228,13 @@ def fill(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def largest_parts(parts, named, most):  # type: ignore[no-untyped-def]
-    """The largest parts of each row.
+def largest_parts(parts, rows, named, most):  # type: ignore[no-untyped-def]
+    """The largest parts of some rows.
 
     Parameters
     ----------
-    parts : float64[k, m], not negative
+    parts : float64[n, m]
+    rows : int64[k], which are looked at
     named : bool[m], columns that may be chosen
     most : how many are chosen of a row
 
@@ -242,14 +243,15 @@ def largest_parts(parts, named, most):  # type: ignore[no-untyped-def]
     columns : int64[k, most], -1 behind the last positive part
     chosen : float64[k, most], their parts, the largest first
     rest : float64[k], the sum of all the others
+    totals : float64[k], the sum of all
     """
-    k, m = parts.shape
+    k, m = len(rows), parts.shape[1]
     columns = np.full((k, most), -1, np.int64)
     chosen = np.zeros((k, most))
-    rest = np.zeros(k)
+    rest, totals = np.zeros(k), np.zeros(k)
     for row in range(k):
         for d in range(m):
-            part = parts[row, d]
+            part = parts[rows[row], d]
             left_over = part
             if named[d] and part > 0:
                 place = most
@@ -263,7 +265,8 @@ def largest_parts(parts, named, most):  # type: ignore[no-untyped-def]
                     chosen[row, place] = part
                     columns[row, place] = d
             rest[row] += left_over
-    return columns, chosen, rest
+            totals[row] += part
+    return columns, chosen, rest, totals
 
 
 class ItemCF:

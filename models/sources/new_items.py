@@ -7,8 +7,6 @@ candidates are those that came last.
 
 from __future__ import annotations
 
-import numpy as np
-
 from models.board import Board
 from models.config import NewItems as Settings
 from models.replica import Replica
@@ -39,5 +37,4 @@ class NewItems:
         pool = self._replica.pools().new
         if len(pool) and size:
             turn = (visit.user + visit.state.seq * size) % len(pool) if self._in_turn else 0
-            in_turn = np.concatenate((pool[turn:], pool[:turn]))
-            board.take_first(in_turn, size, available=self._replica.available, bit=self._bit)
+            board.take_first(pool, size, available=self._replica.available, bit=self._bit, start=turn)

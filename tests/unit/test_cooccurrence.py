@@ -331,7 +331,7 @@ def test_a_delta_holds_what_changed_since_the_last_one():
     table.learn_one(pair(1, [12, 14]))
     table.learn_one(pair(1, []))
     [second] = [delta for record in table.take_deltas() for delta in decode_deltas(record)]
-    assert (second.base, int(second.header["events"]), int(second.header["neighbours"])) == (1, 3, 5)
+    assert (second.base, second.header.events, second.header.neighbours) == (1, 3, 5)
     assert (second.positions.tolist(), second.neighbours.tolist()) == ([2, 4], [12, 14])
     assert second.weights.tolist() == table.row(1).weights[[2, 4]].tolist()
     assert table.take_deltas() == []
@@ -353,7 +353,7 @@ def test_records_of_deltas_are_of_bounded_length():
     records = table.take_deltas()
     assert len(records) > 1
     assert max(map(len, records)) <= 131_072
-    assert [int(delta.header["item"]) for record in records for delta in decode_deltas(record)] == list(range(1, 800))
+    assert [delta.header.item for record in records for delta in decode_deltas(record)] == list(range(1, 800))
 
 
 def test_a_delta_of_another_version_is_refused():

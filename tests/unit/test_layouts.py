@@ -68,12 +68,12 @@ def test_a_row_of_version_1_is_published_to_replicas():
 
 def test_deltas_of_version_1_are_read():
     first, other = decode_deltas(released("deltas-v1.bin"))
-    assert first.header.tolist() == (
+    assert first.header == (
         1, b"d", 10, 2, -42, 3 * 4096 + 5, 4, 1.25, 2.5, 1_600_000_000_000, 1_700_000_000_000, 7.5, 2, 1_650_000_000_000
     )
     assert (first.item_id.decode(), first.base, first.positions.tolist()) == (ITEM_ID, 3, [1])
     assert (first.neighbours.tolist(), first.weights.tolist()) == ([11], [[4096, 2048, 0]])
-    assert (int(other.header["item"]), other.item_id, other.base, len(other.positions)) == (5, b"x", 0, 0)
+    assert (other.header.item, other.item_id, other.base, len(other.positions)) == (5, b"x", 0, 0)
 
 
 def test_a_vector_of_version_1_is_read():
