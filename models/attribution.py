@@ -167,8 +167,7 @@ class Made(NamedTuple):
     action: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ClosedSlate:
+class ClosedSlate(Struct, frozen=True, eq=False):
     """A slate of which nothing more can come.
 
     Attributes

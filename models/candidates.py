@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 import numpy as np
 from numba import njit
@@ -93,8 +91,7 @@ def _rows_with_origins(sums, items, origins, columns, bits):  # type: ignore[no-
     return rows
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
+class Candidates(msgspec.Struct, frozen=True):
     """What may be shown to one user now.
 
     Attributes

@@ -30,10 +30,10 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import Struct
 from numba import njit
 
 from models.config import ItemCF, Popularity
@@ -95,8 +95,7 @@ class RowHeader(NamedTuple):
 ROW_HEADER_BYTES = _HEADER.size
 
 
-@dataclass(frozen=True, slots=True)
-class PairMessage:
+class PairMessage(Struct, frozen=True):
     """One event as the co-occurrence table sees it.
 
     Parameters
@@ -264,8 +263,7 @@ def decode_row(raw: bytes) -> Row:
     return row
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(Struct, frozen=True):
     """What makes a newer row out of an older one.
 
     Attributes

@@ -27,9 +27,9 @@ history has no items.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from models.hashes import first_place
 
@@ -47,8 +47,7 @@ NO_ITEMS = np.zeros(0, np.int64)
 """Hashes of no items."""
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
+class Example(Struct, frozen=True):
     """One list of candidates with its answer.
 
     Parameters
@@ -69,8 +68,7 @@ class Example:
     shown: np.ndarray | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
+class _Shape(Struct, frozen=True):
     """What the head of an example says, and where its matrix stands."""
 
     version: int

@@ -40,13 +40,13 @@ _FLOAT16_MAX = np.float32(np.finfo(np.float16).max)
 
 @njit(cache=True)
 def _log_score(score):  # type: ignore[no-untyped-def]
-    # what events of a negative weight took away is nothing at least
-    return np.log(max(score, 0.0) + FLOOR) - np.log(FLOOR)
+    # what events of a negative weight took away is nothing at least; most of what has a score has none of most kinds
+    return np.log(score + FLOOR) - np.log(FLOOR) if score > 0 else 0.0
 
 
 @njit(cache=True)
 def _decayed(value, elapsed_ms, half_life_ms):  # type: ignore[no-untyped-def]
-    return value * 2.0 ** (-max(0.0, elapsed_ms) / half_life_ms)
+    return value * np.exp2(-max(0.0, elapsed_ms) / half_life_ms)
 
 
 @njit(cache=True)

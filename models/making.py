@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 
 from models.auction.auction import Worth
 from models.candidates import Candidates
@@ -18,8 +17,7 @@ from models.rules import SlateRules
 from models.treatments import Treatment
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What is asked for.
 
     Attributes
@@ -67,8 +65,7 @@ class Wanted:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
+class Act(Struct, frozen=True):
     """What the policy decided.
 
     Attributes
@@ -86,8 +83,7 @@ class Act:
     context: Context | None
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(Struct, frozen=True):
     """The candidates by row, and what they are ranked by.
 
     Attributes
@@ -110,8 +106,7 @@ class Scored:
     worth: Worth | None
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """Which rows stand where.
 
     Attributes

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 
+import msgspec
 import numpy as np
+from numba import njit
 
 from models.answers.asked import Report, lesson_of
 from models.answers.lessons import encode_lesson
@@ -26,9 +27,29 @@ from models.taste import learned_taste
 from models.treatments import Treatment, Treatments
 from models.user import User
 
+_SITTING_BITS = 64
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+
+@njit(cache=True)
+def _latest(items, sittings, weights, most):  # type: ignore[no-untyped-def]
+    """A user's last items that are no dislikes, int64[n], the latest first, and a bit for each that is of the sitting of the latest."""
+    latest, n, same_sitting = np.empty(min(most, len(items)), np.int64), 0, np.uint64(0)
+    sitting = sittings[-1] if len(sittings) else 0
+    for p in range(len(items) - 1, -1, -1):
+        if n == len(latest):
+            break
+        if weights[p] <= 0:
+            continue
+        latest[n] = items[p]
+        if n == 0:
+            sitting = sittings[p]
+        if sittings[p] == sitting and n < _SITTING_BITS:
+            same_sitting |= np.uint64(1) << np.uint64(n)
+        n += 1
+    return latest[:n], same_sitting
+
+
+class Observation(msgspec.Struct, frozen=True):
     """What one event taught.
 
     Attributes
@@ -53,7 +74,7 @@ class Observation:
     evaluated: bool
     position: int
     shown: int
-    probabilities: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    probabilities: np.ndarray = msgspec.field(default_factory=lambda: np.zeros(0, np.float32))
     treatment: Treatment | None = None
     action: str = ""
     previous_ms: int = -1
@@ -106,7 +127,7 @@ class Observer:
         lesson = self._lesson(user, event, item) if event.type in self._reports else None
         if weight <= 0:
             ranker, taught = self._disliked(user, event, item, weight) if weight else _NO_EXAMPLE
-            return replace(NOTHING_LEARNED, example=taught, ranker=ranker, treatment=treatment, lesson=lesson)
+            return msgspec.structs.replace(NOTHING_LEARNED, example=taught, ranker=ranker, treatment=treatment, lesson=lesson)
         position = first_place(state.last_slate, item) + 1
         previous_ms = state.last_event_ms
         action = self._action_of_last(user, treatment)
@@ -192,14 +213,10 @@ class Observer:
         return panel_key(user), encode_member(user, liked(state.items, dislikes=self._dislikes))
 
     def _pair(self, state: UserState, event: Event, item: int, weight: float) -> bytes:
-        items = liked(state.items, dislikes=self._dislikes)[-self._config.item_cf.pair_items :][::-1]
-        same_sitting = (
-            len(items) > 0 and event.event_time_ms - state.last_event_ms <= self._config.profile.sitting_gap_s * 1000
+        earlier, sitting = _latest(
+            state.items["item"], state.items["sitting"], state.items["weight"], self._config.item_cf.pair_items
         )
-        sitting = 0
-        if same_sitting:
-            for d in np.flatnonzero(items["sitting"][:64] == items["sitting"][0]).tolist():
-                sitting |= 1 << d
+        goes_on = event.event_time_ms - state.last_event_ms <= self._config.profile.sitting_gap_s * 1000
         return encode_pair_message(
             PairMessage(
                 item=item,
@@ -207,8 +224,8 @@ class Observer:
                 event_time_ms=event.event_time_ms,
                 weight=weight,
                 value=float("nan") if event.value is None else event.value,
-                earlier=np.ascontiguousarray(items["item"]),
-                sitting=sitting,
+                earlier=earlier,
+                sitting=sitting if goes_on else 0,
             )
         )
 

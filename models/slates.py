@@ -7,7 +7,6 @@ A question in words (`models.answers`), campaigns and prices (`models.auction`),
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -127,7 +126,7 @@ class SlateMaker:
             answer = self._answered(user, wanted, question, items, scored, layout)
             items = answer.items
             if answer.hand_over:
-                layout = replace(layout, slots=[], rows=layout.rows[:0])
+                layout = msgspec.structs.replace(layout, slots=[], rows=layout.rows[:0])
         # of the state that the policy saw, before this slate counts
         context = (act.context or context_of(user.state)) if cause.trace else None
         self._remember(user, wanted, act.treatment.ranker, scored, layout, tired)
@@ -231,7 +230,7 @@ class SlateMaker:
     ) -> Layout:
         """The list, what each of its places costs, and what is explored in them."""
         items, k = scored.candidates.items, wanted.k
-        ranked = order(act.strategy, scored.scores, self._replica.categories[items], k=k)
+        ranked = order(act.strategy, scored.scores, self._replica.categories, items, k=k)
         prices = None
         if self._auction is not None and scored.worth is not None:
             ranked = self._auction.shown(ranked, scored.scores)

@@ -7,7 +7,6 @@ recommenders, Vinagre, Jorge and Gama, "Evaluation of recommender systems in str
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from msgspec import Struct
 
@@ -41,8 +40,7 @@ class PrequentialReport(Struct, frozen=True, kw_only=True):
     avg_recommendations: float
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Struct, frozen=True):
     """How one event judged the slate before it.
 
     Attributes

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from itertools import product
 from math import log, log1p
@@ -29,6 +28,7 @@ from operator import mul
 from typing import get_args
 
 import numpy as np
+from msgspec import Struct
 
 from models.config import StatePart
 from models.profile import UserState, sitting_length
@@ -63,8 +63,7 @@ class Outcome(IntEnum):
     SOMETHING = 2
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Context:
+class Context(Struct, frozen=True, eq=False):
     """What an action is chosen by.
 
     Parameters

@@ -11,6 +11,7 @@ the weights of `sources`, which also say how many candidates each brings.
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
 from models.config import Strategy
 
@@ -32,23 +33,30 @@ def relevance(strategy: Strategy, scorer: np.ndarray, sources: np.ndarray) -> np
     return np.float32(weight) * _scaled(scorer) + np.float32(1 - weight) * _scaled(sources)
 
 
-def order(strategy: Strategy, scores: np.ndarray, categories: np.ndarray, *, k: int) -> np.ndarray:
+@njit(cache=True)
+def _ranked(scores):  # type: ignore[no-untyped-def]
+    """Places of some scores, the highest first and of equal ones the first, int64[n]; what is no number comes last."""
+    return np.argsort(-scores, kind="mergesort")
+
+
+def order(strategy: Strategy, scores: np.ndarray, categories: np.ndarray, items: np.ndarray, *, k: int) -> np.ndarray:
     """Rows of the candidates, the best first; the first `k` are the list.
 
     Parameters
     ----------
     scores : float32[n], relevance
-    categories : uint64[n], bit set of the categories of each
+    categories : uint64[items], bit set of the categories of each item
+    items : int32[n], dense indices of the candidates
 
     Returns
     -------
     int64[n]
     """
-    by_relevance = np.argsort(-scores, kind="stable")
+    by_relevance = _ranked(scores)
     if strategy.diversity == 0 or len(scores) == 0:
         return by_relevance
     gain = (1 - strategy.diversity) * _scaled(scores)[by_relevance].astype(np.float64)
-    bits = categories[by_relevance]
+    bits = categories[items[by_relevance]]
     similar = np.zeros(len(gain))
     listed = []
     for _ in range(min(k, len(gain))):

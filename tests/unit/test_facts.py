@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import msgspec
 import numpy as np
 import pytest
@@ -106,13 +104,13 @@ def test_a_hit_tells_the_strategy_of_its_slate_and_the_weight_of_the_event():
     hit = Observation(b"", None, b"", evaluated=True, position=3, shown=10, action="broad")
     fact = fact_of(seen=hit, slate=answer("a"))
     assert (fact.judged_action, fact.action, fact.reward_milli) == ("broad", "a", 1_500)
-    assert fact_of(seen=dataclasses.replace(hit, position=0)).reward_milli == 0
+    assert fact_of(seen=msgspec.structs.replace(hit, position=0)).reward_milli == 0
 
 
 def test_an_event_tells_the_arm_of_its_user_and_how_many_there_are():
     settings = parse_configuration({"experiment": {"arms": {"a": {"weight": 1}, "b": {"weight": 2}}}}, "t")
     treatments = Treatments(settings, Rankers(settings))
-    seen = dataclasses.replace(FIRST, treatment=treatments.of("u"))
+    seen = msgspec.structs.replace(FIRST, treatment=treatments.of("u"))
     fact = fact_of(seen=seen, arms=treatments.arms)
     assert fact.arms == 2
     assert fact.share_ppm == {"a": 333_333, "b": 666_667}[fact.arm]
@@ -132,14 +130,14 @@ def test_an_event_tells_the_arm_of_its_user_and_how_many_there_are():
 def test_an_event_tells_whether_a_visit_begins_with_it_and_whether_its_user_has_come_back(pause_ms, visit, first):
     time_ms = 10 * DAY_MS + 3_600_000
     event = msgspec.structs.replace(EVENT, event_time_ms=time_ms)
-    seen = dataclasses.replace(FIRST, previous_ms=-1 if pause_ms is None else time_ms - pause_ms)
+    seen = msgspec.structs.replace(FIRST, previous_ms=-1 if pause_ms is None else time_ms - pause_ms)
     fact = fact_of(event=event, seen=seen)
     assert (fact.visit, fact.first_of_day) == (visit, first)
 
 
 def test_the_first_event_after_midnight_is_the_first_of_its_day_however_short_the_pause():
     event = msgspec.structs.replace(EVENT, event_time_ms=3 * DAY_MS)
-    fact = fact_of(event=event, seen=dataclasses.replace(FIRST, previous_ms=3 * DAY_MS - 1))
+    fact = fact_of(event=event, seen=msgspec.structs.replace(FIRST, previous_ms=3 * DAY_MS - 1))
     assert (fact.visit, fact.first_of_day) == (Visit.GOES_ON, 1)
 
 
@@ -161,7 +159,7 @@ def test_an_event_that_judges_a_slate_tells_the_bins_of_all_its_probabilities():
     seen = Observation(b"", None, b"", evaluated=True, position=3, shown=3, probabilities=probabilities)
     assert fact_of(seen=seen).score_marks == "320"
     # what judges no slate labels no probability, though one may have been shown
-    assert fact_of(seen=dataclasses.replace(seen, evaluated=False)).score_marks == ""
+    assert fact_of(seen=msgspec.structs.replace(seen, evaluated=False)).score_marks == ""
 
 
 def test_an_event_without_an_answer_counts_no_slate_and_no_latency():

@@ -31,23 +31,23 @@ def test_both_are_scaled_before_they_are_mixed():
 
 def test_without_diversity_the_best_come_first_and_ties_keep_their_order():
     scores = np.array([1.0, 2.0, 1.0, 3.0], np.float32)
-    assert order(Strategy(), scores, np.ones(4, np.uint64), k=2).tolist() == [3, 1, 0, 2]
+    assert order(Strategy(), scores, np.ones(4, np.uint64), np.arange(4), k=2).tolist() == [3, 1, 0, 2]
 
 
 def test_diversity_puts_off_what_is_like_an_item_that_is_listed():
     scores = np.array([1.0, 0.9, 0.8, 0.0, 0.5], np.float32)
     categories = np.array([0b0011, 0b0011, 0b0110, 0b1000, 0], np.uint64)
     # by hand, d = 0.5: after row 0 the others gain .45 - .5, .4 - .5 / 3, 0 and .25; row 4 is like none of them
-    assert order(Strategy(diversity=0.5), scores, categories, k=3).tolist() == [0, 4, 2, 1, 3]
-    assert order(Strategy(diversity=0.1), scores, categories, k=3).tolist() == [0, 1, 2, 4, 3]
-    assert order(Strategy(diversity=1.0), scores, categories, k=2).tolist() == [0, 4, 1, 2, 3]
+    assert order(Strategy(diversity=0.5), scores, categories, np.arange(5), k=3).tolist() == [0, 4, 2, 1, 3]
+    assert order(Strategy(diversity=0.1), scores, categories, np.arange(5), k=3).tolist() == [0, 1, 2, 4, 3]
+    assert order(Strategy(diversity=1.0), scores, categories, np.arange(5), k=2).tolist() == [0, 4, 1, 2, 3]
 
 
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_an_order_holds_every_candidate_once_however_few_there_are(n):
     scores, categories = np.zeros(n, np.float32), np.ones(n, np.uint64)
     for diversity in (0.0, 0.5, 1.0):
-        assert sorted(order(Strategy(diversity=diversity), scores, categories, k=10).tolist()) == list(range(n))
+        assert sorted(order(Strategy(diversity=diversity), scores, categories, np.arange(n), k=10).tolist()) == list(range(n))
 
 
 def slates(policy, stream=STREAM, **sections):
