@@ -25,6 +25,10 @@ _BANDS = SIGNATURE_BITS // 8
 BUCKET = 64
 # A price band is a factor of 2.
 _HYPERPLANE_SEED = 64
+_DE_BRUIJN = np.uint64(0x03F7_9D71_B4CB_0A89)
+_PLACES = np.zeros(64, np.int64)
+for _place in range(64):
+    _PLACES[(int(_DE_BRUIJN) << _place) % 2**64 >> 58] = _place
 
 
 class Content:
@@ -144,18 +148,21 @@ def count_bits(x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def lowest_bit(x):  # type: ignore[no-untyped-def]
+    """Place of the lowest bit that is set in a uint64 other than 0, by a de Bruijn sequence (Leiserson, Prokop and Randall, 1998)."""
+    return _PLACES[((x & (~x + np.uint64(1))) * _DE_BRUIJN) >> np.uint64(58)]
+
+
+@njit(cache=True)
 def label_sum(x, labels, weights):  # type: ignore[no-untyped-def]
     """Sum of the weights of an item's labels, and how many it has."""
     total, bits = 0.0, 0
     for word in range(labels.shape[1]):
         left = labels[x, word]
-        place = 64 * word
         while left != 0:
-            if left & np.uint64(1):
-                total += weights[place]
-                bits += 1
-            left >>= np.uint64(1)
-            place += 1
+            total += weights[64 * word + lowest_bit(left)]
+            bits += 1
+            left &= left - np.uint64(1)
     return total, bits
 
 
@@ -170,12 +177,9 @@ def add_labels(x, labels, step, out):  # type: ignore[no-untyped-def]
     share = step / np.sqrt(bits)
     for word in range(labels.shape[1]):
         left = labels[x, word]
-        place = 64 * word
         while left != 0:
-            if left & np.uint64(1):
-                out[place] += share
-            left >>= np.uint64(1)
-            place += 1
+            out[64 * word + lowest_bit(left)] += share
+            left &= left - np.uint64(1)
 
 
 @njit(cache=True)

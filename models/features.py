@@ -29,7 +29,7 @@ from models.board import (
     USER_CF,
     USER_CF_NEAR,
 )
-from models.content import LABELS, count_bits, label_cosine, label_vector, signature_cosine
+from models.content import LABELS, count_bits, label_cosine, label_vector, lowest_bit, signature_cosine
 from models.feature_table import WIDTH
 from models.taste import taste_of
 
@@ -60,9 +60,9 @@ def category_vector(profile, steps, categories, decay, out):  # type: ignore[no-
             share = weight / np.sqrt(count_bits(bits))
             if steps[d] < 0:
                 share = -share
-            for b in range(64):
-                if (bits >> np.uint64(b)) & np.uint64(1):
-                    out[b] += share
+            while bits != 0:
+                out[lowest_bit(bits)] += share
+                bits &= bits - np.uint64(1)
         weight *= decay
     return np.sqrt((out * out).sum())
 
@@ -166,10 +166,10 @@ def candidate_features(  # type: ignore[no-untyped-def]
         bits = categories[x]
         if bits != 0:
             if norm > 0:
-                dot = 0.0
-                for b in range(64):
-                    if (bits >> np.uint64(b)) & np.uint64(1):
-                        dot += vector[b]
+                dot, left = 0.0, bits
+                while left != 0:
+                    dot += vector[lowest_bit(left)]
+                    left &= left - np.uint64(1)
                 out[k, 20] = dot / norm / np.sqrt(count_bits(bits))
             if last_bits != 0:
                 out[k, 21] = count_bits(bits & last_bits) / count_bits(bits | last_bits)

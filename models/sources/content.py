@@ -88,8 +88,9 @@ def add_content(  # type: ignore[no-untyped-def]
                     continue
                 begin(x, sums, touched, found, marks)
                 found += 1
-            likeness = max(0.0, signature_cosine(signature, signatures[x]))
-            sums[x, CONTENT] = label_cosine(x, labels, vector, norm) + likeness
+            if sums[x, CONTENT] == 0:  # not from another bucket yet
+                likeness = max(0.0, signature_cosine(signature, signatures[x]))
+                sums[x, CONTENT] = label_cosine(x, labels, vector, norm) + likeness
     return found
 
 
