@@ -18,6 +18,7 @@ from models.layouts import require_version
 VERSION = 1
 IMPRESSION_DTYPE = np.dtype([("item", "<i8"), ("campaign", "<i8"), ("time_ms", "<i8")])
 NO_CAMPAIGN = 0
+_NO_ROWS = np.zeros(0, IMPRESSION_DTYPE)
 
 
 class Impressions:
@@ -35,7 +36,7 @@ class Impressions:
     __slots__ = ("changed", "rows")
 
     def __init__(self, rows: np.ndarray | None = None) -> None:
-        self.rows = np.zeros(0, IMPRESSION_DTYPE) if rows is None else rows
+        self.rows = _NO_ROWS if rows is None else rows
         self.changed = False
 
     def add(self, items: np.ndarray, campaigns: np.ndarray, *, time_ms: int, window_ms: int, capacity: int) -> None:

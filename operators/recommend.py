@@ -374,8 +374,9 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
 
     def _load(self) -> User:
         raw = self._user.value()
-        user = User()
-        if raw is not None:
+        if raw is None:
+            user = User()
+        else:
             user = User(decode_user_state(raw), SeenItems.decode(self._seen.value()), self._pending.value())
         if self._attribution is not None:
             # also of a user who is forgotten: their slates are not
