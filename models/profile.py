@@ -31,6 +31,7 @@ from models.taste import NO_TASTE
 VERSION = 3
 SEEN_VERSION = 1
 ITEM_DTYPE = np.dtype([("item", "<i8"), ("time_ms", "<i8"), ("value", "<f4"), ("weight", "<f4"), ("sitting", "<u1")])
+_ITEM = struct.Struct("<qqffB")
 _HEADER = struct.Struct("<BBBHHHqqqqdqqI")
 _HEADER_1 = struct.Struct("<BBHHHqqqqdqqI")
 
@@ -132,11 +133,8 @@ class UserState:
         if new_sitting:
             sitting = (sitting + 1) % 256
             self.sitting_start_ms = time_ms
-        kept = min(len(self.items), config.items - 1)
-        items = np.empty(kept + 1, ITEM_DTYPE)
-        items[:kept] = self.items[len(self.items) - kept :]
-        items[kept] = (item, time_ms, value, weight, sitting)
-        self.items = items
+        kept = self.items[max(0, len(self.items) + 1 - config.items) :].tobytes()
+        self.items = np.frombuffer(kept + _ITEM.pack(item, time_ms, value, weight, sitting), ITEM_DTYPE)
         self.events += 1
         self.last_event_ms = max(self.last_event_ms, time_ms)
         if value == value:

@@ -374,10 +374,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
 
     def _load(self) -> User:
         raw = self._user.value()
-        if raw is None:
-            user = User()
-        else:
-            user = User(decode_user_state(raw), SeenItems.decode(self._seen.value()), self._pending.value())
+        known = raw is not None
+        user = User(decode_user_state(raw), SeenItems.decode(self._seen.value()), self._pending.value()) if known else User()
         if self._attribution is not None:
             # also of a user who is forgotten: their slates are not
             user.slates = decode_open_slates(self._slates.value() or self._settled.value())

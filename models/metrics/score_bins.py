@@ -19,6 +19,8 @@ A slate travels as one text, a character an item: ``chr(FIRST_MARK + bin)``, pri
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 import numpy as np
 
 FIRST_MARK = 48  # "0"
@@ -49,11 +51,10 @@ class ScoreBins:
     def __init__(self, n: int) -> None:
         if not 2 <= n <= MAX_BINS:
             raise ValueError(f"expected 2 to {MAX_BINS} bins, got {n}")
-        ends = tuple(float(f"{10 ** (-_DECADES + _DECADES * j / n):.4g}") for j in range(1, n))
-        self.thresholds = (0.0, *ends)
-        self._ends = np.array(ends)
-        self._marks = np.arange(FIRST_MARK, FIRST_MARK + n, dtype=np.uint8)
+        self._ends = tuple(float(f"{10 ** (-_DECADES + _DECADES * j / n):.4g}") for j in range(1, n))
+        self.thresholds = (0.0, *self._ends)
+        self._marks = "".join(map(chr, range(FIRST_MARK, FIRST_MARK + n)))
 
     def marks(self, probabilities: np.ndarray) -> str:
         """One character for each of float32[k] probabilities: the bin it falls into."""
-        return self._marks[self._ends.searchsorted(probabilities, side="right")].tobytes().decode("ascii")
+        return "".join([self._marks[bisect_right(self._ends, p)] for p in probabilities.tolist()])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.content import BUCKET, Content, signature_cosine
+from models.content import BUCKET, Content, label_sum, lowest_bit, signature_cosine
 from models.events import Event
 from models.pipeline import LocalPipeline
 from models.topics import CatalogueItem
@@ -26,6 +26,18 @@ def shown(pipeline, user, *items):
         event = Event(f"{user}-{item}", user, item, "view", 60_000 * (number + 1))
         pipeline.learn(event)
     return {item.item_id: item for item in pipeline.recommend(event).items}
+
+
+def test_the_lowest_bit_is_found_whatever_stands_above_it():
+    for place in range(64):
+        assert lowest_bit(np.uint64(1 << place)) == place
+        assert lowest_bit(np.uint64(2**64 - (1 << place))) == place
+
+
+def test_the_weights_of_labels_are_added_up_over_all_words():
+    labels = np.array([[1 << 63 | 1, 0, 1 << 5, 1 << 63]], np.uint64)
+    weights = np.arange(256, dtype=np.float32)
+    assert label_sum(0, labels, weights) == (0 + 63 + 133 + 255, 4)
 
 
 def test_an_item_that_nobody_had_is_recommended_from_its_entry_alone():

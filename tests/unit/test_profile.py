@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.config import Profile
-from models.profile import SeenItems, UserState, decode_user_state, encode_user_state
+from models.profile import SeenItems, UserState, decode_user_state, encode_user_state, sitting_length
 from models.taste import WEIGHTS
 
 NO_VALUE = float("nan")
@@ -36,6 +36,11 @@ def test_a_gap_longer_than_the_bound_begins_a_new_sitting():
     state = with_items([0, HOUR_MS, 2 * HOUR_MS + 1, 2 * HOUR_MS + 2])
     assert state.items["sitting"].tolist() == [1, 1, 2, 2]
     assert state.sitting_start_ms == 2 * HOUR_MS + 1
+
+
+def test_a_sitting_is_as_long_as_the_items_since_its_first():
+    assert sitting_length(np.array([1, 1, 2, 1, 1, 1], np.uint8)) == 3
+    assert sitting_length(np.zeros(0, np.uint8)) == 0
 
 
 def test_a_late_event_begins_no_sitting_and_turns_no_clock_back():

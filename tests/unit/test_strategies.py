@@ -34,6 +34,11 @@ def test_without_diversity_the_best_come_first_and_ties_keep_their_order():
     assert order(Strategy(), scores, np.ones(4, np.uint64), np.arange(4), k=2).tolist() == [3, 1, 0, 2]
 
 
+def test_what_is_no_number_comes_last():
+    scores = np.array([1.0, np.nan, 3.0, np.nan, 2.0], np.float32)
+    assert order(Strategy(), scores, np.ones(5, np.uint64), np.arange(5), k=2).tolist() == [2, 4, 0, 1, 3]
+
+
 def test_diversity_puts_off_what_is_like_an_item_that_is_listed():
     scores = np.array([1.0, 0.9, 0.8, 0.0, 0.5], np.float32)
     categories = np.array([0b0011, 0b0011, 0b0110, 0b1000, 0], np.uint64)
