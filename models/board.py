@@ -133,7 +133,8 @@ def _take_first(  # type: ignore[no-untyped-def]
     for p in range(len(pool)):
         if size <= 0:
             break
-        x = pool[(start + p) % len(pool)]
+        place = start + p
+        x = pool[place if place < len(pool) else place - len(pool)]
         if taken[1 + x] == taken[0] or (restricted and allowed[1 + x] != allowed[0]):
             continue
         if marks[1 + x] != marks[0]:

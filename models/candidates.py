@@ -248,6 +248,7 @@ class CandidateGenerator:
             board.take_first(replica.indices_of(restrict), self._size, available=replica.available, bit=_REQUEST_BIT)
         items, origins = board.chosen, board.origins
         parts = self._by_item_cf.fill(visit, board) if "item_cf" in self.weights else np.zeros((len(items), len(visit.profile)))
+        had, had_ms = (visit.hashes, state.items["time_ms"].copy()) if self._slate.recommend_seen else (_NO_HASHES, _NO_HASHES)
         sums = _rows_with_origins(board.sums, items, origins, *self._scoring)
         features = candidate_features(
             items,
@@ -263,8 +264,8 @@ class CandidateGenerator:
             _user_columns(state.events, state.items["time_ms"], state.items["sitting"], mean_value),
             state.taste.astype(np.float32),
             replica.hashes,
-            visit.hashes if self._slate.recommend_seen else _NO_HASHES,
-            state.items["time_ms"].copy(),
+            had,
+            had_ms,
             float(state.last_event_ms if state.events else now_ms),
             replica.fast_half_life_ms,
             replica.slow_half_life_ms,

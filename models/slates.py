@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from numba import njit
 
 from models.answers.desk import AnswerDesk, Question
 from models.attribution import Attribution
@@ -38,6 +39,12 @@ from models.treatments import Treatments
 from models.user import User
 
 _NO_PROBABILITIES = np.zeros(0, np.float32)
+
+
+@njit(cache=True)
+def _count(impressions, items, rows):  # type: ignore[no-untyped-def]
+    for row in rows:
+        impressions[items[row]] += 1
 
 
 class _Answer(NamedTuple):
@@ -266,7 +273,7 @@ class SlateMaker:
         state, rows, learner = user.state, layout.rows, self._config.learner
         items = scored.candidates.items
         state.seq += 1
-        self._replica.impressions[items[rows]] += 1
+        _count(self._replica.impressions, items, rows)
         if tired is not None:
             self._rules.remember(user.impressions, items[rows], time_ms=wanted.cause.event_time_ms)
         if not wanted.is_judged:

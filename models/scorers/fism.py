@@ -133,6 +133,13 @@ def decayed_sum(embedded, decay):  # type: ignore[no-untyped-def]
     return out
 
 
+@njit(cache=True)
+def _frozen(table, decay, features, items, history):  # type: ignore[no-untyped-def]
+    """`FISM.freeze` for the one query of the plain encoder, in one call."""
+    query = decayed_sum(embed(table, history), decay)
+    return with_columns(features, list_columns(table, items, query))
+
+
 class FISM(MLP):
     """An MLP over the features and over how well a candidate fits the user's latest items.
 
@@ -225,10 +232,5 @@ class FISM(MLP):
 
     def freeze(self, features: np.ndarray, items: np.ndarray, history: np.ndarray) -> np.ndarray:
         """The features and the encoder's columns, see `Scorer.freeze`."""
-        queries = self._queries(embed(self._table, history[: self.history]))
-        columns = [list_columns(self._table, items, query) for query in queries]
-        return with_columns(features.view(np.uint16), columns[0] if len(columns) == 1 else np.hstack(columns)).view(np.float16)
-
-    def _queries(self, embedded: np.ndarray) -> list[np.ndarray]:
-        """The query behind each of `fits`, of one history without padding, with the weights of the last `load`."""
-        return [decayed_sum(embedded, self._decay)]
+        history = history[: self.history]
+        return _frozen(self._table, self._decay, features.view(np.uint16), items, history).view(np.float16)

@@ -13,7 +13,8 @@ from abc import abstractmethod
 import numpy as np
 import torch
 
-from models.scorers.fism import FISM
+from models.halves import with_columns
+from models.scorers.fism import FISM, decayed_sum, embed, list_columns
 
 
 class RefinedScorer(FISM):
@@ -58,6 +59,10 @@ class RefinedScorer(FISM):
         given = embedded.detach()
         return [fit, fit.detach() + self.fit(given, self.refine(given[before][..., :-1]))]
 
-    def _queries(self, embedded: np.ndarray) -> list[np.ndarray]:
-        (query,) = super()._queries(embedded)
-        return [query, query + self.refine_one(embedded[:, :-1])]
+    def freeze(self, features: np.ndarray, items: np.ndarray, history: np.ndarray) -> np.ndarray:
+        """The features, and the columns of the fit and of the corrected one, see `Scorer.freeze`."""
+        embedded = embed(self._table, history[: self.history])
+        query = decayed_sum(embedded, self._decay)
+        corrected = query + self.refine_one(embedded[:, :-1])
+        columns = np.hstack([list_columns(self._table, items, one) for one in (query, corrected)])
+        return with_columns(features.view(np.uint16), columns).view(np.float16)
