@@ -210,42 +210,6 @@ def add_user_cf(  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True)
-def _collect(  # type: ignore[no-untyped-def]
-    profile,
-    places,
-    weights,
-    values,
-    size,
-    decay,
-    own,
-    heads,
-    links,
-    bits,
-    norms,
-    means,
-    recent,
-    neighbours,
-    pearson,
-    shared_items,
-    scratch,
-    member_marks,
-    lengths,
-    item,
-    available,
-    sums,
-    touched,
-    found,
-    marks,
-):
-    """All three in one call; the parameters are theirs."""
-    items, ratings = own_ratings(profile, places, weights, values, size, decay, pearson)
-    members, similarities, anchors = nearest_members(
-        items, ratings, own, heads, links, bits, norms, means, recent, neighbours, pearson, shared_items, scratch, member_marks
-    )
-    return add_user_cf(members, similarities, anchors, lengths, item, links, bits, available, sums, touched, found, marks)
-
-
 class UserCF:
     """Candidates by user CF.
 
@@ -272,13 +236,18 @@ class UserCF:
         if len(panel.lengths) != len(self._sums):
             self._marks = np.zeros(len(panel.lengths) + 1, np.int64)
             self._sums = np.zeros((len(panel.lengths), SCRATCH))
-        board.found = _collect(
+        items, ratings = own_ratings(
             visit.profile,
             visit.places,
             visit.state.items["weight"],
             visit.state.items["value"],
             settings.items,
             settings.decay,
+            self._pearson,
+        )
+        members, similarities, anchors = nearest_members(
+            items,
+            ratings,
             panel.member(visit.user),
             panel.heads,
             panel.links,
@@ -291,8 +260,15 @@ class UserCF:
             settings.shared_items,
             self._sums,
             self._marks,
+        )
+        board.found = add_user_cf(
+            members,
+            similarities,
+            anchors,
             panel.lengths,
             panel.item,
+            panel.links,
+            panel.bits,
             self._replica.available,
             board.sums,
             board.touched,
