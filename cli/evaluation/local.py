@@ -20,7 +20,7 @@ from models.evaluation.recorder import Recorder, Shown, SlateItem
 from models.evaluation.report import EvaluationReport, LatencyMs
 from models.heap import settle
 from models.model_file import ModelFile
-from models.pipeline import LocalPipeline
+from models.pipeline import LocalPipeline, warm_up
 from models.topics import CatalogueItem
 
 
@@ -57,6 +57,8 @@ def run_local(
     title : of the progress bar
     start : a trained network to begin with
     """
+    torch.set_num_threads(1)
+    warm_up(configuration)  # what is compiled once on a machine is not measured
     pipeline = pipeline_of(configuration, catalogue, start=start)
     evaluator = PrequentialEvaluator(configuration.slate.k, every=every)
     recorder = Recorder(configuration.slate.k, repeats=configuration.slate.recommend_seen) if record else None
