@@ -29,7 +29,7 @@ from models.board import (
     USER_CF,
     USER_CF_NEAR,
 )
-from models.content import LABELS, count_bits, label_cosine, label_vector, lowest_bit, signature_cosine
+from models.content import LABELS, add_labels, count_bits, label_cosine, label_vector, signature_cosine
 from models.feature_table import WIDTH
 from models.taste import taste_of
 
@@ -51,18 +51,12 @@ def _decayed(value, elapsed_ms, half_life_ms):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def category_vector(profile, steps, categories, decay, out):  # type: ignore[no-untyped-def]
-    """Decayed sum of the category bits of the profile's items into float32[64], less those of negative steps; returns its norm."""
+    """Decayed sum of the category bits, uint64[items, 1], of the profile's items into float32[64], less those of negative steps;
+    returns its norm."""
     out[:] = 0
     weight = 1.0
     for d in range(len(profile)):
-        bits = categories[profile[d]]
-        if bits != 0:
-            share = weight / np.sqrt(count_bits(bits))
-            if steps[d] < 0:
-                share = -share
-            while bits != 0:
-                out[lowest_bit(bits)] += share
-                bits &= bits - np.uint64(1)
+        add_labels(profile[d], categories, -weight if steps[d] < 0 else weight, out)
         weight *= decay
     return np.sqrt((out * out).sum())
 
@@ -124,7 +118,8 @@ def candidate_features(  # type: ignore[no-untyped-def]
     n = len(candidates)
     out = np.zeros((n, WIDTH), np.float32)
     vector = np.zeros(64, np.float32)
-    norm = category_vector(profile, steps, categories, decay, vector)
+    as_labels = categories.reshape(-1, 1)
+    norm = category_vector(profile, steps, as_labels, decay, vector)
     middle_year = profile_mean(profile, year, decay)
     label_sums = np.zeros(LABELS, np.float32)
     label_norm = label_vector(profile, steps, labels, label_sums)
@@ -163,16 +158,10 @@ def candidate_features(  # type: ignore[no-untyped-def]
         out[k, 17] = np.log((fast + 0.1) / (slow + 0.1))
         out[k, 18] = np.log1p(max(0.0, idle_ms) / hour)
         out[k, 19] = np.log1p(max(0.0, now_ms - stats[x, 4]) / hour) if stats[x, 1] > 0 else 0.0
+        out[k, 20] = label_cosine(x, as_labels, vector, norm)
         bits = categories[x]
-        if bits != 0:
-            if norm > 0:
-                dot, left = 0.0, bits
-                while left != 0:
-                    dot += vector[lowest_bit(left)]
-                    left &= left - np.uint64(1)
-                out[k, 20] = dot / norm / np.sqrt(count_bits(bits))
-            if last_bits != 0:
-                out[k, 21] = count_bits(bits & last_bits) / count_bits(bits | last_bits)
+        if bits != 0 and last_bits != 0:
+            out[k, 21] = count_bits(bits & last_bits) / count_bits(bits | last_bits)
         if year[x] == year[x] and middle_year == middle_year:
             out[k, 22] = np.log1p(abs(year[x] - middle_year))
         if user[3] == user[3]:

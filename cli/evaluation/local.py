@@ -27,8 +27,9 @@ from models.topics import CatalogueItem
 def pipeline_of(
     configuration: Configuration, catalogue: dict[str, CatalogueItem], *, start: ModelFile | None = None
 ) -> LocalPipeline:
-    """The loop, with the catalogue in its memory; PyTorch keeps to one thread."""
+    """The loop, with the catalogue in its memory and its kernels compiled; PyTorch keeps to one thread."""
     torch.set_num_threads(1)
+    warm_up(configuration)
     pipeline = LocalPipeline(configuration, start=start)
     for item_id, item in catalogue.items():
         pipeline.apply_catalogue(item_id, msgspec.json.encode(item))
@@ -57,8 +58,6 @@ def run_local(
     title : of the progress bar
     start : a trained network to begin with
     """
-    torch.set_num_threads(1)
-    warm_up(configuration)  # what is compiled once on a machine is not measured
     pipeline = pipeline_of(configuration, catalogue, start=start)
     evaluator = PrequentialEvaluator(configuration.slate.k, every=every)
     recorder = Recorder(configuration.slate.k, repeats=configuration.slate.recommend_seen) if record else None
