@@ -86,8 +86,9 @@ class RowHeader(NamedTuple):
         """
         header = cls._make(_HEADER.unpack_from(raw, at))
         if header.version != ROW_VERSION or header.kind != kind:
+            what = "delta" if kind == DELTA_KIND else "row record"
             raise ValueError(
-                f"row of version {header.version} and kind {header.kind!r}, this release reads {ROW_VERSION} {kind!r}"
+                f"{what} of version {header.version} and kind {header.kind!r}, this release reads {ROW_VERSION} {kind!r}"
             )
         return header
 

@@ -359,7 +359,7 @@ def test_records_of_deltas_are_of_bounded_length():
 def test_a_delta_of_another_version_is_refused():
     [record] = learned([pair(1, [2])]).take_deltas()
     for broken in (b"\x02" + record[1:], record[:1] + b"r" + record[2:]):
-        with pytest.raises(ValueError, match="row of version"):
+        with pytest.raises(ValueError, match="delta of version"):
             list(decode_deltas(broken))
 
 

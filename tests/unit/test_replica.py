@@ -270,7 +270,7 @@ def test_a_row_of_another_version_is_refused():
     table.learn_one(pair(1, []))
     raw = encode_row(table.row(hash64("i1")))
     for broken in (b"\x02" + raw[1:], raw[:1] + b"w" + raw[2:]):
-        with pytest.raises(ValueError, match="row of version"):
+        with pytest.raises(ValueError, match="row record of version"):
             new_replica().apply_row(broken)
 
 
