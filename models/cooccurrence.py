@@ -76,8 +76,8 @@ class RowHeader(NamedTuple):
     landmark_ms: int
 
     @classmethod
-    def decode(cls, raw: bytes, kind: bytes, at: int = 0) -> RowHeader:
-        """The header that stands at a place.
+    def decode(cls, raw: bytes, kind: bytes, at: int = 0, what: str = "row") -> RowHeader:
+        """The header that stands at a place; ``what`` it is the header of, in the words of an error.
 
         Raises
         ------
@@ -86,7 +86,6 @@ class RowHeader(NamedTuple):
         """
         header = cls._make(_HEADER.unpack_from(raw, at))
         if header.version != ROW_VERSION or header.kind != kind:
-            what = "delta" if kind == DELTA_KIND else "row record"
             raise ValueError(
                 f"{what} of version {header.version} and kind {header.kind!r}, this release reads {ROW_VERSION} {kind!r}"
             )
@@ -312,7 +311,7 @@ def decode_deltas(record: bytes) -> Iterator[Delta]:
     """
     at = 0
     while at < len(record):
-        header = RowHeader.decode(record, DELTA_KIND, at)
+        header = RowHeader.decode(record, DELTA_KIND, at, "delta")
         at += ROW_HEADER_BYTES
         base, m = _CHANGE.unpack_from(record, at)
         at += _CHANGE.size

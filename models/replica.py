@@ -478,7 +478,7 @@ class Replica:
         ValueError
             When the record is of another version or kind.
         """
-        header, start = RowHeader.decode(raw, ROW_KIND), ROW_HEADER_BYTES
+        header, start = RowHeader.decode(raw, ROW_KIND, what="row record"), ROW_HEADER_BYTES
         ids_at = start + header.item_id_bytes
         n = header.neighbours
         index = self._index_for(header.item)
