@@ -16,7 +16,7 @@ from cli.submit import BOOTSTRAP, CONFIG
 
 if TYPE_CHECKING:
     from models.config import Configuration, Kafka
-    from models.gate import Decision, GateRecord, Measures
+    from models.decisions import Decision, GateRecord, Measures
 
 _RANKER = "ranker"
 
@@ -99,7 +99,7 @@ def read_models(configuration: Configuration, *, slates: int) -> Models:
     UserError
         When the broker does not answer or has no such topics.
     """
-    from models.gate import GateRecord, gate_key
+    from models.decisions import GateRecord, gate_key
     from models.learner import version_key, weights_key
     from models.versions import decode_version
 
@@ -118,7 +118,7 @@ def read_models(configuration: Configuration, *, slates: int) -> Models:
 
 
 def _arms(records: dict[str, bytes]) -> dict[str, GateRecord]:
-    from models.gate import GateRecord, gate_key
+    from models.decisions import GateRecord, gate_key
 
     prefix = gate_key(f"{_RANKER}/")
     # behind the arm stands what tells two scorers of it apart

@@ -12,7 +12,7 @@ import msgspec
 
 from models.config import Configuration
 from models.config import Scorer as ScorerConfig
-from models.gate import gate_key
+from models.decisions import gate_key
 from models.learner import Learner, weights_key
 from models.model_file import started_from
 from models.versions import decode_tensors

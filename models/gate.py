@@ -26,7 +26,6 @@ decisions, at most `DECISIONS` of them.
 from __future__ import annotations
 
 import struct
-from typing import Literal
 
 import msgspec
 import numpy as np
@@ -34,6 +33,7 @@ import torch
 from torch.nn import functional
 
 from models.config import Gate as Settings
+from models.decisions import Decision, Measures
 from models.layouts import require_version
 from models.scorers.base import Lists, Scorer
 
@@ -46,82 +46,12 @@ _HEAD = struct.Struct("<BI")
 # One example must not decide: what is worse than this, or is no number, counts so much.
 _WORST_LOSS = 20.0
 
-Verdict = Literal["published", "held", "rolled_back"]
-
-
-class Measures(msgspec.Struct, frozen=True):
-    """Means of one network over the window; None where no example has the measure.
-
-    Attributes
-    ----------
-    rank_loss : nats, of the softmax over the list
-    probability_loss : nats, binary cross-entropy summed over the list
-    hit_rate : share of examples whose item is among the first k candidates, of those whose item is a candidate at all
-    """
-
-    rank_loss: float | None
-    probability_loss: float | None
-    hit_rate: float | None
-
-
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one candidate, or of the serving version.
-
-    Attributes
-    ----------
-    version : that serves after it, ``EPOCH.NUMBER``; empty for the untrained network
-    verdict : published, held, or rolled_back
-    reason : in words
-    examples : learned until then, over all lives of the learner
-    judged : examples in the window
-    candidate, serving : their means over the window, before the decision
-    rollback_of : the version that was found to be worse, where it was rolled back
-    """
-
-    version: str
-    verdict: Verdict
-    reason: str
-    examples: int
-    judged: int
-    candidate: Measures
-    serving: Measures
-    rollback_of: str | None = None
-
-
-class GateRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The value of the record ``gate:NAME`` of `model-updates`, JSON.
-
-    Attributes
-    ----------
-    name : of the network
-    scorer : name of its class
-    mode : learner.mode
-    examples : learned, over all lives of the learner
-    serving, good : the version published last, and the one that it is measured by
-    kept : versions that can be pinned, the oldest first
-    decisions : the latest, the oldest first
-    """
-
-    name: str
-    scorer: str
-    mode: str
-    examples: int
-    serving: str
-    good: str
-    kept: list[str]
-    decisions: list[Decision]
-
 
 class _State(msgspec.Struct):
     window: int
     at: int = 0
     excess: list[float] = msgspec.field(default_factory=lambda: [0.0, 0.0, 0.0])
     decisions: list[Decision] = []
-
-
-def gate_key(name: str) -> str:
-    """Key of the gate's record in `model-updates`."""
-    return f"gate:{name}"
 
 
 @torch.inference_mode()

@@ -46,19 +46,10 @@ from models.adamw import AdamW, Group
 from models.config import Gate as GateConfig
 from models.config import Learner as LearnerConfig
 from models.config import Scorer as ScorerConfig
+from models.decisions import Decision, GateRecord, Verdict, gate_key
 from models.examples import Example, decode_example, example_bytes
 from models.feature_table import WIDTH
-from models.gate import (
-    CANDIDATE,
-    SERVING,
-    Decision,
-    Gate,
-    GateRecord,
-    Verdict,
-    gate_key,
-    judge,
-    kept_versions,
-)
+from models.gate import CANDIDATE, SERVING, Gate, judge, kept_versions
 from models.identity import uniform
 from models.model_file import ModelFile, encode_model, network_shape
 from models.scorers import make_scorer

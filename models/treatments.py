@@ -24,7 +24,7 @@ from models.policies.state import Context
 from models.rankers import Ranker, Rankers
 from models.topics import DEFAULT_ARM
 from models.validation import arm_settings
-from models.versions import Version, decode_tensors, decode_version
+from models.versions import Version, decode_tables, decode_version
 
 _MOST_MAKERS = 256
 
@@ -99,7 +99,7 @@ class Treatment:
         version, tables = decode_version(record)
         if self.version is not None and version <= self.version:
             return None
-        read = {name: tensor.numpy() for name, tensor in decode_tensors(tables).items()}
+        read = decode_tables(tables)
         try:
             self.policy.load(read)
         except ValueError as error:

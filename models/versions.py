@@ -14,11 +14,14 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import torch
-from safetensors.torch import load, save
+import numpy as np
+from safetensors import numpy as tables
+
+if TYPE_CHECKING:
+    import torch
 
 _LAYOUT = 1
 _KIND = b"w"
@@ -67,13 +70,27 @@ class About(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def encode_tensors(tensors: Mapping[str, torch.Tensor], about: About | None = None) -> bytes:
     """Tensors by name as safetensors."""
+    from safetensors.torch import save  # PyTorch: not for who only reads which version it is
+
     metadata = None if about is None else {_ABOUT: msgspec.json.encode(about).decode()}
     return bytes(save({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, metadata=metadata))
 
 
 def decode_tensors(raw: bytes) -> dict[str, torch.Tensor]:
     """The tensors in safetensors bytes."""
+    from safetensors.torch import load
+
     return dict(load(raw))
+
+
+def encode_tables(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Arrays by name as safetensors."""
+    return bytes(tables.save({name: np.asarray(array, order="C") for name, array in arrays.items()}))
+
+
+def decode_tables(raw: bytes) -> dict[str, np.ndarray]:
+    """The arrays in safetensors bytes; they are the caller's own."""
+    return dict(tables.load(raw))
 
 
 def weights_about(weights: bytes) -> tuple[About, dict[str, tuple[int, ...]]]:
@@ -97,7 +114,11 @@ def encode_version(
     epoch: int, number: int, tensors: Mapping[str, torch.Tensor], about: About | None = None
 ) -> bytes:
     """The record of a version (layout: module docstring)."""
-    weights = encode_tensors(tensors, about)
+    return version_record(epoch, number, encode_tensors(tensors, about))
+
+
+def version_record(epoch: int, number: int, weights: bytes) -> bytes:
+    """The record of a version of which the safetensors bytes are at hand."""
     return _HEAD.pack(_LAYOUT, _KIND, epoch, number, blake2b(weights, digest_size=8).digest()) + weights
 
 

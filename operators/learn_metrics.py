@@ -28,7 +28,7 @@ from models.answers.memory import AnswerMemory
 from models.arm_learner import ArmLearner
 from models.config import Configuration
 from models.cooccurrence import CooccurrenceTable
-from models.gate import Decision, Measures, Verdict
+from models.decisions import Decision, Measures, Verdict
 from models.learner import Learner
 from operators.logs import Log
 from operators.metrics import Metrics

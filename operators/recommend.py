@@ -76,6 +76,7 @@ from models.topics import CONTROLS, EVENTS, ITEMS, MODEL_DELTAS, MODEL_UPDATES, 
 from models.treatments import Treatment
 from models.user import User
 from operators.bootstrap import read_records
+from operators.kept_users import KeptUsers
 from operators.logs import Log
 from operators.recommend_metrics import RecommendMetrics
 from operators.threads import prefer_this_thread, use_one_thread
@@ -192,6 +193,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             self._settled = self._value_state(runtime_context, "settled")
             self._counted = {name: metrics.counter(counter) for name, counter in _COUNTED.items()}
             self._closed_by = {name: metrics.counter(f"slates_closed_{name}") for name in _CLOSED_BY}
+        self._kept = KeptUsers()
         self._accepted: list[Row] = []
         if self._bootstrap:
             self._fill_replica()
@@ -268,7 +270,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         key = ctx.get_current_key()
         try:
             event = self._cleaner.clean(raw, key=key or None, now_ms=now_ms, watermark_ms=watermark_ms)
-            user = self._load()
+            user = self._load(key)
             if event.type == ERASE:
                 yield from self._erase(user, event, now_ms=now_ms, started_ns=started_ns, watermark_ms=watermark_ms)
                 return
@@ -284,7 +286,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         if now_ms <= self._someone_waits_until_ms:
             after = hash64(event.event_id)
             yield from self._answer_waiting(
-                lambda waiting: waiting.after == after, ctx.timer_service(), self._waited, watermark_ms=watermark_ms
+                key, lambda waiting: waiting.after == after, ctx.timer_service(), self._waited, watermark_ms=watermark_ms
             )
 
     def _refuse(
@@ -372,7 +374,11 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             yield STEPS, Row(key, taken_by.definition)
         yield STEPS, Row(key, step)
 
-    def _load(self) -> User:
+    def _load(self, key: str) -> User:
+        kept = self._kept.take(key)
+        if kept is not None:
+            kept.tally, kept.trace = Tally(), None
+            return kept
         raw = self._user.value()
         known = raw is not None
         user = User(decode_user_state(raw), SeenItems.decode(self._seen.value()), self._pending.value()) if known else User()
@@ -389,16 +395,19 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._user.update(encode_user_state(user.state))
         if user.seen.changed:
             self._seen.update(user.seen.encode())
+            user.seen.changed = False
         if user.pending is not None:
             self._pending.update(user.pending)
         else:
             self._pending.clear()
         if user.impressions.changed:
             self._impressions.update(user.impressions.encode())
+            user.impressions.changed = False
         if self._asked is not None and user.asked:
             self._asked.update(encode_asked(user.asked))
         if self._attribution is not None:
             self._save_slates(user.slates)
+        self._kept.keep(user)
 
     # ------------------------------------------------------------------------------------------------ requests
 
@@ -411,7 +420,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             request = self._request_cleaner.clean(
                 None if raw is None else bytes(raw), key=key or None, now_ms=now_ms, watermark_ms=watermark_ms
             )
-            user = self._load()
+            user = self._load(key)
             self._recommender.admit_request(user, request, now_ms=now_ms)
         except Rejected as rejected:
             yield from self._refuse(rejected, record, self._requests_topic, key=key, now_ms=now_ms, watermark_ms=watermark_ms)
@@ -423,22 +432,22 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             after = hash64(request.after_event_id)
             if not user.state.is_duplicate(after):
                 self._user.update(encode_user_state(user.state))
-                yield from self._let_wait(WaitingRequest(now_ms + wait_ms, now_ms, after, request), timers, watermark_ms)
+                yield from self._let_wait(key, WaitingRequest(now_ms + wait_ms, now_ms, after, request), timers, watermark_ms)
                 return
         yield from self._respond(user, request, timers, received_ms=now_ms, watermark_ms=watermark_ms)
 
-    def _let_wait(self, request: WaitingRequest, timers: TimerService, watermark_ms: int) -> Iterator[Any]:
+    def _let_wait(self, key: str, request: WaitingRequest, timers: TimerService, watermark_ms: int) -> Iterator[Any]:
         waiting = decode_waiting(self._waiting.value())
         if len(waiting) == MAX_WAITING:
             oldest = waiting[0]
-            yield from self._answer_waiting(lambda other: other == oldest, timers, self._in_vain, watermark_ms=watermark_ms)
+            yield from self._answer_waiting(key, lambda other: other == oldest, timers, self._in_vain, watermark_ms=watermark_ms)
             waiting = waiting[1:]
         self._waiting.update(encode_waiting([*waiting, request]))
         self._someone_waits_until_ms = max(self._someone_waits_until_ms, request.due_ms)
         timers.register_processing_time_timer(request.due_ms)
 
     def _answer_waiting(
-        self, is_ready: Callable[[WaitingRequest], bool], timers: TimerService, counter: Any, *, watermark_ms: int
+        self, key: str, is_ready: Callable[[WaitingRequest], bool], timers: TimerService, counter: Any, *, watermark_ms: int
     ) -> Iterator[Any]:
         """Answer those of the user's waiting requests that are ready, and keep the others."""
         waiting = decode_waiting(self._waiting.value())
@@ -452,7 +461,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             self._waiting.clear()
         for request in ready:
             counter.inc()
-            user = self._load()
+            user = self._load(key)
             yield from self._respond(
                 user, request.request, timers, received_ms=request.received_ms, watermark_ms=watermark_ms
             )
@@ -509,11 +518,12 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     def on_timer(self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext) -> Iterator[Any]:
         timers = ctx.timer_service()
         watermark_ms, now_ms = timers.current_watermark(), timers.current_processing_time()
+        key = ctx.get_current_key()
         raw = None if self._attribution is None else self._slates.value()
         slates, tally = decode_open_slates(raw), Tally()
         if timestamp != slates.timer_ms or timestamp > watermark_ms:
             yield from self._answer_waiting(
-                lambda waiting: waiting.due_ms <= timestamp, timers, self._in_vain, watermark_ms=watermark_ms
+                key, lambda waiting: waiting.due_ms <= timestamp, timers, self._in_vain, watermark_ms=watermark_ms
             )
             raw = None if self._attribution is None else self._slates.value()
             slates = decode_open_slates(raw)
@@ -531,7 +541,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._attribution.settle(slates, watermark_ms=watermark_ms, tally=tally)
         self._arm(slates, timers, now_ms=now_ms, watermark_ms=watermark_ms)
         self._save_slates(slates)
-        yield from self._report(ctx.get_current_key(), tally)
+        self._kept.drop(key)
+        yield from self._report(key, tally)
         if tally != Tally():
             yield FACTS, _row(outcome_fact(tally, time_ms=_fact_time_ms(now_ms, watermark_ms)))
 
@@ -607,6 +618,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
                 self._recommender.apply_catalogue(key, value)
             elif topic == self._controls_topic:
                 self._recommender.apply_control(key, value)
+                # a cap of impressions wants more of a user than was read without one
+                self._kept.clear()
                 self._metrics.versions_changed(time_ms)
                 if key is not None:
                     self._accepted.append(Row(control_key(key).encode(), value))

@@ -11,14 +11,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 import msgspec
-import torch
 
 from models.config import Policy as Settings
 from models.identity import hash64
 from models.policies import make_policy
 from models.policies.base import Step
 from models.policies.steps import decode_step
-from models.versions import decode_tensors, encode_tensors, encode_version
+from models.versions import decode_tables, encode_tables, version_record
 
 
 class _Meta(msgspec.Struct):
@@ -132,11 +131,11 @@ class PolicyLearner:
         self._changed = False
         self._meta.number += 1
         key = policy_key(self.policy.name) if self._definition is None else self._definition.key
-        return [(key, encode_version(self._meta.epoch, self._meta.number, self._tensors()))]
+        return [(key, version_record(self._meta.epoch, self._meta.number, encode_tables(self.policy.tables())))]
 
     def take_snapshot(self) -> list[tuple[str, bytes]]:
         """The whole state: it is small."""
-        rows = [("meta", msgspec.json.encode(self._meta)), ("tables", encode_tensors(self._tensors()))]
+        rows = [("meta", msgspec.json.encode(self._meta)), ("tables", encode_tables(self.policy.tables()))]
         return rows if self._definition is None else [*rows, ("definition", msgspec.json.encode(self._definition))]
 
     def load_snapshot(self, rows: Iterable[tuple[str, bytes]]) -> None:
@@ -154,7 +153,4 @@ class PolicyLearner:
             self._define(msgspec.json.decode(saved["definition"], type=PolicyDefinition))
         self._meta = msgspec.json.decode(saved["meta"], type=_Meta)
         self._meta.epoch = max(self._meta.epoch + 1, self._epoch)
-        self.policy.load({name: tensor.numpy() for name, tensor in decode_tensors(saved["tables"]).items()})
-
-    def _tensors(self) -> dict[str, torch.Tensor]:
-        return {name: torch.from_numpy(table) for name, table in self.policy.tables().items()}
+        self.policy.load(decode_tables(saved["tables"]))

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from models.gate import GateRecord, gate_key
+from models.decisions import GateRecord, gate_key
 from models.identity import hash64
 from models.policies.base import FIXED
 from models.policies.learner import POLICY_PREFIX
 from models.policies.state import LEVELS, STATES
-from models.versions import decode_tensors, decode_version
+from models.versions import decode_tables, decode_version
 
 RANKER = "ranker"
 _LEVEL_NAMES = (
@@ -77,7 +77,7 @@ def read_policy(key: str, record: bytes, actions: tuple[str, ...]) -> PolicyTabl
         When the record is damaged, or of a layout that this release cannot read.
     """
     version, weights = decode_version(record)
-    tables = {name: tensor.numpy() for name, tensor in decode_tensors(weights).items()}
+    tables = decode_tables(weights)
     known = {hash64(action): action for action in actions}
     names = [known.get(number, f"{number & 0xFFFF_FFFF:08x}") for number in tables["action"].tolist()]
     order = sorted(range(len(names)), key=lambda place: (actions.index(names[place]) if names[place] in actions else len(actions), place))

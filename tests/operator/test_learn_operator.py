@@ -14,9 +14,9 @@ from pyflink.common import Row
 from models.arm_learner import RankerDefinition, encode_definition
 from models.config import Configuration, ItemCF, Learner, Scorer
 from models.cooccurrence import CooccurrenceTable, PairMessage, decode_pair_message, decode_row, encode_pair_message
+from models.decisions import gate_key
 from models.examples import encode_pending, label_pending
 from models.feature_table import WIDTH
-from models.gate import gate_key
 from models.identity import hash64
 from models.learner import Learner as RankerLearner
 from models.learner import weights_key

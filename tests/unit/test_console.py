@@ -14,9 +14,9 @@ from models.candidates import CandidateGenerator
 from models.config import Configuration, Strategy
 from models.config import Policy as PolicySettings
 from models.controls import NAMED, RULES, decode_control
+from models.decisions import GateRecord
 from models.events import ERASE, DeadLetter, EventRecord, Refusal, Rejected
 from models.fields import Reason
-from models.gate import GateRecord
 from models.policies.base import Step
 from models.policies.learner import PolicyLearner
 from models.policies.q_learning import QLearning

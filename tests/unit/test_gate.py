@@ -14,9 +14,10 @@ import torch
 from models.config import Gate as GateConfig
 from models.config import Learner as LearnerConfig
 from models.config import Scorer
+from models.decisions import Decision, GateRecord, Measures
 from models.examples import decode_example, encode_pending, label_pending, missed
 from models.feature_table import FEATURES, WIDTH
-from models.gate import CANDIDATE, GOOD, SERVING, Decision, Gate, GateRecord, Measures, judge, kept_versions
+from models.gate import CANDIDATE, GOOD, SERVING, Gate, judge, kept_versions
 from models.learner import Learner
 from models.pipeline import LocalPipeline
 from models.scorers import make_scorer

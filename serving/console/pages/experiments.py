@@ -9,9 +9,9 @@ import numpy as np
 from nicegui import ui
 
 from models.config import Arm, Experiment
+from models.decisions import Decision, GateRecord
 from models.events import Rejected
 from models.experiments import MISMATCH_USERS, mismatch
-from models.gate import Decision, GateRecord
 from models.policies.state import STATES
 from serving.brokers import NotAcknowledged
 from serving.console.access import ADMIN
