@@ -39,7 +39,7 @@ TEXTS_IDLE_MS = 1_000
 TIMELESS_IDLE_MS = 1
 # What the serve path hands to the learn path may wait so long for more of its kind, and what comes back as well: a wake-up
 # costs as much as many records, and nobody waits for this one.
-LEARN_PATH_DELAY_MS = 50
+LEARN_PATH_DELAY_MS = 100
 _BATCH_BYTES = 262_144
 
 
