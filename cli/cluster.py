@@ -95,7 +95,32 @@ def _require_encoder(configuration: Configuration) -> None:
 
 
 def submit_job(configuration: Configuration, *, progress: Progress, model: Path | None = None, job: JobKind = "recommend") -> str:
-    """Submit a job, in place of one of the same name, and wait until it runs.
+    """Submit a job as `start_job` does, and wait until it runs.
+
+    Raises
+    ------
+    UserError
+        As of `start_job` and `await_job`.
+    """
+    job_id = start_job(configuration, progress=progress, model=model, job=job)
+    await_job(configuration, job_id, progress=progress)
+    return job_id
+
+
+def await_job(configuration: Configuration, job_id: str, *, progress: Progress) -> None:
+    """Wait until all tasks of a job run.
+
+    Raises
+    ------
+    UserError
+        When the cluster does not answer, or the job does not start.
+    """
+    progress("waiting for the tasks")
+    Cluster(configuration.flink.jobmanager).wait_running(job_id)
+
+
+def start_job(configuration: Configuration, *, progress: Progress, model: Path | None = None, job: JobKind = "recommend") -> str:
+    """Submit a job, in place of one of the same name; its tasks begin to start.
 
     Parameters
     ----------
@@ -110,7 +135,7 @@ def submit_job(configuration: Configuration, *, progress: Progress, model: Path 
     Raises
     ------
     UserError
-        When the cluster does not answer, refuses the job, or does not start it; when the encoder of texts cannot be used here.
+        When the cluster does not answer or refuses the job; when the encoder of texts cannot be used here.
     """
     _require_encoder(configuration)
     cluster = Cluster(configuration.flink.jobmanager)
@@ -133,10 +158,7 @@ def submit_job(configuration: Configuration, *, progress: Progress, model: Path 
     result = stack.run_flink(["run", "-d", *where, "-py", str(script), "--config", str(config_file), *begin_with])
     if "JobID" not in result.stdout:
         raise UserError(f"Flink refused the job: {_gist(result.stdout + result.stderr)}")
-    job_id = result.stdout.split("JobID", 1)[1].split()[0]
-    progress("waiting for the tasks")
-    cluster.wait_running(job_id)
-    return job_id
+    return result.stdout.split("JobID", 1)[1].split()[0]
 
 
 def job_name(configuration: Configuration, job: JobKind) -> str:

@@ -213,7 +213,7 @@ def _inputs(
 def _start(console: Console, home: Home, inputs: Inputs) -> Run:
     """Everything until the job runs: the stack, topics of this run's own, the items in their topic, the job."""
     from cli.clients import EventSender
-    from cli.cluster import submit_job
+    from cli.cluster import await_job, start_job
     from cli.stack import Stack
     from cli.topics import create_topics
 
@@ -225,8 +225,10 @@ def _start(console: Console, home: Home, inputs: Inputs) -> Run:
         sender = EventSender(configuration.kafka)
         sender.send_items(inputs.catalogue)
         sender.close()
-        job_id = submit_job(configuration, progress=say, model=inputs.model)
+        job_id = start_job(configuration, progress=say, model=inputs.model)
+        # while the tasks start: it would take its time from the first events
         address = _serve(stack, configuration)
+        await_job(configuration, job_id, progress=say)
     file, began_s = inputs.file, inputs.began_s
     console.print(f"Job {job_id} runs after {time.monotonic() - began_s:.0f} s; replaying {len(file):,} events.")
     console.print(f"Watch it, and act as a user, on {address} (it opens in some seconds).")
