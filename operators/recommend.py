@@ -17,6 +17,7 @@ State (all ValueState of packed bytes, layouts in `models.profile`, `models.exam
                  24 bytes * profile.impressions
     ``waiting``  requests that wait for an event (`models.requests`); cleared when they are answered
     ``asked``    questions that were asked last (`models.answers.asked`), where answers.enabled is on; about 4 kB
+    Of users who did something a moment ago it is not read but written (`operators.kept_users`).
     The model itself is a replica in memory: filled in `open`, followed through the broadcast stream, never in a checkpoint.
 Timers
     one of event time a user, for the next slate that closes, and one of processing time, at which slates close if the watermark has

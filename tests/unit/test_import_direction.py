@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -145,3 +147,8 @@ def test_an_import_against_the_direction_is_found(layer, source):
 )
 def test_an_import_in_the_direction_is_allowed(layer, source):
     assert violations(layer, source) == []
+
+
+def test_the_server_and_its_console_start_without_pytorch():
+    said = "import sys, serving.app, serving.console; sys.exit('it is imported' if 'torch' in sys.modules else 0)"
+    subprocess.run([sys.executable, "-c", said], cwd=ROOT, check=True)
