@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from models.config import Configuration, Outcomes, Policy, Strategy
+from models.config import Outcomes, Policy, Strategy
 from models.events import Event
 from models.pipeline import LocalPipeline
 from models.user import User
 from operators import kept_users
 from operators.kept_users import KeptUsers
 from tests import synthetic
-from tests.operator.test_recommend_operator import CONFIG, T0, Recommending, Yielded, view
+from tests.operator.test_recommend_operator import CONFIG, T0, Yielded, informed, view, without_heartbeats
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +25,6 @@ def updates() -> list[tuple[str, bytes]]:
         pipeline.learn(event)
         pipeline.recommend(event)
     return [*pipeline.table.take_updates(), *pipeline.learner.take_updates()]
-
-
-def informed(updates: list[tuple[str, bytes]], configuration: Configuration = CONFIG) -> Recommending:
-    running = Recommending(configuration)
-    for key, value in updates:
-        running.update("model-updates", key, value)
-    return running
 
 
 @pytest.fixture
@@ -88,7 +81,7 @@ def test_state_is_read_again_after_a_while_however_often_the_user_came(clock):
 
 
 def stream() -> list[Event]:
-    """Events of a few users, some of which come twice, are unwanted, or take what the slate before showed."""
+    """Events of a few users, some of which come twice."""
     made = synthetic.events(150, users=4)
     return [each for n, event in enumerate(made) for each in ([event, event] if n % 11 == 0 else [event])]
 
@@ -99,7 +92,8 @@ def stream() -> list[Event]:
     ids=["one strategy", "two strategies"],
 )
 def test_answers_and_state_are_as_if_state_was_read_for_each_event(updates, policy):
-    keeps, reads = (informed(updates, msgspec.structs.replace(CONFIG, policy=policy, outcomes=Outcomes(window_ms=5_000))) for _ in range(2))
+    configuration = msgspec.structs.replace(CONFIG, policy=policy, outcomes=Outcomes(window_ms=5_000))
+    keeps, reads = (informed(updates, configuration=configuration) for _ in range(2))
     reads.operator._kept = KeptUsers(most=0)
     for each in (keeps, reads):
         each.advance_watermark(T0 - 1_000_000)
@@ -111,7 +105,7 @@ def test_answers_and_state_are_as_if_state_was_read_for_each_event(updates, poli
     ended = [told(Yielded(each.advance_watermark(T0 + 10**10))) for each in (keeps, reads)]
     assert ended[0] == ended[1]
     assert ended[0][2], "outcomes of the slates that were open"
-    assert settled(keeps) == settled(reads)
+    assert without_heartbeats(keeps.backend.cells) == without_heartbeats(reads.backend.cells)
 
 
 def told(yielded: Yielded) -> tuple[Any, ...]:
@@ -119,10 +113,6 @@ def told(yielded: Yielded) -> tuple[Any, ...]:
     for letter in yielded.letters:
         del letter["rejected_at_ms"]
     return yielded.without_timings()
-
-
-def settled(running: Recommending) -> dict[tuple[str, str], bytes]:
-    return {name: value for name, value in running.backend.cells.items() if name[0] != "slates"}
 
 
 def test_an_erased_user_is_not_kept(updates):

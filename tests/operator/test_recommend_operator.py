@@ -141,9 +141,11 @@ def recommend() -> Recommending:
     return Recommending()
 
 
-def informed(updates: list[tuple[str, bytes]], backend: FakeBackend | None = None) -> Recommending:
+def informed(
+    updates: list[tuple[str, bytes]], backend: FakeBackend | None = None, configuration: Configuration = CONFIG
+) -> Recommending:
     """RECOMMEND with a model."""
-    running = Recommending(backend=backend)
+    running = Recommending(configuration, backend)
     for key, value in updates:
         running.update("model-updates", key, value)
     return running
