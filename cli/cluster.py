@@ -12,7 +12,7 @@ from typing import Any
 
 from cli.deployment import JobKind, bring_to, lay_out
 from cli.errors import UserError
-from cli.stack import Home, Stack
+from cli.stack import Home, Stack, client
 from models.config import MONITOR_SUFFIX, Configuration, ConfigurationError
 
 _ENDED = {"FINISHED", "CANCELED", "FAILED"}
@@ -64,9 +64,12 @@ class Cluster:
         while job_id in self.running_jobs():
             time.sleep(0.1)
 
-    def wait_running(self, job_id: str) -> None:
-        """Wait until every task of a job runs; a UserError with the job's own words when it does not."""
-        deadline = time.monotonic() + _START_TIMEOUT_S
+    def wait_running(self, job_id: str, *, progress: Progress) -> None:
+        """Wait until every task of a job runs; a UserError with the job's own words when it does not.
+
+        `progress` is told why its tasks start again, where they do: what ails them may pass.
+        """
+        deadline, told = time.monotonic() + _START_TIMEOUT_S, ""
         while True:
             job = self.get(f"/jobs/{job_id}")
             states = {vertex["status"] for vertex in job["vertices"]}
@@ -74,6 +77,9 @@ class Cluster:
                 return
             if job["state"] in _ENDED or time.monotonic() > deadline:
                 raise UserError(f"the job did not start ({job['state']}): {self._last_failure(job_id)}")
+            if job["state"] == "RESTARTING" and (failure := self._last_failure(job_id)) != told:
+                told = failure
+                progress(f"the tasks start again: {failure}")
             time.sleep(0.1)
 
     def _last_failure(self, job_id: str) -> str:
@@ -116,7 +122,7 @@ def await_job(configuration: Configuration, job_id: str, *, progress: Progress) 
         When the cluster does not answer, or the job does not start.
     """
     progress("waiting for the tasks")
-    Cluster(configuration.flink.jobmanager).wait_running(job_id)
+    Cluster(configuration.flink.jobmanager).wait_running(job_id, progress=progress)
 
 
 def start_job(configuration: Configuration, *, progress: Progress, model: Path | None = None, job: JobKind = "recommend") -> str:
@@ -144,18 +150,20 @@ def start_job(configuration: Configuration, *, progress: Progress, model: Path |
         progress("ending the job that runs")
         cluster.cancel(job_id)
     stack = Stack.find(home)
-    local = stack is not None and stack.jobmanager == configuration.flink.jobmanager
-    if local and stack is not None:
+    is_local = stack is not None and stack.jobmanager == configuration.flink.jobmanager
+    if stack is not None and is_local:
         config_file = bring_to(stack, configuration, job, progress=progress)
-        where = []
     else:
         config_file = lay_out(home, configuration, job)
-        stack = Stack(home)
-        where = ["-m", configuration.flink.jobmanager, "-pyfs", str(home.deployment)]
+    options = ["--config", str(config_file)]
+    if model is not None:
+        options += ["--model", str(model.resolve())]
+    # the local TaskManagers import from the deployment, others what is installed there or comes with the job
+    code = [] if is_local or configuration.flink.python else ["-pyfs", str(home.deployment)]
     progress("submitting the job")
     script = home.deployment / "jobs" / f"{job}.py"
-    begin_with = [] if model is None else ["--model", str(model.resolve())]
-    result = stack.run_flink(["run", "-d", *where, "-py", str(script), "--config", str(config_file), *begin_with])
+    elsewhere = None if is_local else configuration.flink.jobmanager
+    result = client.run(home, "run", "-d", *code, "-py", str(script), *options, jobmanager=elsewhere)
     if "JobID" not in result.stdout:
         raise UserError(f"Flink refused the job: {_gist(result.stdout + result.stderr)}")
     return result.stdout.split("JobID", 1)[1].split()[0]

@@ -251,11 +251,19 @@ def run(configuration: Configuration, model: bytes | None = None) -> None:
     env.execute(configuration.flink.job_name)
 
 
+def _site_packages(python: Path) -> Path:
+    """Of an interpreter on another machine, of the version of this one: the embedded one does not look for them."""
+    return python.parent.parent / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+
+
 def environment(configuration: Configuration) -> StreamExecutionEnvironment:
     """The execution environment with the job's settings."""
     flink = configuration.flink
     options = FlinkConfiguration()
     options.set_string("python.execution-mode", "thread")
+    if flink.python is not None:
+        options.set_string("python.executable", flink.python)
+        options.set_string("python.pythonpath", str(_site_packages(Path(flink.python))))
     # of what nobody waits for; the way to an answer has its own: each connection wakes a thread so often, busy or not
     options.set_string("execution.buffer-timeout.interval", f"{LEARN_PATH_DELAY_MS} ms")
     options.set_string("state.backend.type", flink.state_backend)

@@ -62,6 +62,7 @@ class Flink(Section, frozen=True, kw_only=True):
     buffer_timeout_ms: NonNegativeInt = 5
     state_backend: Literal["hashmap", "rocksdb"] = "hashmap"
     recommendations_guarantee: Literal["at_least_once", "exactly_once"] = "at_least_once"
+    python: Annotated[str, Meta(pattern="^/.+/bin/[^/]+$")] | None = None
     options: dict[str, str] = {}
 
 

@@ -249,6 +249,10 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             StateTtlConfig.new_builder(Time.milliseconds(int(self._config.profile.ttl_days * 86_400_000)))
             .set_update_type(StateTtlConfig.UpdateType.OnCreateAndWrite)
             .set_state_visibility(StateTtlConfig.StateVisibility.NeverReturnExpired)
+            # Flink's defaults, said one by one: to find them out PyFlink starts a JVM beside each TaskManager
+            .disable_cleanup_in_background()
+            .cleanup_incrementally(5, False)
+            .cleanup_in_rocksdb_compact_filter(1_000, Time.days(30))
             .build()
         )
         return context.get_state(descriptor)

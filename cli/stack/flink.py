@@ -98,11 +98,16 @@ def distribution() -> Path:
     return Path(spec.origin).parent
 
 
+def shipped_java_options() -> list[str]:
+    """What Flink needs of every JVM that it runs in."""
+    shipped = yaml.safe_load((distribution() / "conf" / "config.yaml").read_text())
+    return str(shipped["env"]["java"]["opts"]["all"]).split()
+
+
 def configuration(home: Home, ports: Ports, memory: Memory) -> dict[str, Any]:
     """What stands in the cluster's config.yaml."""
-    shipped = yaml.safe_load((distribution() / "conf" / "config.yaml").read_text())
     return {
-        "env.java.opts.all": f"{shipped['env']['java']['opts']['all']} {' '.join((*SMALL_JVM, _TICK))}",
+        "env.java.opts.all": " ".join((*shipped_java_options(), *SMALL_JVM, _TICK)),
         "env.log.dir": str(home.logs),
         "env.pid.dir": str(home.tmp),
         "io.tmp.dirs": str(home.tmp),
@@ -167,7 +172,7 @@ def _reporter(ports: Ports) -> dict[str, Any]:
 
 
 def environment(home: Home) -> dict[str, str]:
-    """The environment of the Flink processes and of `bin/flink`.
+    """The environment of the Flink processes and of Flink's client.
 
     PYTHONPATH names the installed packages and what was submitted last, not the repository: editing a file does not change
     the job that runs.
@@ -199,13 +204,12 @@ def prepare(home: Home, ports: Ports, memory: Memory, *, log_level: str = "INFO"
     ----------
     log_level : of the job's own lines (`operators.logs`)
     """
-    shipped = distribution()
-    _link(home.flink / "bin", shipped / "bin")
-    _link_jars(home, shipped)
+    _link(home.flink / "bin", distribution() / "bin")
+    link_jars(home)
     (home.flink_conf / "config.yaml").write_text(yaml.safe_dump(configuration(home, ports, memory), width=10_000))
     for name in ("log4j-console.properties", "log4j.properties"):
         (home.flink_conf / name).write_text(_LOG4J.replace("{level}", log_level))
-    _link(home.flink_conf / "log4j-cli.properties", shipped / "conf" / "log4j-cli.properties")
+    link_log_settings(home.flink_conf)
     (home.zookeeper / "zoo.cfg").write_text(_zookeeper_properties(home, ports))
 
 
@@ -217,7 +221,9 @@ def _zookeeper_properties(home: Home, ports: Ports) -> str:
     )
 
 
-def _link_jars(home: Home, shipped: Path) -> None:
+def link_jars(home: Home) -> None:
+    """Make `lib` of PyFlink's jars and our own; a UserError where these have not been fetched."""
+    shipped = distribution()
     connector = sorted((home.jars / "flink").glob("*.jar"))
     if not connector:
         raise UserError(f"the Kafka connector is missing in {home.jars / 'flink'}: run `flinkrec setup` first")
@@ -226,6 +232,11 @@ def _link_jars(home: Home, shipped: Path) -> None:
         old.unlink()
     for jar in [*sorted((shipped / "lib").glob("*.jar")), *(shipped / "opt").glob("flink-python*.jar"), *connector]:
         _link(home.flink_lib / jar.name, jar)
+
+
+def link_log_settings(conf: Path) -> None:
+    """Let Flink's client log as it does by default."""
+    _link(conf / "log4j-cli.properties", distribution() / "conf" / "log4j-cli.properties")
 
 
 def _link(link: Path, target: Path) -> None:
@@ -238,7 +249,7 @@ def zookeeper_command(home: Home) -> list[str]:
     """The command line that becomes ZooKeeper, of which the Flink distribution holds a copy."""
     return [
         *("java", "-Xms32m", "-Xmx96m", *SMALL_JVM, *_log_options(home, "zookeeper")),
-        *("-classpath", _classpath(home), ZOOKEEPER_CLASS, str(home.zookeeper / "zoo.cfg")),
+        *("-classpath", classpath(home), ZOOKEEPER_CLASS, str(home.zookeeper / "zoo.cfg")),
     ]
 
 
@@ -276,7 +287,7 @@ def _command(home: Home, main_class: str, resources: tuple[list[str], list[str]]
         *java_options,
         *_log_options(home, name),
         "-classpath",
-        _classpath(home),
+        classpath(home),
         main_class,
         "--configDir",
         str(home.flink_conf),
@@ -292,7 +303,7 @@ def _log_options(home: Home, name: str) -> list[str]:
     ]
 
 
-def _classpath(home: Home) -> str:
+def classpath(home: Home) -> str:
     """Every jar of lib by name, flink-dist last: the order of Flink's own scripts."""
     jars = sorted(home.flink_lib.glob("*.jar"), key=lambda jar: (jar.name.startswith("flink-dist"), jar.name))
     return os.pathsep.join(map(str, jars))

@@ -198,10 +198,6 @@ class Stack:
         """``host:port`` of Flink's REST interface."""
         return self.ports.jobmanager
 
-    @property
-    def flink_home(self) -> Path:
-        return self.home.flink
-
     def processes(self) -> dict[str, int]:
         """Name to pid: ``kafka``, ``jobmanager``, ``taskmanager-1``, ..."""
         return {name: child.process.pid for name, child in self.state.children.items()}
@@ -226,24 +222,6 @@ class Stack:
         if len(registered) < state.taskmanagers:
             return [f"{len(registered)} of {state.taskmanagers} TaskManagers have registered"]
         return []
-
-    # ------------------------------------------------------------------------------------------------ the Flink client
-
-    def run_flink(self, args: list[str], *, timeout_s: float | None = None) -> subprocess.CompletedProcess[str]:
-        """Run Flink's own command line client against this cluster and return what it printed.
-
-        `args` are those of `bin/flink`, such as ``["run", "-d", "-py", "job.py", "-pyfs", "/path"]``; the address of
-        the cluster comes from the configuration.
-        """
-        return subprocess.run(
-            ["bash", str(self.home.flink / "bin" / "flink"), *args],
-            env=flink.environment(self.home),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
 
     # ------------------------------------------------------------------------------------------------ steps of start
 

@@ -55,6 +55,11 @@ class Home:
         return self.flink / "lib"
 
     @property
+    def client_conf(self) -> Path:
+        """Configuration of Flink's client for clusters that are not the local one."""
+        return self.root / "client"
+
+    @property
     def zookeeper(self) -> Path:
         return self.root / "zookeeper"
 
@@ -117,6 +122,7 @@ class Home:
             self.kafka_data,
             self.flink_conf,
             self.flink_lib,
+            self.client_conf,
             self.zookeeper,
             self.high_availability,
             self.checkpoints,

@@ -16,7 +16,7 @@ import pytest
 
 import cli
 from cli.errors import UserError
-from cli.stack import Home, Stack, free_ports
+from cli.stack import Home, Stack, client, free_ports
 from cli.stack.broker import prepare
 from cli.stack.health import cluster, rest
 from cli.stack.local import clear_leftovers
@@ -213,7 +213,7 @@ def test_a_job_outlives_the_jobmanager_and_keeps_its_state(stack: Stack, tmp_pat
     kill_and_await_return(stack, "jobmanager")
     assert count_one() == b"3"
 
-    stopped = stack.run_flink(["cancel", job])
+    stopped = client.run(stack.home, "cancel", job)
     assert stopped.returncode == 0, stopped.stderr
     producer.close()
     counts.close()
@@ -224,7 +224,7 @@ def submit_counting_job(stack: Stack, directory: Path) -> str:
     (directory / "shipped" / "counting.py").write_text(COUNTING)
     (directory / "job.py").write_text(JOB)
     arguments = ["run", "-d", "-pyfs", str(directory / "shipped"), "-py", str(directory / "job.py")]
-    submitted = stack.run_flink([*arguments, stack.bootstrap_servers])
+    submitted = client.run(stack.home, *arguments, stack.bootstrap_servers)
     found = re.search(r"JobID ([0-9a-f]{32})", submitted.stdout)
     assert found, submitted.stdout + submitted.stderr
     return found[1]
