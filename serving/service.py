@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 from confluent_kafka import Message
@@ -55,6 +56,10 @@ _MS_A_DAY = 86_400_000
 _encode = msgspec.json.Encoder().encode
 
 
+class _Timings(msgspec.Struct, gc=False):
+    sent_at_ms: int | None = None
+
+
 class _Head(msgspec.Struct, gc=False):
     """What the follower reads of a record of `recommendations`."""
 
@@ -63,9 +68,20 @@ class _Head(msgspec.Struct, gc=False):
     event_id: str = ""
     request_id: str | None = None
     erased: bool = False
+    timings: _Timings = msgspec.field(default_factory=_Timings)
 
 
 _decode_head = msgspec.json.Decoder(_Head).decode
+
+
+class Watcher(Protocol):
+    """Is told, in the threads of the service, of what it reads: so that nobody in its process reads it a second time."""
+
+    def see_slate(self, user_id: str, *, at_ms: int, sent_at_ms: int | None) -> None:
+        """A slate came at a time of the broker; when its event or request was sent, None where nobody says."""
+
+    def see_update(self, key: bytes | None, value: bytes | None) -> None:
+        """A record of `model-updates`."""
 
 
 class Service:
@@ -83,6 +99,7 @@ class Service:
     model : catalogue, popular and similar items, rules
     health : of Kafka and the job
     undecodable : records of `recommendations` that were none
+    watcher : told of what is read, None where nobody watches; set before the start
     """
 
     def __init__(self, configuration: Configuration, directory: Path) -> None:
@@ -90,6 +107,7 @@ class Service:
         self.store = SlateStore(directory, ttl_ms=int(configuration.serving.store_ttl_days * _MS_A_DAY))
         self.model = Model(configuration, on_accepted=self._accepted)
         self.undecodable = 0
+        self.watcher: Watcher | None = None
         kafka = configuration.kafka
         self._topic = {
             name: topic_name(kafka.topic_prefix, name)
@@ -487,6 +505,9 @@ class Service:
             except (msgspec.MsgspecError, ValueError):
                 self.undecodable += 1
                 continue
+            at_ms = message.timestamp()[1]
+            if self.watcher is not None:
+                self.watcher.see_slate(head.user_id, at_ms=at_ms, sent_at_ms=head.timings.sent_at_ms)
             if head.request_id is not None:
                 # made for one question: its length, its context and its items are not what a user is given otherwise
                 if head.request_id in self._asking and self._loop is not None:
@@ -494,7 +515,7 @@ class Service:
                 continue
             if head.event_id in self._acting and self._loop is not None:
                 self._loop.call_soon_threadsafe(self._acted, head.event_id, raw)
-            records.append(SlateRecord(head.user_id, head.seq, head.erased, message.timestamp()[1], raw))
+            records.append(SlateRecord(head.user_id, head.seq, head.erased, at_ms, raw))
         self.store.apply(records, {partition: offset for (_, partition), offset in offsets.items()})
 
     def _answered(self, request_id: str, raw: bytes) -> None:
@@ -518,6 +539,8 @@ class Service:
                 self.model.apply_item(key, value)
             elif topic == updates:
                 self.model.apply_update(key, value)
+                if self.watcher is not None:
+                    self.watcher.see_update(key, value)
             else:
                 self.model.apply_control(key, value)
         self._unpublished = True

@@ -63,7 +63,7 @@ def mount(
     configuration : the whole configuration
     scopes_of : the scopes of a token, None where there is no such token; None instead of it where no tokens are configured
     """
-    feed = Feed(configuration.kafka)
+    service.watcher = feed = Feed(configuration.kafka)
     watch = JobWatch(FlinkClient(configuration.flink.jobmanager, job_name=configuration.flink.job_name))
     desk = Desk(service, feed, watch, configuration, Access(scopes_of))
     register(desk, PAGES, root=ROOT)

@@ -1,7 +1,7 @@
 """What the console reads of Kafka: one thread with one client, which fills what the pages show.
 
-Nothing is committed and no consumer group is joined: a console that starts reads the last records of each topic, and all that the
-learn path has published.
+Nothing is committed and no consumer group is joined: a console that starts reads the last records of each topic. Slates and what the
+learn path has published it is told of by the service, which reads them anyway.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from models.config import Kafka
 from models.events import DeadLetter, EventRecord
@@ -22,8 +22,6 @@ from models.topics import (
     DEAD_LETTER,
     EVENTS,
     METRICS,
-    MODEL_UPDATES,
-    RECOMMENDATIONS,
     REQUESTS,
     TRACES,
     Metric,
@@ -39,6 +37,7 @@ from serving.console.rates import Rates
 from serving.console.recent import RecentUsers
 from serving.console.traces import Traces
 from serving.console.windows import WindowedMetrics
+from serving.service import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -47,15 +46,8 @@ _POLL_S = 0.2
 _TIMEOUT_S = 5.0
 _LAG_EVERY_S = 5.0
 _LOOK_FOR_TOPICS_EVERY_S = 10.0
-# records of each partition that are read of what is there already; None: all
-_LAST: dict[str, int | None] = {
-    METRICS: 50_000,
-    DEAD_LETTER: 1_000,
-    TRACES: 50,
-    RECOMMENDATIONS: 5_000,
-    EVENTS: 20_000,
-    MODEL_UPDATES: None,
-}
+# records of each partition that are read of what is there already
+_LAST = {METRICS: 50_000, DEAD_LETTER: 1_000, TRACES: 50, EVENTS: 20_000}
 _SOURCES = (EVENTS, REQUESTS)
 
 
@@ -75,16 +67,7 @@ class SourceLag:
     unread: int | None
 
 
-class _Timings(msgspec.Struct):
-    sent_at_ms: int | None = None
-
-
-class _Slate(msgspec.Struct):
-    user_id: str
-    timings: _Timings
-
-
-class Feed:
+class Feed(Watcher):
     """Reads the topics until it is closed.
 
     Parameters
@@ -112,15 +95,12 @@ class Feed:
                 (METRICS, self._metric),
                 (DEAD_LETTER, self._letter),
                 (TRACES, self._trace),
-                (RECOMMENDATIONS, self._slate),
-                (MODEL_UPDATES, self._update),
                 (EVENTS, self._event),
             )
         }
         self._decode_metric = msgspec.json.Decoder(Metric).decode
         self._decode_letter = msgspec.json.Decoder(DeadLetter).decode
         self._decode_trace = msgspec.json.Decoder(Trace).decode
-        self._decode_slate = msgspec.json.Decoder(_Slate).decode
         self._decode_event = msgspec.json.Decoder(EventRecord).decode
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="console-feed", daemon=True)
@@ -141,7 +121,7 @@ class Feed:
                 "group.id": self._kafka.topic_prefix + self._kafka.consumer_group,  # to ask what it has committed: it is not joined
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
-                # six topics of a busy job: each record alone would be a request, and cost the broker more than the record
+                # four topics of a busy job: each record alone would be a request, and cost the broker more than the record
                 "fetch.min.bytes": 262_144,
                 "fetch.wait.max.ms": 200,
             }
@@ -182,11 +162,8 @@ class Feed:
                 continue
             places = self._partitions(consumer, topic)
             for place in places:
-                if last is None:
-                    place.offset = OFFSET_BEGINNING
-                else:
-                    first, end = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
-                    place.offset = max(first, end - last)
+                first, end = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+                place.offset = max(first, end - last)
             if places:
                 self._assigned[topic] = places
                 new += places
@@ -224,13 +201,6 @@ class Feed:
     def _trace(self, message: Message) -> None:
         self.traces.put(self._decode_trace(message.value() or b""))
 
-    def _slate(self, message: Message) -> None:
-        slate = self._decode_slate(message.value() or b"")
-        at_ms = message.timestamp()[1]
-        sent_at_ms = slate.timings.sent_at_ms
-        self.rates.add(at_ms // 1000, latency_ms=None if sent_at_ms is None else max(0, at_ms - sent_at_ms))
-        self.users.put(slate.user_id)
-
     def _event(self, message: Message) -> None:
         try:
             event = self._decode_event(message.value() or b"")
@@ -238,5 +208,15 @@ class Feed:
             return  # the job makes a dead letter of it, which has a page of its own
         self.histories.put(event)
 
-    def _update(self, message: Message) -> None:
-        self.learned.put((message.key() or b"").decode("utf-8", "replace"), kept_value(message.value()))
+    def see_slate(self, user_id: str, *, at_ms: int, sent_at_ms: int | None) -> None:
+        """See `Watcher.see_slate`."""
+        self.rates.add(at_ms // 1000, latency_ms=None if sent_at_ms is None else max(0, at_ms - sent_at_ms))
+        self.users.put(user_id)
+
+    def see_update(self, key: bytes | None, value: bytes | None) -> None:
+        """See `Watcher.see_update`."""
+        name = (key or b"").decode("utf-8", "replace")
+        try:
+            self.learned.put(name, kept_value(value))
+        except (msgspec.MsgspecError, ValueError) as error:
+            log.warning("the record %s of model-updates cannot be shown: %s", name, error)
