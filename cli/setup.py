@@ -1,20 +1,33 @@
-"""`flinkrec setup`: fetch what the local stack needs beyond Python packages."""
+"""`flinkrec setup`: fetch and compile what the local stack needs beyond Python packages."""
 
 from __future__ import annotations
 
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 from rich.console import Console
+
+import models
+from cli.stack import Home
 
 
 def setup() -> None:
-    """Fetch the jars of Kafka and of Flink's Kafka connector (about 60 MB).
+    """Fetch the jars of Kafka and of Flink's Kafka connector (about 60 MB), and compile the kernels (half a minute).
 
-    `make setup` runs it. Repeating it costs nothing while pom.xml has not changed.
+    `make setup` runs it. Repeating it costs nothing while pom.xml and the kernels have not changed.
     """
-    from cli.errors import UserError
-    from cli.stack import Home, Stack, jars
-
     console = Console(highlight=False, soft_wrap=True)
-    home = Home.from_environment()
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        compiling = beside.submit(compile_kernels, console, Path(next(iter(models.__path__))))
+        _fetch_jars(console, Home.from_environment())
+        compiling.result()
+
+
+def _fetch_jars(console: Console, home: Home) -> None:
+    from cli.errors import UserError
+    from cli.stack import Stack, jars
+
     if jars.are_current(home):
         console.print(f"Jars are up to date in {home.jars}.")
         return
@@ -23,3 +36,21 @@ def setup() -> None:
     console.print("Fetching Kafka and the Flink connector with Maven (about 60 MB) ...")
     jars.fetch(home)
     console.print(f"Jars are in {home.jars}.")
+
+
+def compile_kernels(console: Console, package: Path) -> None:
+    """Compile the kernels of a package once, here: TaskManagers, server and tests begin at the same time, each would do it for itself."""
+    compiled = package / "__pycache__" / "kernels"
+    sources = hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        stands = file.stat()  # by what numba tells whether a kernel is of today
+        sources.update(f"{file.relative_to(package)} {stands.st_size} {stands.st_mtime_ns}\n".encode())
+    if compiled.is_file() and compiled.read_text() == sources.hexdigest():
+        return
+    console.print("Compiling the kernels (half a minute) ...")
+    from models.config import Configuration
+    from models.pipeline import warm_up
+
+    warm_up(Configuration())
+    compiled.parent.mkdir(exist_ok=True)
+    compiled.write_text(sources.hexdigest())
