@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rich.console import Console
 
 import models
-from cli.stack import Home
 
 
 def setup() -> None:
@@ -18,16 +16,15 @@ def setup() -> None:
     `make setup` runs it. Repeating it costs nothing while pom.xml and the kernels have not changed.
     """
     console = Console(highlight=False, soft_wrap=True)
-    with ThreadPoolExecutor(max_workers=1) as beside:
-        compiling = beside.submit(compile_kernels, console, Path(next(iter(models.__path__))))
-        _fetch_jars(console, Home.from_environment())
-        compiling.result()
+    _fetch_jars(console)
+    compile_kernels(console, Path(next(iter(models.__path__))))
 
 
-def _fetch_jars(console: Console, home: Home) -> None:
+def _fetch_jars(console: Console) -> None:
     from cli.errors import UserError
-    from cli.stack import Stack, jars
+    from cli.stack import Home, Stack, jars
 
+    home = Home.from_environment()
     if jars.are_current(home):
         console.print(f"Jars are up to date in {home.jars}.")
         return
@@ -40,11 +37,11 @@ def _fetch_jars(console: Console, home: Home) -> None:
 
 def compile_kernels(console: Console, package: Path) -> None:
     """Compile the kernels of a package once, here: TaskManagers, server and tests begin at the same time, each would do it for itself."""
-    compiled = package / "__pycache__" / "kernels"
     sources = hashlib.sha256()
     for file in sorted(package.rglob("*.py")):
-        stands = file.stat()  # by what numba tells whether a kernel is of today
-        sources.update(f"{file.relative_to(package)} {stands.st_size} {stands.st_mtime_ns}\n".encode())
+        state = file.stat()  # by what numba tells whether a kernel is that of its source
+        sources.update(f"{file.relative_to(package)} {state.st_size} {state.st_mtime_ns}\n".encode())
+    compiled = package / "__pycache__" / "kernels"
     if compiled.is_file() and compiled.read_text() == sources.hexdigest():
         return
     console.print("Compiling the kernels (half a minute) ...")

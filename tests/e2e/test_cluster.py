@@ -99,7 +99,8 @@ def test_a_cluster_elsewhere_runs_the_job_that_is_submitted_from_an_empty_home(
     stack: Stack, plain: PlainCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     python = installed(tmp_path / "python")
-    config = running.configuration(stack, flink={"jobmanager": plain.jobmanager, "python": str(python)})
+    elsewhere = {"jobmanager": plain.jobmanager, "python": str(python), "state_backend": "rocksdb"}
+    config = running.configuration(stack, flink=elsewhere)
     monkeypatch.setenv("FLINKREC_HOME", str(tmp_path / "home"))
     running.await_true(lambda: cluster_answers(config), "the plain cluster has no two TaskManagers")
 
