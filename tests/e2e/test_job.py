@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import time
 from collections import Counter
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cli.models import read_models
+from cli.stack import Stack
 from models.topics import DEAD_LETTER, EVENTS, METRICS, MODEL_UPDATES, RECOMMENDATIONS
 from models.versions import decode_tensors, decode_version
 from tests.e2e import running
@@ -22,6 +25,18 @@ def test_every_event_is_answered_exactly_once_while_nothing_fails(
     answered = Counter(slate["event_id"] for slate in running.values(run, RECOMMENDATIONS))
 
     assert answered == Counter(event.event_id for event in stream)
+
+
+def test_no_process_is_started_beside_a_taskmanager(stack: Stack, run: running.Configuration) -> None:
+    # PyFlink starts a JVM of its own where a default of it asks for a Java object
+    taskmanagers = {pid for name, pid in stack.processes().items() if name.startswith("taskmanager")}
+    parents = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            parents.append(int(status.read_text().rpartition(")")[2].split()[1]))
+
+    assert taskmanagers
+    assert not taskmanagers & set(parents)
 
 
 def test_slates_name_items_the_user_has_not_had_and_explain_them(
