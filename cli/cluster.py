@@ -150,19 +150,18 @@ def start_job(configuration: Configuration, *, progress: Progress, model: Path |
         progress("ending the job that runs")
         cluster.cancel(job_id)
     stack = Stack.find(home)
-    is_local = stack is not None and stack.jobmanager == configuration.flink.jobmanager
-    if stack is not None and is_local:
-        config_file = bring_to(stack, configuration, job, progress=progress)
+    code: list[str] = []
+    if stack is not None and stack.jobmanager == configuration.flink.jobmanager:
+        elsewhere, config_file = None, bring_to(stack, configuration, job, progress=progress)
     else:
-        config_file = lay_out(home, configuration, job)
+        elsewhere, config_file = configuration.flink.jobmanager, lay_out(home, configuration, job)
+        if configuration.flink.python is None:  # where nothing of ours is installed
+            code = ["-pyfs", str(home.deployment)]
     options = ["--config", str(config_file)]
     if model is not None:
         options += ["--model", str(model.resolve())]
-    # the local TaskManagers import from the deployment, others what is installed there or comes with the job
-    code = [] if is_local or configuration.flink.python else ["-pyfs", str(home.deployment)]
     progress("submitting the job")
     script = home.deployment / "jobs" / f"{job}.py"
-    elsewhere = None if is_local else configuration.flink.jobmanager
     result = client.run(home, "run", "-d", *code, "-py", str(script), *options, jobmanager=elsewhere)
     if "JobID" not in result.stdout:
         raise UserError(f"Flink refused the job: {_gist(result.stdout + result.stderr)}")

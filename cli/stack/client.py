@@ -17,9 +17,7 @@ from cli.stack.paths import Home
 _CLIENT_CLASS = "org.apache.flink.client.cli.CliFrontend"
 
 
-def run(
-    home: Home, action: str, *args: str, jobmanager: str | None = None, timeout_s: float | None = None
-) -> subprocess.CompletedProcess[str]:
+def run(home: Home, action: str, *args: str, jobmanager: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run the client and return what it printed.
 
     Parameters
@@ -27,7 +25,6 @@ def run(
     home : of its jars, configuration and log
     action, args : those of ``bin/flink``, such as ``run`` and ``-d -py job.py``
     jobmanager : ``host:port`` of the REST interface of a cluster elsewhere; None for the local one of this home
-    timeout_s : how long it may take
 
     Raises
     ------
@@ -45,7 +42,7 @@ def run(
         *flink.shipped_java_options(),
         *SMALL_JVM,
         f"-Dlog.file={home.logs / 'client.log'}",
-        f"-Dlog4j.configurationFile={(conf / 'log4j-cli.properties').as_uri()}",
+        f"-Dlog4j.configurationFile={(flink.distribution() / 'conf' / 'log4j-cli.properties').as_uri()}",
         *("-classpath", flink.classpath(home), _CLIENT_CLASS, action, *where, *args),
     ]
     return subprocess.run(
@@ -54,7 +51,6 @@ def run(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=timeout_s,
         check=False,
     )
 
@@ -63,5 +59,4 @@ def _prepare(home: Home) -> None:
     """What a home needs in which no stack was ever started."""
     home.create()
     flink.link_jars(home)
-    flink.link_log_settings(home.client_conf)
     (home.client_conf / "config.yaml").write_text(yaml.safe_dump({"python.client.executable": sys.executable}))

@@ -209,7 +209,6 @@ def prepare(home: Home, ports: Ports, memory: Memory, *, log_level: str = "INFO"
     (home.flink_conf / "config.yaml").write_text(yaml.safe_dump(configuration(home, ports, memory), width=10_000))
     for name in ("log4j-console.properties", "log4j.properties"):
         (home.flink_conf / name).write_text(_LOG4J.replace("{level}", log_level))
-    link_log_settings(home.flink_conf)
     (home.zookeeper / "zoo.cfg").write_text(_zookeeper_properties(home, ports))
 
 
@@ -232,11 +231,6 @@ def link_jars(home: Home) -> None:
         old.unlink()
     for jar in [*sorted((shipped / "lib").glob("*.jar")), *(shipped / "opt").glob("flink-python*.jar"), *connector]:
         _link(home.flink_lib / jar.name, jar)
-
-
-def link_log_settings(conf: Path) -> None:
-    """Let Flink's client log as it does by default."""
-    _link(conf / "log4j-cli.properties", distribution() / "conf" / "log4j-cli.properties")
 
 
 def _link(link: Path, target: Path) -> None:

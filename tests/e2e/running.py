@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+import cli
 from cli.cluster import Cluster, submit_job
 from cli.loop import Loop
 from cli.stack import Stack
@@ -21,6 +23,7 @@ from models.topics import MODEL_UPDATES, topic_name
 from models.validation import parse_configuration
 from operators.bootstrap import read_to_end
 
+REPOSITORY = Path(next(iter(cli.__path__))).parent
 _numbers = count(1)
 
 

@@ -13,13 +13,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-import cli.errors
+from cli.errors import UserError
 from cli.stack import Stack, free_ports
 from cli.stack.flink import distribution, shipped_java_options
 from tests import synthetic
 from tests.e2e import running
 
-REPOSITORY = Path(next(iter(cli.__path__))).parent
 SETTINGS = {
     "jobmanager.rpc.address": "localhost",
     "jobmanager.memory.process.size": "1g",
@@ -88,7 +87,7 @@ def installed(directory: Path) -> Path:
         if "flinkrec" not in package.name:
             (packages / package.name).symlink_to(package)
     for name in ("models", "operators", "jobs"):
-        (packages / name).symlink_to(REPOSITORY / name)
+        (packages / name).symlink_to(running.REPOSITORY / name)
     (directory / "bin").mkdir()
     (directory / "bin" / "python").symlink_to(Path(sys.executable).resolve())
     shutil.copy(Path(sys.prefix) / "pyvenv.cfg", directory)
@@ -102,7 +101,7 @@ def test_a_cluster_elsewhere_runs_the_job_that_is_submitted_from_an_empty_home(
     elsewhere = {"jobmanager": plain.jobmanager, "python": str(python), "state_backend": "rocksdb"}
     config = running.configuration(stack, flink=elsewhere)
     monkeypatch.setenv("FLINKREC_HOME", str(tmp_path / "home"))
-    running.await_true(lambda: cluster_answers(config), "the plain cluster has no two TaskManagers")
+    running.await_true(lambda: both_registered(config), "the plain cluster has no two TaskManagers")
 
     job_id = running.submitted(config)
     loop = running.loop(config)
@@ -114,9 +113,9 @@ def test_a_cluster_elsewhere_runs_the_job_that_is_submitted_from_an_empty_home(
     assert job_id not in running.Cluster(stack.jobmanager).running_jobs()
 
 
-def cluster_answers(config: running.Configuration) -> bool:
+def both_registered(config: running.Configuration) -> bool:
     """Whether both TaskManagers have registered."""
     try:
         return bool(running.cluster(config).get("/overview")["slots-available"] == 2)
-    except cli.errors.UserError:
+    except UserError:
         return False

@@ -26,7 +26,6 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-import cli
 from cli.clients import EventSender
 from cli.loop import Loop
 from cli.stack import Stack
@@ -36,7 +35,6 @@ from serving.client import Client
 from tests import synthetic
 from tests.e2e import running
 
-REPOSITORY = Path(next(iter(cli.__path__))).parent
 PAGES = {
     "/": "Live",
     "/user": "User",
@@ -171,7 +169,7 @@ def serving(config: Configuration, directory: Path) -> Iterator[str]:
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "cli.main", "serve", "--config", configuration, "--store", directory / "store", "--port", "0"],
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"},
+            env=os.environ | {"PYTHONPATH": str(running.REPOSITORY), "COLUMNS": "200"},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

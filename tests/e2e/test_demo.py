@@ -17,13 +17,13 @@ from typing import Any
 import msgspec
 import pytest
 
-import cli
 from cli.cluster import Cluster
 from cli.stack import Stack
 from models.events import Event
 from models.topics import EVENTS, RECOMMENDATIONS
 from operators.bootstrap import read_to_end
 from tests import synthetic
+from tests.e2e import running
 
 EVENTS_SENT = 1_500
 WINDOW_S = 3_600
@@ -34,7 +34,6 @@ HEARING = [
     "-c",
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from cli.main import main; main()",
 ]
-REPOSITORY = Path(next(iter(cli.__path__))).parent
 CONFIGURATION = f"""\
 kafka: {{partitions: 2}}
 flink: {{checkpoint_interval_ms: 1000}}
@@ -85,7 +84,7 @@ def title_of(item_id: str) -> str:
 
 
 def environment() -> dict[str, str]:
-    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(running.REPOSITORY), os.environ.get("PYTHONPATH")]))
     return os.environ | {"PYTHONPATH": path, "COLUMNS": "100"}
 
 

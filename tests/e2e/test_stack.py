@@ -14,16 +14,13 @@ from uuid import UUID
 
 import pytest
 
-import cli
 from cli.errors import UserError
 from cli.stack import Home, Stack, client, free_ports
 from cli.stack.broker import prepare
 from cli.stack.health import cluster, rest
 from cli.stack.local import clear_leftovers
 from cli.stack.state import Process, read_state
-
-REPOSITORY = Path(next(iter(cli.__path__))).parent
-
+from tests.e2e import running
 
 # Counts the records of a key: thread mode, keyed state, Kafka in and out.
 COUNTING = """\
@@ -80,7 +77,7 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 60.0
 
 
 def flinkrec(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(running.REPOSITORY), os.environ.get("PYTHONPATH")]))
     variables = {"FLINKREC_HOME": str(home.root), "FLINKREC_JARS": str(home.jars), "PYTHONPATH": path, "COLUMNS": "160"}
     return subprocess.run(
         [sys.executable, "-m", "cli.main", *arguments],
