@@ -346,17 +346,18 @@ def shard_keys(shards: int, max_parallelism: int) -> tuple[int, ...]:
     """A key for each shard, such that shard s lies in key group ``s * max_parallelism // shards``.
 
     Flink hashes keys again: consecutive numbers would share key groups and leave others empty, and one subtask would do the
-    work of two. The key is a Row of one LONG, as `keyed_in_jvm` makes it.
+    work of two. The key is a Row of one LONG, as `keyed_in_jvm` makes it; py4j makes it an Integer, which has the same hash.
     """
-    jvm = get_gateway().jvm
-    assign = jvm.org.apache.flink.runtime.state.KeyGroupRangeAssignment.assignToKeyGroup
+    gateway = get_gateway()
+    # looked up once: each part of a name is a question to the JVM
+    assign = gateway.jvm.org.apache.flink.runtime.state.KeyGroupRangeAssignment.assignToKeyGroup
+    row_of, key = gateway.jvm.org.apache.flink.types.Row.of, gateway.new_array(gateway.jvm.java.lang.Object, 1)
     wanted = {s * max_parallelism // shards: s for s in range(shards)}
     keys: dict[int, int] = {}
     candidate = 0
     while len(keys) < shards:
-        row = jvm.org.apache.flink.types.Row(1)
-        row.setField(0, jvm.java.lang.Long.valueOf(candidate))
-        shard = wanted.get(assign(row, max_parallelism))
+        key[0] = candidate
+        shard = wanted.get(assign(row_of(key), max_parallelism))
         if shard is not None:
             keys.setdefault(shard, candidate)
         candidate += 1

@@ -37,22 +37,24 @@ def run(home: Home, action: str, *args: str, jobmanager: str | None = None) -> s
         # the local one's says where that cluster is, in ways that go before -m
         conf, where = home.client_conf, ["-m", jobmanager]
         _prepare(home)
-    command = [
-        "java",
-        *flink.shipped_java_options(),
-        *SMALL_JVM,
-        f"-Dlog.file={home.logs / 'client.log'}",
-        f"-Dlog4j.configurationFile={(flink.distribution() / 'conf' / 'log4j-cli.properties').as_uri()}",
-        *("-classpath", flink.classpath(home), _CLIENT_CLASS, action, *where, *args),
-    ]
     return subprocess.run(
-        command,
+        ["java", *java_options(home), "-classpath", flink.classpath(home), _CLIENT_CLASS, action, *where, *args],
         env=flink.environment(home) | {"FLINK_CONF_DIR": str(conf)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def java_options(home: Home) -> list[str]:
+    """Of the JVM that it runs in."""
+    return [
+        *flink.shipped_java_options(),
+        *SMALL_JVM,
+        f"-Dlog.file={home.logs / 'client.log'}",
+        f"-Dlog4j.configurationFile={(flink.distribution() / 'conf' / 'log4j-cli.properties').as_uri()}",
+    ]
 
 
 def _prepare(home: Home) -> None:

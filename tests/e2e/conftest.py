@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from cli.stack import Home, Stack, free_ports
+from cli.stack import Home, Stack, client, free_ports
 from tests.e2e.answered import run, stream
+from tests.e2e.kept_client import KeptClient
 
 __all__ = ["run", "stream"]
 
@@ -25,9 +26,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         patch.setenv("FLINKREC_HOME", str(home.root))
         patch.setenv("FLINKREC_JARS", str(jars))
         running = Stack.start(home, ports=free_ports(), taskmanagers=3)
+        kept = KeptClient(home)
+        patch.setattr(client, "run", kept.run)
         try:
             yield running
         finally:
+            kept.close()
             running.stop()
 
 

@@ -1,0 +1,17 @@
+"""What `open` does for the first record of a process, and for its pauses, is done once: these tests open hundreds of operators in one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="package", autouse=True)
+def warm() -> Iterator[None]:
+    """Kernels are compiled when they are first called, which changes no result."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("recommend", "learn"):
+            patch.setattr(f"operators.{module}.warm_up", lambda configuration: None)
+            patch.setattr(f"operators.{module}.settle", lambda: None)
+        yield
