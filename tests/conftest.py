@@ -1,6 +1,10 @@
-"""How the suite is spread over the cores: what starts nothing runs on all of them, then Kafka and Flink have them to themselves."""
+"""How the suite is spread over the cores: the tests of Kafka and Flink in a row, the others beside them in what they leave of the cores."""
 
 from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,16 +15,40 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 _OF_PROCESSES = ("tests/job/", "tests/e2e/")
+_PROCESSES = "processes"
+_NICENESS = 10
 
 
-class ProcessesLast(LoadScopeScheduling):  # type: ignore[misc]
-    """File by file to whichever worker is free; all tests of real processes together, to one of them, as the last."""
+class ProcessesFirst(LoadScopeScheduling):  # type: ignore[misc]
+    """All tests of real processes to the first worker, together; file by file to whichever worker is free."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "processes" if nodeid.startswith(_OF_PROCESSES) else nodeid.partition("::")[0]
+        return _PROCESSES if nodeid.startswith(_OF_PROCESSES) else nodeid.partition("::")[0]
+
+    def _assign_work_unit(self, node: object) -> None:
+        if _PROCESSES in self.workqueue:
+            self.workqueue.move_to_end(_PROCESSES, last=False)
+        super()._assign_work_unit(node)
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ProcessesLast:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ProcessesFirst:
     """The scheduler of `make test`."""
-    return ProcessesLast(config, log)
+    return ProcessesFirst(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What starts no process gives way to what does, where they run side by side: half of that is measured or timed."""
+    if "PYTEST_XDIST_WORKER" in os.environ and not item.nodeid.startswith(_OF_PROCESSES):
+        _give_way()
+
+
+@functools.cache
+def _give_way() -> None:
+    os.nice(_NICENESS)
+    group = Path("/proc/self/autogroup")
+    if group.exists():
+        # Linux weighs sessions against each other, and processes within their session only
+        os.setsid()
+        group.write_text(str(_NICENESS))

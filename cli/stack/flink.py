@@ -308,7 +308,7 @@ def _resource_parameters(home: Home, what: str) -> tuple[list[str], list[str]]:
     jars = [home.flink / "bin" / "bash-java-utils.jar", *home.flink_lib.glob("flink-dist*.jar")]
     done = subprocess.run(
         [
-            *("java", "-cp", os.pathsep.join(map(str, jars))),
+            *("java", *SMALL_JVM, "-cp", os.pathsep.join(map(str, jars))),
             *("org.apache.flink.runtime.util.bash.BashJavaUtils", what, "--configDir", str(home.flink_conf)),
         ],
         capture_output=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -16,6 +17,7 @@ import yaml
 from cli.errors import UserError
 from cli.stack import Stack, free_ports
 from cli.stack.flink import distribution, shipped_java_options
+from cli.stack.jvm import SMALL_JVM
 from tests import synthetic
 from tests.e2e import running
 
@@ -46,27 +48,27 @@ class PlainCluster:
             (directory / "lib" / jar.name).symlink_to(jar)
         shutil.copytree(distribution() / "conf", directory / "conf")
         settings = SETTINGS | {
-            "env.java.opts.all": " ".join(shipped_java_options()),
+            "env.java.opts.all": " ".join((*shipped_java_options(), *SMALL_JVM)),
             "jobmanager.rpc.port": ports.rpc,
             "rest.port": ports.rest,
         }
         (directory / "conf" / "config.yaml").write_text(yaml.safe_dump(settings, width=10_000))
         path = os.pathsep.join((str(Path(sys.base_prefix) / "bin"), os.environ["PATH"]))
-        self._environment = {"PATH": path, "HOME": str(directory), "FLINK_PID_DIR": str(directory / "pid")}
+        self._pids = directory / "pids"
+        self._environment = {"PATH": path, "HOME": str(directory), "FLINK_PID_DIR": str(self._pids)}
 
     def start(self) -> None:
         for script in ("jobmanager.sh", "taskmanager.sh", "taskmanager.sh"):
-            self._run(script, "start")
+            done = subprocess.run(
+                ["bash", str(self._bin / script), "start"], env=self._environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
 
-    def stop(self) -> None:
-        for script in ("taskmanager.sh", "jobmanager.sh"):
-            self._run(script, "stop-all")
-
-    def _run(self, script: str, action: str) -> None:
-        done = subprocess.run(
-            ["bash", str(self._bin / script), action], env=self._environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    def kill(self) -> None:
+        """End it as a power cut does: to end in order takes each process five seconds."""
+        for pids in self._pids.glob("*.pid"):
+            for pid in pids.read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ def plain(stack: Stack, tmp_path: Path) -> Iterator[PlainCluster]:
         cluster.start()
         yield cluster
     finally:
-        cluster.stop()
+        cluster.kill()
 
 
 def installed(directory: Path) -> Path:

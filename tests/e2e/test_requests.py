@@ -64,7 +64,7 @@ class Job:
         self.config = running.configuration(
             stack,
             learner={"batch_examples": 8, "publish_every_steps": 1},
-            requests={"wait_ms": 20_000},
+            requests={"wait_ms": 10_000},
             metrics={"window_s": 1, "by_arm": True},
             events={"late_after_ms": 0},
         )
