@@ -71,9 +71,9 @@ class Cluster:
         """
         deadline, told = time.monotonic() + _START_TIMEOUT_S, ""
         while True:
-            job = self.get(f"/jobs/{job_id}")
-            states = {vertex["status"] for vertex in job["vertices"]}
-            if states == {"RUNNING"}:
+            # what is said of the job alone may be three seconds old
+            [job] = (job for job in self.get("/jobs/overview")["jobs"] if job["jid"] == job_id)
+            if 0 < job["tasks"]["total"] == job["tasks"]["running"]:
                 return
             if job["state"] in _ENDED or time.monotonic() > deadline:
                 raise UserError(f"the job did not start ({job['state']}): {self._last_failure(job_id)}")
@@ -157,11 +157,11 @@ def start_job(configuration: Configuration, *, progress: Progress, model: Path |
         elsewhere, config_file = configuration.flink.jobmanager, lay_out(home, configuration, job)
         if configuration.flink.python is None:  # where nothing of ours is installed
             code = ["-pyfs", str(home.deployment)]
-    options = ["--config", str(config_file)]
+    options = [job, "--config", str(config_file)]
     if model is not None:
         options += ["--model", str(model.resolve())]
     progress("submitting the job")
-    script = home.deployment / "jobs" / f"{job}.py"
+    script = home.deployment / "jobs" / "submit.py"
     result = client.run(home, "run", "-d", *code, "-py", str(script), *options, jobmanager=elsewhere)
     if "JobID" not in result.stdout:
         raise UserError(f"Flink refused the job: {_gist(result.stdout + result.stderr)}")

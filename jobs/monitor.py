@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,7 +105,3 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--config", required=True, type=Path, help="YAML file of the configuration")
     arguments = parser.parse_args(argv)
     run(parse_configuration(yaml.safe_load(arguments.config.read_text()), arguments.config.name))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

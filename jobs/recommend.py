@@ -294,7 +294,3 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     configuration = parse_configuration(yaml.safe_load(arguments.config.read_text()), arguments.config.name)
     run(configuration, None if arguments.model is None else arguments.model.read_bytes())
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -131,6 +131,8 @@ def configuration(home: Home, ports: Ports, memory: Memory) -> dict[str, Any]:
         "taskmanager.bind-host": "localhost",
         # Whoever reaches the web page must not be able to run code of theirs.
         "web.submit.enable": False,
+        # how old an answer about a job may be, in milliseconds
+        "web.refresh-interval": 1000,
         "jobmanager.memory.process.size": "1g",
         "taskmanager.memory.task.heap.size": f"{memory.heap}m",
         "taskmanager.memory.managed.size": f"{memory.managed}m",
