@@ -27,7 +27,7 @@ setup: $(PACKAGES) ## Install everything into .venv and FLINKREC_HOME (safe to r
 demo: setup ## Start the stack and show the recommender at work (ARGS="..." are passed on)
 	@$(BIN)/flinkrec demo $(ARGS)
 
-# What starts, measures and kills processes runs in a row; the other files beside it, of one thread each, in what it leaves of the cores.
+# The tests of the real stack run in a row; the other files beside them, of one thread each, in what they leave of the cores.
 test: setup ## Run the whole test suite, on real Kafka and Flink processes (ARGS="..." are passed on)
 	@OMP_NUM_THREADS=1 $(BIN)/pytest $(or $(ARGS),--numprocesses auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder --durations 20)
 

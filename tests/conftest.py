@@ -1,4 +1,4 @@
-"""How the suite is spread over the cores: the tests of Kafka and Flink in a row, the others beside them in what they leave of the cores."""
+"""How the suite is spread over the cores: the tests of the real stack in a row, the others beside them in what they leave of the cores."""
 
 from __future__ import annotations
 
@@ -14,33 +14,32 @@ from xdist.scheduler import LoadScopeScheduling
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-_OF_PROCESSES = ("tests/job/", "tests/e2e/")
-_PROCESSES = "processes"
+_OF_THE_STACK = "tests/e2e/"
 _NICENESS = 10
 
 
-class ProcessesFirst(LoadScopeScheduling):  # type: ignore[misc]
-    """All tests of real processes to the first worker, together; file by file to whichever worker is free."""
+class StackFirst(LoadScopeScheduling):  # type: ignore[misc]
+    """All tests of the stack, which is one, to the first worker; the others file by file to whichever is free."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return _PROCESSES if nodeid.startswith(_OF_PROCESSES) else nodeid.partition("::")[0]
+        return _OF_THE_STACK if nodeid.startswith(_OF_THE_STACK) else nodeid.partition("::")[0]
 
     def _assign_work_unit(self, node: object) -> None:
-        if _PROCESSES in self.workqueue:
-            self.workqueue.move_to_end(_PROCESSES, last=False)
+        if _OF_THE_STACK in self.workqueue:
+            self.workqueue.move_to_end(_OF_THE_STACK, last=False)
         super()._assign_work_unit(node)
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ProcessesFirst:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> StackFirst:
     """The scheduler of `make test`."""
-    return ProcessesFirst(config, log)
+    return StackFirst(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """What starts no process gives way to what does, where they run side by side: half of that is measured or timed."""
-    if "PYTEST_XDIST_WORKER" in os.environ and not item.nodeid.startswith(_OF_PROCESSES):
+    """Where they run side by side the others give way to the tests of the stack, of which many wait for something, or time it."""
+    if "PYTEST_XDIST_WORKER" in os.environ and not item.nodeid.startswith(_OF_THE_STACK):
         _give_way()
 
 
