@@ -73,8 +73,8 @@ def is_free(port: int) -> bool:
 def free_ports() -> Ports:
     """Ports that are free now, for a second stack beside a running one.
 
-    One after the other, and below those that Linux gives to outgoing connections: one of these could have taken one of them by the
-    time that the stack starts, or starts again.
+    They lie below those that Linux gives to outgoing connections, which could have taken one by the time that the stack starts, or
+    starts again.
     """
     while True:
         first = random.randrange(20_000, 32_000)

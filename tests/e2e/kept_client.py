@@ -33,7 +33,9 @@ class KeptClient:
         conf = str(home.flink_conf)
         frontend, configuration = jvm.org.apache.flink.client.cli.CliFrontend, jvm.org.apache.flink.configuration.GlobalConfiguration
         said = jvm.java.io.ByteArrayOutputStream()
-        jvm.java.lang.System.setOut(jvm.java.io.PrintStream(said, True))
+        stream = jvm.java.io.PrintStream(said, True)
+        jvm.java.lang.System.setOut(stream)
+        jvm.java.lang.System.setErr(stream)
         loaded = configuration.loadConfiguration(conf)
         arguments = self._gateway.new_array(jvm.java.lang.String, 1 + len(args))
         for number, argument in enumerate((action, *args)):

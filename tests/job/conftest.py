@@ -12,7 +12,7 @@ import pytest
 from cli.stack.jvm import SMALL_JVM
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def like_the_stack() -> Iterator[None]:
     """As a TaskManager of the local stack (`cli.stack.flink.environment`)."""
     with pytest.MonkeyPatch.context() as patch:
