@@ -189,14 +189,21 @@ def environment(home: Home) -> dict[str, str]:
         "FLINK_LOG_DIR": str(home.logs),
         "FLINK_PID_DIR": str(home.tmp),
         "FLINK_IDENT_STRING": "flinkrec",
-        # The Python inside a TaskManager takes its standard library from beside the first python3 on the PATH: another one's,
-        # such as a pyenv shim's, does not fit the library that is loaded.
-        "PATH": os.pathsep.join((str(Path(sys.base_prefix) / "bin"), inherited.get("PATH", os.defpath))),
+        "PATH": search_path(),
         "PYTHONPATH": os.pathsep.join((str(home.deployment), sysconfig.get_path("purelib"))),
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }
+
+
+def search_path() -> str:
+    """The PATH of a JVM in which Python runs.
+
+    That Python takes its standard library from beside the first python3 on it: another one's, such as a pyenv shim's, does not fit the
+    library that is loaded.
+    """
+    return os.pathsep.join((str(Path(sys.base_prefix) / "bin"), os.environ.get("PATH", os.defpath)))
 
 
 def prepare(home: Home, ports: Ports, memory: Memory, *, log_level: str = "INFO") -> None:

@@ -16,7 +16,7 @@ import yaml
 
 from cli.errors import UserError
 from cli.stack import Stack, free_ports
-from cli.stack.flink import distribution, shipped_java_options
+from cli.stack.flink import distribution, search_path, shipped_java_options
 from cli.stack.jvm import SMALL_JVM
 from tests import synthetic
 from tests.e2e import running
@@ -53,9 +53,8 @@ class PlainCluster:
             "rest.port": ports.rest,
         }
         (directory / "conf" / "config.yaml").write_text(yaml.safe_dump(settings, width=10_000))
-        path = os.pathsep.join((str(Path(sys.base_prefix) / "bin"), os.environ["PATH"]))
         self._pids = directory / "pids"
-        self._environment = {"PATH": path, "HOME": str(directory), "FLINK_PID_DIR": str(self._pids)}
+        self._environment = {"PATH": search_path(), "HOME": str(directory), "FLINK_PID_DIR": str(self._pids)}
 
     def start(self) -> None:
         for script in ("jobmanager.sh", "taskmanager.sh", "taskmanager.sh"):

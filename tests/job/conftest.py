@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from cli.stack.flink import search_path
 from cli.stack.jvm import SMALL_JVM
 
 
@@ -17,5 +15,5 @@ def like_the_stack() -> Iterator[None]:
     """As a TaskManager of the local stack (`cli.stack.flink.environment`)."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JVM_ARGS", " ".join(SMALL_JVM))
-        patch.setenv("PATH", str(Path(sys.base_prefix) / "bin"), prepend=os.pathsep)
+        patch.setenv("PATH", search_path())
         yield

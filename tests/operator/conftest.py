@@ -1,4 +1,4 @@
-"""What `open` does for the first record of a process, and for its pauses, is done once: these tests open hundreds of operators in one."""
+"""What `open` does for the first record of a process, and for its pauses, is left out: these tests open hundreds of operators in one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 
 @pytest.fixture(scope="package", autouse=True)
-def warm() -> Iterator[None]:
+def as_they_are() -> Iterator[None]:
     """Kernels are compiled when they are first called, which changes no result."""
     with pytest.MonkeyPatch.context() as patch:
         for module in ("recommend", "learn"):
