@@ -78,8 +78,10 @@ def make_pools(
     trend = fast * np.exp2((last_seen_ms - newest_ms) / fast_half_life_ms)
     trending = _largest(known, trend, size)
     bits = categories[trending]
+    occur = int(np.bitwise_or.reduce(bits))
     trending_in = [
-        trending[bits >> np.uint64(category) & np.uint64(1) == 1][:_IN_A_CATEGORY] for category in range(_CATEGORIES)
+        trending[bits >> np.uint64(category) & np.uint64(1) == 1][:_IN_A_CATEGORY] if occur >> category & 1 else _NOBODY
+        for category in range(_CATEGORIES)
     ]
     new = np.flatnonzero((events < new_events) & (impressions < new_impressions) & available)
     new = new[np.lexsort((-new, impressions[new] if came_ms is None else ~came_ms[new]))][:size].astype(np.int32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -304,14 +305,20 @@ def trained() -> bytes:
     return encode_tensors(learner.network.published())
 
 
+@cache
+def untouched(begins_with: bytes) -> dict[str, torch.Tensor]:
+    """What a network of the arm's shape has learned that nothing happened to."""
+    start = started_from(ARM_SCORER, decode_tensors(begins_with), name="everybody's network") if begins_with else None
+    learner = RankerLearner(CONFIG.learner, ARM_SCORER, start=start)
+    for message in of_arm(40):
+        learner.learn_one(message)
+    return learner.network.published()
+
+
 @pytest.mark.parametrize("begins_with", [b"", trained()], ids=["untrained", "from everybody's"])
 @pytest.mark.parametrize("killed_after", [0, 5, 9, 10, 13, 21])
 def test_the_network_of_an_arm_learns_beside_everybodys_and_is_exact_after_a_crash(killed_after, begins_with):
     key, stream = hash64(ARM_NETWORK), of_arm(40)
-    start = started_from(ARM_SCORER, decode_tensors(begins_with), name="everybody's network") if begins_with else None
-    untouched = RankerLearner(CONFIG.learner, ARM_SCORER, start=start)
-    for message in stream:
-        untouched.learn_one(message)
     first = Running(learn_ranker(CONFIG, learner_key=MODEL))
     assert first.send(key, stream[0]) == [], "nobody has said what it learns"
     assert first.backend.cells == {}
@@ -323,7 +330,7 @@ def test_the_network_of_an_arm_learns_beside_everybodys_and_is_exact_after_a_cra
     # not pinnable: no version of it stays under a key of its own
     assert {record[0].decode() for record in records} == {weights_key(ARM_NETWORK), gate_key(ARM_NETWORK)}
     last = decode_tensors(decode_version([r for r in records if r[0].decode() == weights_key(ARM_NETWORK)][-1][1])[1])
-    for name, tensor in untouched.network.published().items():
+    for name, tensor in untouched(begins_with).items():
         assert torch.equal(last[name], tensor), name
     # a definition again, as each life of a recommender sends it, changes nothing
     assert second.send(key, told(ARM_SCORER)) == []

@@ -52,21 +52,21 @@ class Truth:
 
     def parts(self, user_id, x):
         """What each of the user's last items adds to the score of x."""
-        s = self.settings
-        latest = self.taken.get(user_id, [])[::-1][: s.score_items]
-        return [(j, step * self.similarity(j, x)) for j, step in zip(latest, self.steps(user_id), strict=True)]
+        return [(j, step * self.similarity(j, x)) for j, step in self.steps(user_id)]
 
     def steps(self, user_id):
+        """The user's last items, and how much each counts."""
         s = self.settings
         latest = self.events.get(user_id, [])[::-1][: s.score_items]
-        rated = [event.value for event in self.events.get(user_id, [])]
+        usual = np.mean([event.value for event in self.events[user_id]]) if latest else 0.0
         steps, pauses = [], 0
         for d, event in enumerate(latest):
             if d > 0 and latest[d - 1].event_time_ms - event.event_time_ms > 3_600_000:
                 pauses += 1
-            opinion = s.liked_weight if event.value >= np.mean(rated) else s.disliked_weight
+            opinion = s.liked_weight if event.value >= usual else s.disliked_weight
             steps.append(s.score_decay**d * s.gap_decay**pauses * opinion)
-        return steps
+        taken = self.taken.get(user_id, [])[::-1][: s.score_items]
+        return list(zip(taken, steps, strict=True))
 
     def similarity(self, j, x):
         s = self.settings
@@ -75,7 +75,8 @@ class Truth:
         )
 
     def scores(self, user_id):
-        return {x: sum(part for _, part in self.parts(user_id, x)) for x in self.count}
+        steps = self.steps(user_id)
+        return {x: sum(step * self.similarity(j, x) for j, step in steps) for x in self.count}
 
 
 def slates(config, stream=STREAM, *, warm=100):
