@@ -1,4 +1,4 @@
-"""How the suite is spread over the cores: the tests of the real stack in a row, the others beside them in what they leave of the cores."""
+"""How the suite is spread over the cores: the tests of the one stack in a row, the others beside them in what they leave of the cores."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 _OF_THE_STACK = "tests/e2e/"
+# What takes long comes first, so that no core is left without work at the end.
+_FIRST = (_OF_THE_STACK, "tests/lifecycle/", "tests/job/")
 _NICENESS = 10
 
 
@@ -25,8 +27,9 @@ class StackFirst(LoadScopeScheduling):  # type: ignore[misc]
         return _OF_THE_STACK if nodeid.startswith(_OF_THE_STACK) else nodeid.partition("::")[0]
 
     def _assign_work_unit(self, node: object) -> None:
-        if _OF_THE_STACK in self.workqueue:
-            self.workqueue.move_to_end(_OF_THE_STACK, last=False)
+        first = next((scope for prefix in _FIRST for scope in self.workqueue if scope.startswith(prefix)), None)
+        if first is not None:
+            self.workqueue.move_to_end(first, last=False)
         super()._assign_work_unit(node)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from itertools import count
@@ -13,7 +16,7 @@ import msgspec
 import cli
 from cli.cluster import Cluster, submit_job
 from cli.loop import Loop
-from cli.stack import Stack
+from cli.stack import Home, Stack
 from cli.topics import create_topics
 from models.config import Configuration, Kafka
 from models.cooccurrence import Row, decode_row
@@ -39,6 +42,20 @@ def configuration(stack: Stack, **sections: dict[str, Any]) -> Configuration:
     for name, values in sections.items():
         mapping[name] = {**mapping.get(name, {}), **values}
     return parse_configuration(mapping, "the test")
+
+
+def flinkrec(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command on the stack of a home, as a process of its own."""
+    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    variables = {"FLINKREC_HOME": str(home.root), "FLINKREC_JARS": str(home.jars), "PYTHONPATH": path, "COLUMNS": "160"}
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", *arguments],
+        env=os.environ | variables,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def submitted(config: Configuration) -> str:

@@ -20,7 +20,7 @@ from cli.stack.ports import free_ports
 from models.topics import EVENTS, RECOMMENDATIONS, topic_name
 from tests.e2e import running
 from tests.e2e.answered import DIRT
-from tests.e2e.test_stack import flinkrec
+from tests.e2e.running import flinkrec
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"

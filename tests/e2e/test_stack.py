@@ -14,13 +14,11 @@ from uuid import UUID
 
 import pytest
 
-from cli.errors import UserError
 from cli.stack import Home, Stack, client, free_ports
 from cli.stack.broker import prepare
 from cli.stack.health import cluster, rest
-from cli.stack.local import clear_leftovers
-from cli.stack.state import Process, read_state
-from tests.e2e import running
+from cli.stack.state import Process
+from tests.e2e.running import flinkrec
 
 # Counts the records of a key: thread mode, keyed state, Kafka in and out.
 COUNTING = """\
@@ -74,19 +72,6 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 60.0
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
         time.sleep(0.1)
-
-
-def flinkrec(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join(filter(None, [str(running.REPOSITORY), os.environ.get("PYTHONPATH")]))
-    variables = {"FLINKREC_HOME": str(home.root), "FLINKREC_JARS": str(home.jars), "PYTHONPATH": path, "COLUMNS": "160"}
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", *arguments],
-        env=os.environ | variables,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def kill_and_await_return(stack: Stack, name: str) -> None:
@@ -244,46 +229,6 @@ def test_restart_taskmanagers_replaces_each_of_them_and_nothing_else(stack: Stac
     known = cluster(stack.ports)
     assert known is not None
     assert known.slots_total == 3
-
-
-def test_a_stack_survives_its_supervisor_only_as_leftovers_and_down_ends_those(stack: Stack, tmp_path: Path) -> None:
-    home = Home(tmp_path / "second", stack.home.jars)
-    second = Stack.start(home, ports=free_ports(), taskmanagers=1)
-    state = read_state(home)
-    assert state is not None
-    processes = state.processes()
-
-    os.kill(state.supervisor.pid, signal.SIGKILL)
-    wait_until(lambda: not state.supervisor.is_alive(), "the supervisor is gone")
-    assert Stack.find(home) is None
-    shown = flinkrec(home, "status")
-    assert (shown.returncode, "supervisor" in shown.stdout) == (1, True)
-    assert len(state.alive()) == len(processes) - 1
-
-    with pytest.raises(UserError, match="in use"):
-        Stack.start(Home(tmp_path / "third", stack.home.jars), ports=second.ports, taskmanagers=1)
-
-    assert clear_leftovers(home) == len(processes) - 1
-    assert state.alive() == []
-
-
-def test_down_leaves_no_process_and_up_finds_the_data_again(stack: Stack, tmp_path: Path) -> None:
-    home = Home(tmp_path / "second", stack.home.jars)
-    ports = free_ports()
-    options = ["--taskmanagers", "1", "--kafka-port", str(ports.kafka), "--controller-port", str(ports.controller)]
-    options += ["--rest-port", str(ports.rest), "--rpc-port", str(ports.rpc)]
-    options += ["--zookeeper-port", str(ports.zookeeper), "--metrics-port", str(ports.metrics)]
-    for _ in range(2):
-        started = flinkrec(home, "up", *options)
-        assert started.returncode == 0, started.stdout + started.stderr
-        state = read_state(home)
-        assert state is not None
-        assert len(state.alive()) == len(state.processes())
-        ended = flinkrec(home, "down")
-        assert ended.returncode == 0, ended.stdout + ended.stderr
-        assert state.alive() == []
-        assert flinkrec(home, "status").returncode == 1
-    assert stack.problems() == []
 
 
 def test_a_process_that_took_over_a_pid_is_not_ended() -> None:
