@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from models.config import Outcomes, Policy, Strategy
 from models.events import Event
 from models.pipeline import LocalPipeline
 from models.user import User
-from operators import kept_users
+from operators import kept_users, recommend
 from operators.kept_users import KeptUsers
 from tests import synthetic
 from tests.operator.test_recommend_operator import CONFIG, T0, Yielded, informed, view, without_heartbeats
@@ -32,6 +33,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now_s = [1_000.0]
     monkeypatch.setattr(kept_users.time, "monotonic", lambda: now_s[0])
     return now_s
+
+
+@pytest.fixture
+def standing_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One minute for all: how many events came in the running one is part of a user's state."""
+    now_ns = time.time_ns()
+    monkeypatch.setattr(recommend.time, "time_ns", lambda: now_ns)
 
 
 def kept(*keys: str, most: int = 10, seconds: float = 60.0) -> tuple[KeptUsers, dict[str, User]]:
@@ -91,7 +99,7 @@ def stream() -> list[Event]:
     [CONFIG.policy, Policy(name="q_learning", strategies={"exploit": Strategy(), "wide": Strategy(epsilon=0.3)})],
     ids=["one strategy", "two strategies"],
 )
-def test_answers_and_state_are_as_if_state_was_read_for_each_event(updates, policy):
+def test_answers_and_state_are_as_if_state_was_read_for_each_event(updates, policy, standing_still):
     configuration = msgspec.structs.replace(CONFIG, policy=policy, outcomes=Outcomes(window_ms=5_000))
     keeps, reads = (informed(updates, configuration=configuration) for _ in range(2))
     reads.operator._kept = KeptUsers(most=0)
