@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
@@ -18,7 +17,7 @@ from cli.stack import Home, Stack, client, free_ports
 from cli.stack.broker import prepare
 from cli.stack.health import cluster, rest
 from cli.stack.state import Process
-from tests.e2e.running import flinkrec
+from tests.e2e.running import await_true, flinkrec
 
 # Counts the records of a key: thread mode, keyed state, Kafka in and out.
 COUNTING = """\
@@ -67,17 +66,10 @@ env.execute("count")
 """
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        time.sleep(0.1)
-
-
 def kill_and_await_return(stack: Stack, name: str) -> None:
     before = stack.processes()
     os.kill(before[name], signal.SIGKILL)
-    wait_until(lambda: stack.processes().get(name) not in (None, before[name]), f"{name} has a new process")
+    await_true(lambda: stack.processes().get(name) not in (None, before[name]), f"{name} has no new process", timeout_s=60.0)
     stack.wait_ready()
     after = stack.processes()
     assert {other: pid for other, pid in after.items() if other != name} == {
@@ -110,7 +102,7 @@ def test_a_process_beside_the_stack_is_kept_alive_and_replaced_and_ended(stack: 
     stack.run_beside("beside", waiting)
     first = stack.state.children["beside"].process
     os.kill(first.pid, signal.SIGKILL)
-    wait_until(lambda: stack.processes().get("beside") not in (None, first.pid), "it has a new process")
+    await_true(lambda: stack.processes().get("beside") not in (None, first.pid), "it has no new process", timeout_s=60.0)
     second = stack.state.children["beside"].process
     stack.run_beside("beside", waiting)
     assert not second.is_alive()
@@ -217,7 +209,7 @@ def await_checkpoints_after(stack: Stack, job: str, moment_s: float) -> None:
         latest = rest(stack.ports, f"/jobs/{job}/checkpoints")["latest"]["completed"]
         return latest is not None and latest["trigger_timestamp"] > moment_s * 1000
 
-    wait_until(completed, "a checkpoint")
+    await_true(completed, "no checkpoint", timeout_s=60.0)
 
 
 def test_restart_taskmanagers_replaces_each_of_them_and_nothing_else(stack: Stack) -> None:

@@ -53,7 +53,7 @@ def test_a_stack_survives_its_supervisor_only_as_leftovers_and_down_ends_those(f
     processes = state.processes()
 
     os.kill(state.supervisor.pid, signal.SIGKILL)
-    await_true(lambda: not state.supervisor.is_alive(), "the supervisor is still there")
+    await_true(lambda: not state.supervisor.is_alive(), "the supervisor is still there", timeout_s=60.0)
     assert Stack.find(first.home) is None
     shown = flinkrec(first.home, "status")
     assert (shown.returncode, "supervisor" in shown.stdout) == (1, True)
