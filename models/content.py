@@ -95,11 +95,12 @@ class Content:
         if price is not None:
             names.append(f"price:{math.floor(math.log2(1 + price))}")
         bits = {hash64(name) % LABELS for name in names}
-        before = {bit for bit in range(LABELS) if int(self.labels[index, bit // 64]) >> bit % 64 & 1}
-        for bit in sorted(bits - before):
-            self._put(bit, index)
+        before = int.from_bytes(self.labels[index].tobytes(), "little")
+        for bit in sorted(bits):
+            if not before >> bit & 1:
+                self._put(bit, index)
         self._sign(index, signature)
-        self.labels[index] = [sum(1 << bit % 64 for bit in bits if bit // 64 == word) for word in range(_WORDS)]
+        self.labels[index] = np.frombuffer(sum(1 << bit for bit in bits).to_bytes(LABELS // 8, "little"), np.uint64)
         self.log_prices[index] = np.nan if price is None else math.log1p(price)
 
     def place(self, index: int, row: int, vector: np.ndarray) -> None:
