@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from pyflink.common import Row
 
-from models.config import Configuration
+from models.config import Configuration, Requests
 from models.events import Event
 from models.identity import hash64, slate_id
 from models.panel import panel_key
@@ -18,10 +18,13 @@ from models.requests import MAX_WAITING, decode_waiting
 from models.traces import Trace
 from operators.recommend import request_mark
 from tests import synthetic
+from tests.operator import test_recommend_operator
 from tests.operator.fakes import FakeBackend
-from tests.operator.test_recommend_operator import CONFIG, T0, Recommending, Yielded, view
+from tests.operator.test_recommend_operator import T0, Recommending, Yielded, view
 
-WAIT_MS = CONFIG.requests.wait_ms
+# longer than a machine under load takes between two lines of a test
+WAIT_MS = 20_000
+CONFIG = msgspec.structs.replace(test_recommend_operator.CONFIG, requests=Requests(wait_ms=WAIT_MS))
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +131,7 @@ def test_when_the_event_does_not_come_the_answer_does(updates):
 
 
 def test_no_request_waits_where_waiting_is_off(updates):
-    off = msgspec.structs.replace(CONFIG, requests=msgspec.structs.replace(CONFIG.requests, wait_ms=0))
+    off = msgspec.structs.replace(CONFIG, requests=Requests(wait_ms=0))
     assert len(Asked(updates, off).ask("r1", after_event_id="never").slates) == 1
 
 
