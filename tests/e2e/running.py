@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import msgspec
 
 import cli
+from cli.clients import TopicReader
 from cli.cluster import Cluster, submit_job
 from cli.loop import Loop
 from cli.stack import Home, Stack
@@ -34,7 +36,7 @@ def configuration(stack: Stack, **sections: dict[str, Any]) -> Configuration:
     """One partition, no exploration, fast checkpoints, topics that no other test uses."""
     mapping: dict[str, Any] = {
         "kafka": {"bootstrap_servers": stack.bootstrap_servers, "topic_prefix": f"t{next(_numbers)}-", "partitions": 1},
-        "flink": {"jobmanager": stack.jobmanager, "checkpoint_interval_ms": 1_000},
+        "flink": {"jobmanager": stack.jobmanager, "checkpoint_interval_ms": 2_000},
         "policy": {"epsilon": 0.0, "epsilon_min": 0.0},
         "events": {"max_events_per_minute": 10**9},
         "item_cf": {"rows_interval_ms": 500},
@@ -86,15 +88,6 @@ def values(config: Configuration, topic: str) -> list[Any]:
     return [msgspec.json.decode(value) for _, value in records(config, topic) if value is not None]
 
 
-def published_rows(config: Configuration) -> dict[str, Row]:
-    """The learned co-occurrence table as published: the last record of each row, by item id."""
-    newest = {}
-    for key, value in records(config, MODEL_UPDATES, committed=False):
-        if key is not None and value is not None and key.startswith(b"row:"):
-            newest[key] = value
-    return {row.item_id: row for row in map(decode_row, newest.values())}
-
-
 def recomputed_rows(config: Configuration, events: list[Event]) -> dict[str, Row]:
     """The table that one process learns from the same events in the same order."""
     pipeline = LocalPipeline(config)
@@ -130,17 +123,31 @@ def await_true(condition: Callable[[], bool], what: str, *, timeout_s: float = 9
         time.sleep(0.2)
 
 
-def await_learned(config: Configuration, events: int) -> dict[str, Row]:
-    """The published table, once it holds this many events."""
-    found: dict[str, Row] = {}
+def await_records(config: Configuration, topic: str, wanted: int) -> None:
+    """Wait until a topic holds so many records of ended transactions."""
+    found = 0
 
     def complete() -> bool:
         nonlocal found
-        found = published_rows(config)
-        return sum(row.events for row in found.values()) >= events
+        found += sum(1 for _ in reader.poll(200))
+        return found >= wanted
 
-    await_true(complete, f"the published rows hold fewer than {events} events")
-    return found
+    with closing(TopicReader(config.kafka, (topic,), from_beginning=True, committed=True)) as reader:
+        await_true(complete, f"{topic} holds fewer than {wanted} records")
+
+
+def await_learned(config: Configuration, events: int) -> dict[str, Row]:
+    """The learned co-occurrence table as published, by item id, once it holds this many events."""
+    rows: dict[bytes, Row] = {}
+
+    def complete() -> bool:
+        published = ((key, value) for key, value in updates.poll_keyed(200) if value is not None and key.startswith(b"row:"))
+        rows.update((key, decode_row(value)) for key, value in published)
+        return sum(row.events for row in rows.values()) >= events
+
+    with closing(TopicReader(config.kafka, (MODEL_UPDATES,), from_beginning=True)) as updates:
+        await_true(complete, f"the published rows hold fewer than {events} events")
+    return {row.item_id: row for row in rows.values()}
 
 
 def cluster(config: Configuration) -> Cluster:

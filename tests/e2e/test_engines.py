@@ -28,7 +28,7 @@ def stream() -> list[running.Event]:
 
 
 def test_both_engines_learn_the_same_table_and_serve_alike(stack: Stack, stream: list[running.Event]) -> None:
-    config = running.configuration(stack)
+    config = running.configuration(stack, metrics={"window_s": 86_400}, item_cf={"rows_interval_ms": 5_000})
     running.submitted(config)
     with closing(EventSender(config.kafka)) as sender:
         sender.send_items(CATALOGUE)

@@ -58,7 +58,7 @@ def test_slates_name_items_the_user_has_not_had_and_explain_them(
 
 def test_each_bad_record_is_one_dead_letter_with_its_raw_bytes(run: running.Configuration) -> None:
     wanted = Counter([*DIRT, "duplicate", "empty"])
-    running.await_true(lambda: len(running.values(run, DEAD_LETTER)) >= wanted.total(), "dead letters are missing")
+    running.await_records(run, DEAD_LETTER, wanted.total())
     letters = running.values(run, DEAD_LETTER)
 
     assert Counter(letter["reason"] for letter in letters) == wanted

@@ -145,6 +145,7 @@ def survived(stack: Stack) -> Survived:
         policy={"name": "sarsa", "strategies": {"personal": {}, "sources": {"scorer_weight": 0.0}}},
         outcomes={"window_ms": 120_000, "max_open": 4, "idle_ms": 10_000, "served_means_seen": False, "aggregation": "sum"},
         learner={"batch_examples": 16, "publish_every_steps": 1},
+        scorer={"embedding_rows": 256},
     )
     job_id = running.submitted(config)
     crowd = Crowd(config)
@@ -159,7 +160,7 @@ def survived(stack: Stack) -> Survived:
     assert not to_kill
     crowd.finish()
     done = Survived(config, job_id, crowd.events)
-    running.await_true(lambda: len(running.values(config, OUTCOMES)) >= len(done.asking), "outcomes are missing")
+    running.await_records(config, OUTCOMES, len(done.asking))
     return done
 
 
