@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappop, heappush
-from threading import Lock
 
 import msgspec
 
@@ -16,7 +15,7 @@ from models.arm_learner import ArmLearner
 from models.attribution import ClosedSlate
 from models.auction.ledger import Account
 from models.catalogue import decode_catalogue_entry
-from models.config import Configuration, ConfigurationError, Flink, Kafka
+from models.config import Configuration, ConfigurationError
 from models.cooccurrence import CooccurrenceTable
 from models.events import ERASE, UNKNOWN_WATERMARK_MS, Event
 from models.identity import hash64
@@ -42,8 +41,6 @@ _WARM_UP_RULES = {
     "pin": b'{"item": "item 2", "position": 1}',
 }
 _NO_TIMINGS = Timings(received_at_ms=0, emitted_at_ms=0, compute_us=0)
-_warm: set[bytes] = set()
-_warming = Lock()
 
 
 def _no_timings() -> Timings:
@@ -306,16 +303,8 @@ def warm_up(configuration: Configuration) -> None:
     """Run a few made-up events through a pipeline that is thrown away.
 
     It compiles the kernels (seconds, the first time on a machine) and starts PyTorch, so that the first real event is answered
-    as fast as any other. Both are the process's: who asks for the same beside another, or again after a failure, has it at once.
+    as fast as any other.
     """
-    elsewhere = msgspec.structs.replace(configuration, kafka=Kafka(), flink=Flink())
-    with _warming:
-        if (asked := msgspec.json.encode(elsewhere)) not in _warm:
-            _run_made_up_events(configuration)
-            _warm.add(asked)
-
-
-def _run_made_up_events(configuration: Configuration) -> None:
     # what a language model says is not needed for that
     words = HashedWords(max(16, configuration.scorer.vector_dimension - configuration.text.catalogue_dimension))
     pipeline = LocalPipeline(configuration, publish_every=1, encoder=words)

@@ -31,16 +31,15 @@ from models.answers.memory import AnswerMemory
 from models.arm_learner import ArmLearner
 from models.config import Configuration
 from models.cooccurrence import CooccurrenceTable
-from models.heap import settle
 from models.learner import Learner
 from models.model_file import decode_model
-from models.pipeline import warm_up
 from models.policies.learner import PolicyLearner
 from operators.learn_metrics import RankerWatch, Watch, watch_answers, watch_policies, watch_tables
 from operators.logs import Log
 from operators.metrics import Counter, Metrics
 from operators.snapshot_log import SnapshotLog, SnapshotModel
 from operators.threads import use_one_thread
+from operators.warm import be_warm
 
 Publication = Callable[[Any, Any], Iterator[Any]]
 """Takes from the model of a key what has changed, as what the operator yields."""
@@ -88,8 +87,7 @@ class Learn(KeyedProcessFunction):  # type: ignore[misc]
     def open(self, runtime_context: RuntimeContext) -> None:
         use_one_thread()
         if self._warm:
-            warm_up(self._config)
-            settle()
+            be_warm(self._config)
         self._log = SnapshotLog(
             runtime_context, self._make, snapshot_every=self._snapshot_every, require_own=self._require_own
         )

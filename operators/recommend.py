@@ -62,13 +62,11 @@ from models.controls import control_key
 from models.events import ERASE, UNKNOWN_WATERMARK_MS, DeadLetter, Event, EventCleaner, Refusal, Rejected
 from models.facts import Fact, erasure_fact, event_fact, outcome_fact, rejection_fact, request_fact
 from models.frequency import Impressions
-from models.heap import settle
 from models.identity import hash64, item_hash64
 from models.log_lines import Seldom
 from models.metrics.score_bins import ScoreBins
 from models.model_file import decode_model
 from models.observer import Observation
-from models.pipeline import warm_up
 from models.policies.learner import learner_of
 from models.profile import SeenItems, decode_user_state, encode_user_state
 from models.recommender import Recommender
@@ -82,6 +80,7 @@ from operators.logs import Log
 from operators.recommend_metrics import RecommendMetrics
 from operators.threads import prefer_this_thread, use_one_thread
 from operators.timers import let_timers_yield_side_outputs
+from operators.warm import be_warm
 
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 RECORD = Types.ROW([BYTES, BYTES])
@@ -155,8 +154,7 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         use_one_thread()
         prefer_this_thread()
         let_timers_yield_side_outputs()
-        warm_up(self._config)
-        settle()
+        be_warm(self._config)
         prefix = self._config.kafka.topic_prefix
         self._events_topic = topic_name(prefix, EVENTS)
         self._requests_topic = topic_name(prefix, REQUESTS)

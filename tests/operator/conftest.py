@@ -12,6 +12,5 @@ def as_they_are() -> Iterator[None]:
     """Kernels are compiled when they are first called, which changes no result."""
     with pytest.MonkeyPatch.context() as patch:
         for module in ("recommend", "learn"):
-            patch.setattr(f"operators.{module}.warm_up", lambda configuration: None)
-            patch.setattr(f"operators.{module}.settle", lambda: None)
+            patch.setattr(f"operators.{module}.be_warm", lambda configuration: None)
         yield

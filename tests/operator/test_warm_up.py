@@ -6,6 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from models.validation import parse_configuration
+from operators.warm import be_warm
+
 ROOT = Path(__file__).resolve().parents[2]
 # In a process of its own: in this one other tests have compiled by now whatever there is.
 ASKED = """
@@ -39,3 +44,22 @@ def test_requests_of_every_kind_find_their_kernels_compiled():
     ran = subprocess.run([sys.executable, "-c", ASKED], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip() == "{}"
+
+
+def test_a_process_is_warmed_up_once_for_what_it_computes_and_again_where_that_failed(monkeypatch):
+    def warm(topics, epsilon):
+        be_warm(parse_configuration({"kafka": {"topic_prefix": topics}, "policy": {"epsilon": epsilon}}, "the test"))
+
+    def warm_up(configuration):
+        ran.append(configuration.policy.epsilon)
+        if len(ran) == 1:
+            raise MemoryError
+
+    ran: list[float] = []
+    monkeypatch.setattr("operators.warm._warm", set())
+    monkeypatch.setattr("operators.warm.warm_up", warm_up)
+    with pytest.raises(MemoryError):
+        warm("a-", 0.25)
+    for topics, epsilon in (("a-", 0.25), ("b-", 0.25), ("a-", 0.5), ("a-", 0.25)):
+        warm(topics, epsilon)
+    assert ran == [0.25, 0.25, 0.5]

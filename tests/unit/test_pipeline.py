@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.pipeline import LocalPipeline, warm_up
+from models.pipeline import LocalPipeline
 from models.validation import parse_configuration
 from tests.synthetic import events
 
@@ -43,22 +43,3 @@ def test_a_shuffled_future_leaves_the_slates_of_the_past_as_they_were(sections):
     there, elsewhere = slates(past + future, sections), slates(past + shuffled, sections)
     assert there[:PAST] == elsewhere[:PAST]
     assert there[PAST:] != elsewhere[PAST:]
-
-
-def test_a_process_is_warmed_up_once_for_what_it_computes_and_again_where_that_failed(monkeypatch):
-    def warmed_up(topics, epsilon):
-        warm_up(parse_configuration({"kafka": {"topic_prefix": topics}, "policy": {"epsilon": epsilon}}, "the test"))
-
-    def run(configuration):
-        ran.append(configuration.policy.epsilon)
-        if len(ran) == 1:
-            raise MemoryError
-
-    ran: list[float] = []
-    monkeypatch.setattr("models.pipeline._warm", set())
-    monkeypatch.setattr("models.pipeline._run_made_up_events", run)
-    with pytest.raises(MemoryError):
-        warmed_up("a-", 0.25)
-    for topics, epsilon in (("a-", 0.25), ("b-", 0.25), ("a-", 0.5), ("a-", 0.25)):
-        warmed_up(topics, epsilon)
-    assert ran == [0.25, 0.25, 0.5]
