@@ -143,7 +143,7 @@ def survived(stack: Stack) -> Survived:
         events={"types": {"view": {}, "click": {}, "cart": {"weight": 2.0, "makes_slate": False},
             "impression": {"weight": 0.0, "makes_slate": False}}},
         policy={"name": "sarsa", "strategies": {"personal": {}, "sources": {"scorer_weight": 0.0}}},
-        outcomes={"window_ms": 120_000, "max_open": 4, "idle_ms": 10_000, "served_means_seen": False, "aggregation": "sum"},
+        outcomes={"window_ms": 120_000, "max_open": 4, "idle_ms": 30_000, "served_means_seen": False, "aggregation": "sum"},
         learner={"batch_examples": 16, "publish_every_steps": 1},
         scorer={"embedding_rows": 256},
     )
