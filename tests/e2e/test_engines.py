@@ -18,7 +18,7 @@ from models.topics import CatalogueItem
 from tests.e2e import running
 
 SLICE = 20_000
-# Written at once as the stream begins: what is learned must not wait behind it.
+# Written at once as the stream begins: what is learned must not wait behind it for longer than to the next checkpoint.
 CATALOGUE = {f"on the shelf {n}": CatalogueItem(title=f"Nobody had number {n}") for n in range(10_000)}
 
 @pytest.fixture(scope="module")

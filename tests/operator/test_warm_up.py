@@ -58,6 +58,7 @@ def test_a_process_is_warmed_up_once_for_what_it_computes_and_again_where_that_f
     ran: list[float] = []
     monkeypatch.setattr("operators.warm._warm", set())
     monkeypatch.setattr("operators.warm.warm_up", warm_up)
+    monkeypatch.setattr("operators.warm.settle", lambda: None)
     with pytest.raises(MemoryError):
         warm("a-", 0.25)
     for topics, epsilon in (("a-", 0.25), ("b-", 0.25), ("a-", 0.5), ("a-", 0.25)):
