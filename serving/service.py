@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 from confluent_kafka import Message
@@ -55,6 +55,9 @@ _ACCEPTED_WITHIN_S = 5.0
 _MS_A_DAY = 86_400_000
 _encode = msgspec.json.Encoder().encode
 
+Question = tuple[str, str]
+"""Of whom, and its id: two users may give their questions the same one."""
+
 
 class _Timings(msgspec.Struct, gc=False):
     sent_at_ms: int | None = None
@@ -64,7 +67,7 @@ class _Head(msgspec.Struct, gc=False):
     """What the follower reads of a record of `recommendations`."""
 
     user_id: str
-    seq: int
+    seq: Annotated[int, msgspec.Meta(ge=0)]
     event_id: str = ""
     request_id: str | None = None
     erased: bool = False
@@ -129,7 +132,7 @@ class Service:
             at_once=False,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._asking: dict[str, list[asyncio.Future[Recommendation]]] = {}
+        self._asking: dict[Question, list[asyncio.Future[Recommendation]]] = {}
         self._acting: dict[str, asyncio.Future[Recommendation]] = {}
         self._accepting: dict[str, list[asyncio.Future[None]]] = {}
         self._unpublished, self._published_s = False, 0.0
@@ -288,7 +291,7 @@ class Service:
         if self.health.may_answer():
             deadline_ms = self.configuration.serving.deadline_ms if deadline_ms is None else deadline_ms
             record = Record(self._topic[REQUESTS], clean.user_id.encode(), raw, clean.event_time_ms)
-            fresh = await self._answer_of_job(clean.request_id, record, deadline_ms / 1000)
+            fresh = await self._answer_of_job((clean.user_id, clean.request_id), record, deadline_ms / 1000)
         if fresh is not None:
             return answer_of(fresh, source="fresh", stale=False, k=clean.k, explain=explain, hidden=self.model.hidden)
         if clean.text is not None and self.configuration.answers.enabled:
@@ -303,9 +306,9 @@ class Service:
             exclude=frozenset(clean.hidden),
         )
 
-    async def _answer_of_job(self, request_id: str, record: Record, deadline_s: float) -> Recommendation | None:
+    async def _answer_of_job(self, question: Question, record: Record, deadline_s: float) -> Recommendation | None:
         waiting: asyncio.Future[Recommendation] = asyncio.get_running_loop().create_future()
-        self._asking.setdefault(request_id, []).append(waiting)
+        self._asking.setdefault(question, []).append(waiting)
         # not awaited: the answer may be here before the acknowledgement
         sending = asyncio.ensure_future(self._sender.send([record]))
         try:
@@ -315,10 +318,10 @@ class Service:
             return None
         finally:
             sending.add_done_callback(lambda sent: sent.cancelled() or sent.exception())
-            waiters = self._asking[request_id]
+            waiters = self._asking[question]
             waiters.remove(waiting)
             if not waiters:
-                del self._asking[request_id]
+                del self._asking[question]
 
     # ------------------------------------------------------------------------------------------------ events
 
@@ -474,7 +477,10 @@ class Service:
         except TimeoutError:
             pass
         finally:
-            self._accepting[name].remove(accepted)
+            waiters = self._accepting[name]
+            waiters.remove(accepted)
+            if not waiters:
+                del self._accepting[name]
         rule = None if value is None else msgspec.json.decode(value)
         return Control(name=name, rule=rule, in_force=accepted.done())
 
@@ -510,16 +516,17 @@ class Service:
                 self.watcher.see_slate(head.user_id, at_ms=at_ms, sent_at_ms=head.timings.sent_at_ms)
             if head.request_id is not None:
                 # made for one question: its length, its context and its items are not what a user is given otherwise
-                if head.request_id in self._asking and self._loop is not None:
-                    self._loop.call_soon_threadsafe(self._answered, head.request_id, raw)
+                question = (head.user_id, head.request_id)
+                if question in self._asking and self._loop is not None:
+                    self._loop.call_soon_threadsafe(self._answered, question, raw)
                 continue
             if head.event_id in self._acting and self._loop is not None:
                 self._loop.call_soon_threadsafe(self._acted, head.event_id, raw)
             records.append(SlateRecord(head.user_id, head.seq, head.erased, at_ms, raw))
         self.store.apply(records, {partition: offset for (_, partition), offset in offsets.items()})
 
-    def _answered(self, request_id: str, raw: bytes) -> None:
-        waiters = self._asking.get(request_id, [])
+    def _answered(self, question: Question, raw: bytes) -> None:
+        waiters = self._asking.get(question, [])
         if waiters:
             answer = decode_recommendation(raw)
             for waiting in waiters:

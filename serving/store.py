@@ -112,7 +112,7 @@ class SlateStore:
             yield key
 
     def get(self, user_id: str, *, now_ms: int) -> StoredSlate | None:
-        """The newest slate of a user; None where there is none, or only one that is too old."""
+        """The newest slate of a user; None where there is none, or only one that is too old or that is none to this release."""
         found = self._db.get(_user_key(user_id))
         if found is None:
             return None
@@ -121,7 +121,10 @@ class SlateStore:
             raise ValueError(f"a stored slate has version {version}, this release reads {_VERSION}")
         if now_ms - stored_at_ms > self._ttl_ms:
             return None
-        return StoredSlate(decode_recommendation(memoryview(found)[_HEADER.size :]), stored_at_ms)
+        try:
+            return StoredSlate(decode_recommendation(memoryview(found)[_HEADER.size :]), stored_at_ms)
+        except msgspec.ValidationError:
+            return None
 
     def apply(self, records: Iterable[SlateRecord], offsets: Mapping[int, int]) -> None:
         """Take records of `recommendations` in their order, and remember how far they go.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -19,8 +21,9 @@ from models.events import UNKNOWN_WATERMARK_MS, EventCleaner, Rejected
 from models.topics import CatalogueItem
 from serving.answers import Answer, answer_of
 from serving.health import Health
+from serving.store import SlateRecord
 from tests.unit.fake_flink import FakeFlink
-from tests.unit.serving_slates import Api, record, slate
+from tests.unit.serving_slates import NOW_MS, Api, record, slate
 
 TOKENS = [
     {"name": "page", "token": "page-reads-0123456789", "scopes": ["read"]},
@@ -63,8 +66,6 @@ def shown(response: httpx.Response) -> list[str]:
 
 def stored(api: Api, *slates: Any) -> None:
     """Slates of now, as if a follower had read them."""
-    import time
-
     api.service.store.apply([record(each, at_ms=time.time_ns() // 1_000_000) for each in slates], {0: 1})
 
 
@@ -165,7 +166,7 @@ def test_the_answer_of_the_job_is_handed_to_who_waits_for_it(make: Make) -> None
         )
         while not api.brokers.sent:
             await asyncio.sleep(0)
-        api.service._answered("r1", msgspec.json.encode(slate(seq=4, items=("new",), event_id="", request_id="r1")))
+        api.service._answered(("ann", "r1"), msgspec.json.encode(slate(seq=4, items=("new",), event_id="", request_id="r1")))
         return await asking
 
     fresh = answer(asyncio.run(answered()))
@@ -174,6 +175,27 @@ def test_the_answer_of_the_job_is_handed_to_who_waits_for_it(make: Make) -> None
     # it was made for one question: it is not what the user is given otherwise
     assert shown(ask(api, "GET", "/v1/users/ann/recommendations")) == ["old"]
     assert not api.service._asking
+
+
+def test_two_users_may_give_their_questions_the_same_id(make: Make) -> None:
+    api = make()
+    made = [slate(user, items=(f"for {user}",), event_id="", request_id="1") for user in ("ann", "bob")]
+
+    async def answered() -> list[httpx.Response]:
+        asking = [
+            asyncio.create_task(
+                api.ask("POST", "/v1/recommendations", json={"user_id": of.user_id, "request_id": "1", "deadline_ms": 5_000})
+            )
+            for of in made
+        ]
+        while len(api.brokers.sent) < len(made):
+            await asyncio.sleep(0)
+        api.service._loop = asyncio.get_running_loop()
+        raws = [msgspec.json.encode(of) for of in made]
+        api.service._take_slates([SimpleNamespace(value=lambda raw=raw: raw, timestamp=lambda: (1, NOW_MS)) for raw in raws], {})
+        return await asyncio.gather(*asking)
+
+    assert [shown(given) for given in asyncio.run(answered())] == [["for ann"], ["for bob"]]
 
 
 def test_what_was_withdrawn_or_excluded_is_not_shown_from_the_store_nor_among_popular_items(make: Make) -> None:
@@ -309,6 +331,20 @@ def test_a_rule_is_checked_before_it_is_sent(make: Make) -> None:
     response = ask(api, "PUT", "/v1/controls/pin:front", json={"item": "a", "position": 1})
     assert response.json() == {"name": "pin:front", "rule": {"item": "a", "position": 1}, "in_force": False}
     assert [(sent.topic, sent.key) for sent in api.brokers.sent] == [("controls", b"pin:front")]
+
+
+def test_of_a_rule_nothing_is_kept_when_nobody_waits_for_it(make: Make) -> None:
+    api = make()
+    api.service.health.job = "down"
+    assert ask(api, "DELETE", "/v1/controls/exclude:gone").status_code == 200
+    assert not api.service._accepting
+
+
+def test_a_stored_slate_that_this_release_cannot_read_is_none(make: Make) -> None:
+    api = make()
+    catalogue(api, "p")
+    api.service.store.apply([SlateRecord("eve", 1, False, time.time_ns() // 1_000_000, b'{"user_id":"eve","seq":1}')], {})
+    assert ask(api, "GET", "/v1/users/eve/recommendations").status_code == 200
 
 
 def test_a_rule_is_in_force_once_the_job_says_so(make: Make) -> None:
