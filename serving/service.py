@@ -407,6 +407,14 @@ class Service:
         """
         await self._sender.send([Record(topic, key, value)])
 
+    def erases(self, event: bytes) -> bool:
+        """Whether the job would forget a user for this event."""
+        try:
+            found = self._events.clean(event, key=None, now_ms=_now_ms(), watermark_ms=UNKNOWN_WATERMARK_MS)
+        except Rejected:
+            return False
+        return found.type == ERASE
+
     def _record(self, event: Event, raw: bytes) -> Record:
         return Record(self._topic[EVENTS], event.user_id.encode(), raw, event.event_time_ms)
 

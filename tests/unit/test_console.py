@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -34,12 +36,14 @@ from serving.console.histories import ACTS, Histories
 from serving.console.learned import DEPTH_OUTCOME, Learned, read_policy, state_in_words
 from serving.console.letters import LETTERS, Letters, pretty
 from serving.console.markup import Bar, Column, Markup, bars, facts, table, titled
+from serving.console.pages import dead_letters
 from serving.console.rates import SECONDS, Rates
 from serving.console.recent import USERS, RecentUsers
 from serving.console.slates import longest_contributions, moves, reason_bars
 from serving.console.templates import EXAMPLES, example, label_of, meaning, rule_name
 from serving.console.traces import Traces
 from serving.console.windows import WINDOWS, WindowedMetrics
+from tests.unit.serving_slates import NOW_MS, Api, record, slate
 
 # ------------------------------------------------------------------------------------------------ Live
 
@@ -310,6 +314,23 @@ def test_a_rule_is_named_by_its_kind_and_a_label_where_there_may_be_several():
 
 def letter(reason: Refusal, raw: bytes | None) -> DeadLetter:
     return DeadLetter.of(Rejected(reason, "detail"), raw, topic="events")
+
+
+@pytest.mark.parametrize(("scopes", "sent"), [({"read", "write"}, 0), (EVERYTHING, 1)])
+def test_to_erase_by_a_letter_that_is_sent_again_needs_admin_and_the_store_is_told(
+    scopes: frozenset[str], sent: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api, letters = Api(tmp_path), Letters()
+    api.service.store.apply([record(slate("ann"))], {})
+    letters.put(letter(Refusal.MISSING_FIELD, b'{"event_id":"e1","user_id":"ann"}'))
+    monkeypatch.setattr(dead_letters, "tell", lambda *_, **__: None)
+    page = object.__new__(dead_letters._DeadLettersPage)
+    page.client = None
+    page.desk = SimpleNamespace(service=api.service, configuration=api.config, may=lambda scope: scope in scopes)
+    asyncio.run(page.send_again(letters.newest()[0], '{"event_id":"e1","user_id":"ann","type":"Erase","event_time_ms":1}'))
+    assert len(api.brokers.sent) == sent
+    assert (api.service.store.get("ann", now_ms=NOW_MS) is None) == bool(sent)
+    api.close()
 
 
 def test_letters_are_counted_by_reason_and_listed_the_newest_first():

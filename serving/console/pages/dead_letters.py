@@ -142,8 +142,12 @@ class _DeadLettersPage:
     async def send_again(self, letter: Letter, edited: str | None) -> None:
         content = letter.content
         prefix = self.desk.configuration.kafka.topic_prefix
-        scope = {topic_name(prefix, EVENTS): WRITE, topic_name(prefix, REQUESTS): WRITE}.get(content.topic, ADMIN)
         inputs = {topic_name(prefix, name) for name in (EVENTS, REQUESTS, ITEMS, CONTROLS)}
+        unchanged = edited is None or (letter.text is not None and edited == pretty(letter.text))
+        value = content.raw if unchanged or edited is None else edited.encode()
+        erasing = content.topic == topic_name(prefix, EVENTS) and value is not None and self.desk.service.erases(value)
+        written = content.topic in (topic_name(prefix, EVENTS), topic_name(prefix, REQUESTS))
+        scope = WRITE if written and not erasing else ADMIN
         if not self.desk.may(scope):
             tell(self.client, f"This token does not allow {scope}: nothing was sent.", kind="warning")
         elif content.topic not in inputs:
@@ -151,10 +155,12 @@ class _DeadLettersPage:
         elif edited is None and not letter.is_whole:
             tell(self.client, "Only the beginning of this record was kept: it cannot be sent again.", kind="warning")
         else:
-            unchanged = edited is None or (letter.text is not None and edited == pretty(letter.text))
-            value = content.raw if unchanged or edited is None else edited.encode()
             try:
-                await self.desk.service.send_as_it_is(content.topic, None if content.key is None else content.key.encode(), value)
+                if erasing and value is not None:
+                    await self.desk.service.send([value], may_erase=True)
+                else:
+                    key = None if content.key is None else content.key.encode()
+                    await self.desk.service.send_as_it_is(content.topic, key, value)
             except NotAcknowledged as error:
                 tell(self.client, f"Kafka did not take the record: {error}", kind="negative")
             else:
