@@ -195,7 +195,7 @@ BUILT_IN_SCORERS = ("none", "mlp", "fism", "gru", "cnn", "text")
 class Scorer(Section, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=256)] = "fism"
     candidates: Annotated[int, Meta(ge=10, le=1000)] = 64
-    hidden: Annotated[tuple[PositiveInt, ...], Meta(min_length=1)] = (64, 32)
+    hidden: Annotated[tuple[PositiveInt, ...], Meta(min_length=1, max_length=8)] = (64, 32)
     ignored_groups: tuple[str, ...] = ()
     history: Annotated[int, Meta(ge=1, le=200)] = 200
     embedding_rows: Annotated[int, Meta(ge=16, le=1_000_000)] = 8_192

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, get_args, get_type_hints
 
 import msgspec
@@ -15,12 +16,14 @@ import msgspec
 from models.config import BUILT_IN_SCORERS, Configuration, ConfigurationError, Experiment, Policy
 from models.controls import InvalidRule, decode_rules
 from models.experiments import InvalidArm, TreatmentSettings, treatment_settings
-from models.feature_table import GROUPS
+from models.feature_table import GROUPS, WIDTH
 
 _Require = Callable[[bool, str, str, object], None]
 _OWN_SCORER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
-# The embeddings are published as float16 in one record, which a broker and a producer take at their defaults up to 1 MiB.
+# A version is published in one record, which a broker and a producer take at their defaults up to 1 MiB: embeddings as float16,
+# the layers over the features as float32.
 _MAX_EMBEDDING_NUMBERS = 480_000
+_MAX_PUBLISHED_BYTES = 1_000_000
 _PATH = re.compile(r"^(?P<message>.*?)(?: - at (?P<in_key>`key` in )?`\$?(?P<path>[^`]*)`)?$", re.DOTALL)
 _TYPE_ERROR = re.compile(r"^Expected (?P<expected>.*?)(?:, got (?P<got>.*))?$", re.DOTALL)
 
@@ -165,6 +168,15 @@ def _check_scorer(c: Configuration, require: _Require) -> None:
         "scorer.embedding_rows",
         f"at most {most_rows:,} with scorer.embedding_dim {c.scorer.embedding_dim}",
         c.scorer.embedding_rows,
+    )
+    embedded = 0 if c.scorer.name in ("none", "mlp") else (c.scorer.embedding_rows + projected) * (c.scorer.embedding_dim + 1)
+    sizes = (2 * WIDTH, *c.scorer.hidden)
+    most_weights = (_MAX_PUBLISHED_BYTES - 2 * embedded) // 4
+    require(
+        sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes)) <= most_weights,
+        "scorer.hidden",
+        f"layers of at most {most_weights:,} weights, which fit one record beside the embeddings",
+        list(c.scorer.hidden),
     )
     unknown = sorted(set(c.scorer.ignored_groups) - set(GROUPS))
     require(not unknown, "scorer.ignored_groups", f"some of {', '.join(GROUPS)}", unknown)

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 import conf
 from models.config import Configuration, ConfigurationError
 from models.feature_table import GROUPS
+from models.scorers import make_scorer
 from models.validation import parse_configuration
+from models.versions import encode_tensors
 
 DEFAULT_YAML = Path(conf.__file__).parent / "default.yaml"
 
@@ -125,6 +127,16 @@ def test_an_error_names_file_key_expectation_and_finding(mapping, key, expected,
     found = error(mapping)
     assert (found.file, found.key, found.expected, found.got) == ("shop.yaml", key, expected, got)
     assert str(found) == f"shop.yaml: {key}: expected {expected}, got {got}"
+
+
+@pytest.mark.parametrize("scorer", [{"hidden": [512, 143]}, {"name": "mlp", "hidden": [512, 406]}, {"embedding_rows": 14_545}])
+def test_the_largest_network_that_is_allowed_is_published_in_one_record(scorer):
+    config = parse_configuration({"scorer": scorer}, "shop.yaml").scorer
+    size = len(encode_tensors(make_scorer(config).published()))
+    assert 900_000 < size < 1_048_576 - 10_000
+    if "hidden" in scorer:
+        first, last = scorer["hidden"]
+        assert error({"scorer": scorer | {"hidden": [first, last + 1]}}).key == "scorer.hidden"
 
 
 @pytest.mark.parametrize(

@@ -422,6 +422,8 @@ def test_tables_of_before_a_change_of_the_policy_do_not_keep_the_job_from_starti
         ({"arms": {"b": {"scorer": {"hidden": []}}}}, "experiment.arms.b.scorer"),
         ({"arms": {"b": {"scorer": {"candidates": 999}}}}, "experiment.arms.b.scorer.candidates"),
         ({"arms": {"b": {"scorer": {"embedding_rows": 900_000}}}}, "experiment.arms.b.scorer.embedding_rows"),
+        ({"arms": {"b": {"scorer": {"hidden": [4096, 4096]}}}}, "experiment.arms.b.scorer.hidden"),
+        ({"arms": {"b": {"scorer": {"hidden": [10**30]}}}}, "experiment.arms.b.scorer.hidden"),
         ({"arms": {"b": {"scorer": {"ignored_groups": ["no_such"]}}}}, "experiment.arms.b.scorer.ignored_groups"),
         ({"arms": {"b": {"weight": 0}}}, "experiment.arms"),
         ({"arms": {f"{number}": {} for number in range(9)}}, "experiment.arms"),
