@@ -177,6 +177,7 @@ class TopicReader:
             # better a few full fetches than many for a record or two
             "fetch.min.bytes": 1 if at_once else 65_536,
             "fetch.wait.max.ms": 50,
+            "log_level": QUIET,
         }
         self._prefix_length = len(kafka.topic_prefix)
         self._ended: set[tuple[str, int]] = set()

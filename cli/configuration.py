@@ -36,8 +36,9 @@ def load_configuration(path: Path | None, overrides: dict[str, dict[str, Any]] |
         raise UserError(f"{name}: expected a mapping of sections, got {type(mapping).__name__}")
     for section, values in (overrides or {}).items():
         given = {key: value for key, value in values.items() if value is not None}
-        if given:
-            mapping[section] = {**(mapping.get(section) or {}), **given}
+        in_file = mapping.get(section) or {}
+        if given and isinstance(in_file, dict):
+            mapping[section] = {**in_file, **given}
     _default_to_local_stack(mapping)
     try:
         configuration = parse_configuration(mapping, name)

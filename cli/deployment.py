@@ -52,6 +52,9 @@ def lay_out(home: Home, configuration: Configuration, job: JobKind) -> Path:
         if not target.is_file() or not _same(source, target):
             _copy(source, target)
     config_file = home.deployment / _CONFIGURATIONS[job]
+    # passwords of brokers and tokens may stand in it
+    config_file.touch(mode=0o600)
+    config_file.chmod(0o600)
     config_file.write_text(yaml.safe_dump(msgspec.json.decode(msgspec.json.encode(configuration))), encoding="utf-8")
     return config_file
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from cli.errors import UserError
 from cli.evaluation.run import Asked
 from cli.modelfile import MODEL, read_model
-from cli.report.preflight import require_page
+from cli.report.preflight import require_file, require_page
 
 if TYPE_CHECKING:
     from cli.evaluation.run import Run
@@ -74,6 +74,9 @@ def evaluate(
         raise UserError("--ablation exchanges the scorer: it cannot begin with a --model")
     if report is not None:
         require_page(report, option="--report")
+    for written, option in ((json, "--json"), (compare_json, "--compare-json")):
+        if written is not None:
+            require_file(written, option=option)
     compare = compare or compare_json is not None
     if compare:
         from cli.evaluation.compare import require_packages

@@ -70,7 +70,7 @@ def outcomes_of(kafka: Kafka) -> Iterator[Outcome]:
 
 
 def write_parquet(file: Path, outcomes: Iterator[Outcome]) -> tuple[int, int]:
-    """Write outcomes to a file.
+    """Write outcomes to a file, which stays what it was where they cannot all be read.
 
     Returns
     -------
@@ -81,14 +81,19 @@ def write_parquet(file: Path, outcomes: Iterator[Outcome]) -> tuple[int, int]:
 
     schema = _schema()
     slates, rows, written = 0, [], 0
-    with pq.ParquetWriter(file, schema) as writer:
-        for outcome in outcomes:
-            slates += 1
-            rows += flat_rows(outcome)
-            if len(rows) >= _ROWS_A_GROUP:
-                writer.write_table(pa.Table.from_pylist(rows, schema))
-                written, rows = written + len(rows), []
-        writer.write_table(pa.Table.from_pylist(rows, schema))
+    part = file.with_name(f"{file.name}.part")
+    try:
+        with pq.ParquetWriter(part, schema) as writer:
+            for outcome in outcomes:
+                slates += 1
+                rows += flat_rows(outcome)
+                if len(rows) >= _ROWS_A_GROUP:
+                    writer.write_table(pa.Table.from_pylist(rows, schema))
+                    written, rows = written + len(rows), []
+            writer.write_table(pa.Table.from_pylist(rows, schema))
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
     return slates, written + len(rows)
 
 

@@ -45,6 +45,7 @@ def serve(
     if not serving.tokens and serving.host not in LOOPBACK:
         console.print(f"There are no tokens: everybody who reaches {serving.host} may read, write and erase (serving.tokens).")
     import uvicorn
+    from confluent_kafka import KafkaException
 
     from models.config import ConfigurationError
     from models.heap import settle
@@ -54,13 +55,18 @@ def serve(
     from serving.service import Service
     from serving.store import StoreInUse
 
+    directory = store or home.serving / topic_name(configuration.kafka.topic_prefix, RECOMMENDATIONS)
     try:
-        service = Service(configuration, store or home.serving / topic_name(configuration.kafka.topic_prefix, RECOMMENDATIONS))
+        service = Service(configuration, directory)
         app = make_app(service, configuration, console=True)
     except ConfigurationError as error:
         raise UserError(str(error)) from None
     except StoreInUse as error:
         raise UserError(f"{error}: one `flinkrec serve` a store; name another with --store") from None
+    except OSError as error:
+        raise UserError(f"--store {directory}: cannot be made: {error.strerror}") from None
+    except KafkaException as error:
+        raise UserError(f"kafka.client_properties: {error.args[0].str()}") from None
     log_to_stderr()
     listening = _listen(serving.host, serving.port)
     shown = f"[{serving.host}]" if ":" in serving.host else serving.host

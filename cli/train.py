@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 from rich.console import Console
 
 from cli.errors import UserError
+from cli.report.preflight import require_file
 
 
 def train(
@@ -38,7 +38,7 @@ def train(
         raise UserError("train: scorer.name is 'none', learner.enabled is false or learner.mode is logging: there is nothing to train")
     file = read_events(events)
     require_known_types(file, configuration)
-    _require_writable(out)
+    require_file(out, option="--out")
     pipeline = pipeline_of(configuration, {} if items is None else read_items(items))
     console = Console(highlight=False, stderr=True)
     stream = file.events(configuration.events.default_type)
@@ -59,9 +59,3 @@ def train(
         f"examples of {len(file):,} events.",
         soft_wrap=True,
     )
-
-
-def _require_writable(out: Path) -> None:
-    """Find out before a long run whether the file can be written."""
-    if out.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
-        raise UserError(f"--out {out}: cannot be written")

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from cli.errors import UserError
 from cli.evaluation.run import Asked
+from cli.report.preflight import require_file
 from cli.tuning.metric import Metric
 
 if TYPE_CHECKING:
@@ -131,8 +132,7 @@ def _require(out: Path) -> None:
     """Find out before a long run whether it can be searched, and its result be written."""
     if find_spec("optuna") is None:
         raise UserError("flinkrec tune needs optuna: pip install 'flinkrec[evaluation]'")
-    if not out.parent.is_dir() or out.is_dir():
-        raise UserError(f"--out {out}: expected a file in a directory that is there")
+    require_file(out, option="--out")
 
 
 def _base(path: Path | None) -> Configuration:

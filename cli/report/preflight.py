@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
 from cli.errors import UserError
+
+
+def require_file(file: Path, *, option: str) -> None:
+    """A UserError when a file cannot be written, before the long run whose result it is to hold."""
+    if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise UserError(f"{option} {file}: expected a file that can be written, in a directory that is there")
 
 
 def require_page(directory: Path, *, option: str) -> None:

@@ -129,7 +129,7 @@ def test_an_error_names_file_key_expectation_and_finding(mapping, key, expected,
     assert str(found) == f"shop.yaml: {key}: expected {expected}, got {got}"
 
 
-@pytest.mark.parametrize("scorer", [{"hidden": [512, 143]}, {"name": "mlp", "hidden": [512, 406]}, {"embedding_rows": 14_545}])
+@pytest.mark.parametrize("scorer", [{"hidden": [512, 144]}, {"name": "mlp", "hidden": [512, 408]}, {"embedding_rows": 14_545}])
 def test_the_largest_network_that_is_allowed_is_published_in_one_record(scorer):
     config = parse_configuration({"scorer": scorer}, "shop.yaml").scorer
     size = len(encode_tensors(make_scorer(config).published()))

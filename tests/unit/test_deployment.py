@@ -44,6 +44,15 @@ def own(tmp_path, monkeypatch) -> Path:
     sys.modules.pop("own_scorer", None)
 
 
+def test_the_configuration_with_its_passwords_is_for_its_owner_alone(stack):
+    path = stack.home.deployment / "config.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+    path.chmod(0o644)
+    assert lay_out(stack.home, Configuration(), "recommend") == path
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_what_is_laid_out_again_is_left_alone_with_what_was_compiled_of_it(stack, own):
     lay_out(stack.home, OWN, "recommend")
     deployed = stack.home.deployment / "own_scorer.py"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 import pyarrow.parquet as pq
+import pytest
 
+from cli.errors import UserError
 from cli.export import write_parquet
 from models.topics import Outcome, OutcomeItem
 from tests.unit.test_schemas import OUTCOME
@@ -36,3 +38,15 @@ def test_an_outcome_is_a_row_for_each_of_its_items(tmp_path):
 def test_no_outcomes_are_a_file_with_the_columns(tmp_path):
     assert write_parquet(tmp_path / "none.parquet", iter([])) == (0, 0)
     assert "propensity" in pq.read_table(tmp_path / "none.parquet").column_names
+
+
+def test_what_was_exported_before_stays_where_the_topic_cannot_be_read_to_its_end(tmp_path):
+    def broken():
+        yield OUTCOME
+        raise UserError("no Kafka broker answers")
+
+    file = tmp_path / "outcomes.parquet"
+    file.write_bytes(b"before")
+    with pytest.raises(UserError):
+        write_parquet(file, broken())
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("outcomes.parquet", b"before")]

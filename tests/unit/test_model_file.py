@@ -179,5 +179,5 @@ def test_a_file_that_cannot_be_written_is_said_before_the_run(tmp_path):
     file = tmp_path / "e.csv"
     file.write_text("user_id,item_id,timestamp\nu,a,1\n")
     for out in (tmp_path, tmp_path / "nowhere" / "m"):
-        with pytest.raises(UserError, match="cannot be written"):
+        with pytest.raises(UserError, match="expected a file that can be written"):
             CliRunner().invoke(app, ["train", "--events", str(file), "--out", str(out)], catch_exceptions=False)

@@ -408,7 +408,7 @@ def test_an_interrupted_command_prints_and_writes_the_best_so_far(event_file, po
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--out", "nowhere/tuned.yaml"], "expected a file in a directory that is there"),
+        (["--out", "nowhere/tuned.yaml"], "expected a file that can be written, in a directory that is there"),
         (["--events", "nothing.csv"], "expected a file, got nothing there"),
     ],
 )

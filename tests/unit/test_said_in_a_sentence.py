@@ -1,0 +1,32 @@
+"""What a person can mend is said in one sentence, and before the work whose result would be lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.errors import UserError
+from cli.main import app
+
+
+@pytest.mark.parametrize(
+    ("arguments", "config", "said"),
+    [
+        (["evaluate", "--events", "one.csv", "--json", "nowhere/x.json"], "", "--json nowhere/x.json: expected a file that can be written"),
+        (["evaluate", "--events", "one.csv", "--compare-json", "."], "", "--compare-json .: expected a file that can be written"),
+        (["serve", "--bootstrap-servers", "localhost:1"], "kafka: foo", "kafka: expected object, got 'foo'"),
+        (["serve", "--port", "0"], "serving: 5", "serving: expected object, got 5"),
+        (["serve", "--store", "one.csv"], "", "--store one.csv: cannot be made: File exists"),
+        (["serve"], "kafka: {client_properties: {no_such: 1}}", 'client_properties: No such configuration property: "no.such"'),
+    ],
+)
+def test_no_traceback(arguments: list[str], config: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FLINKREC_HOME", str(tmp_path / "home"))
+    (tmp_path / "one.csv").write_text("user_id,item_id,timestamp\nu,a,1\n")
+    (tmp_path / "config.yaml").write_text(config)
+    with pytest.raises(UserError) as caught:
+        CliRunner().invoke(app, [*arguments, "--config", "config.yaml"], catch_exceptions=False)
+    assert said in str(caught.value)
