@@ -17,6 +17,7 @@ from cli.submit import BOOTSTRAP, CONFIG, JOBMANAGER
 
 if TYPE_CHECKING:
     from cli.standing import Answers, FlinkCluster, Job, Overview
+    from models.config import Kafka
 
 DOWN = 1
 UNWELL = 2
@@ -62,7 +63,7 @@ def status(
         _print(console, found)
         if own is not None:
             _print_stack(console, own)
-            _print_split(console, own)
+        _print_split(console, configuration.kafka)
     raise typer.Exit(_EXIT_CODES[found.standing])
 
 
@@ -210,18 +211,13 @@ def _serving_port(stack: Stack) -> int | None:
     return int(command[command.index("--port") + 1]) if "--port" in command else None
 
 
-def _print_split(console: Console, stack: Stack) -> None:
-    """Warn where the experiment of the job that was submitted last to this stack has a split that cannot be chance."""
-    from cli.configuration import submitted_configuration, target_configuration
+def _print_split(console: Console, kafka: Kafka) -> None:
+    """Warn where the experiment of the job has a split that cannot be chance."""
     from cli.errors import UserError
     from cli.split import split_problem
 
-    path = submitted_configuration()
-    if path is None:
-        return
-    kafka = target_configuration(path).kafka
     try:
-        warning = split_problem(kafka) if kafka.bootstrap_servers == stack.bootstrap_servers else None
+        warning = split_problem(kafka)
     except UserError:
         return
     if warning is not None:

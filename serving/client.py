@@ -172,4 +172,6 @@ class Client:
 
 
 def _in_path(text: str) -> str:
-    return quote(text, safe="")
+    quoted = quote(text, safe="")
+    # a path of dots alone would be another path
+    return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted

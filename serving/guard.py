@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -159,7 +160,7 @@ class Guard:
                 await refused(scope, receive, send)
                 return
             client, scopes = "token " + caller.name, caller.scopes
-        refuses = self._too_many(client) or _forbidden(scope, scopes)
+        refuses = self._too_many(client) or _forbidden(scope, scopes) or (_of_another_site(scope) if self._access.is_open else None)
         if refuses is not None:
             await refuses(scope, receive, send)
             return
@@ -183,6 +184,17 @@ def _forbidden(scope: Connection, scopes: frozenset[Scope]) -> Response | None:
         f"{scope['method']} {scope['path']} needs the scope {needed}, this token has {', '.join(sorted(scopes))}",
         headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{needed}"'},
     )
+
+
+def _of_another_site(scope: Connection) -> Response | None:
+    """Refuses what a page of another site lets a browser write here: where there are no tokens, every page could."""
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
+    # browsers say the first to localhost and by https alone
+    other = site == "cross-site" if site is not None else origin is not None and urlsplit(origin).netloc != headers.get(b"host")
+    if not other or needed_scope(scope["method"], scope["path"]) == "read":
+        return None
+    return problem(403, "a page of another site may not write where there are no tokens (serving.tokens)")
 
 
 class BodyLimit:

@@ -442,9 +442,9 @@ class Service:
         """What the catalogue says of an item, None where it has none."""
         return self.model.item(item_id)
 
-    def find_items(self, text: str, *, most: int = 20) -> list[tuple[str, str | None]]:
-        """Id and title of items whose title or id holds a text."""
-        return self.model.find_items(text, most=most)
+    async def find_items(self, text: str, *, most: int = 20) -> list[tuple[str, str | None]]:
+        """Id and title of items whose title or id holds a text; a large catalogue is searched beside what others ask."""
+        return await asyncio.to_thread(self.model.find_items, text, most=most)
 
     def similar(self, item_id: str, k: int) -> SimilarItems | None:
         """Items that go with one, None where nothing is known of it."""

@@ -41,6 +41,8 @@ class JobWatch:
                     self.job, self.problem = await self._client.health(), None
                 except ConnectionError as error:
                     self.job, self.problem = None, str(error)
+                except (KeyError, TypeError, ValueError) as error:
+                    self.job, self.problem = None, f"what answers is not Flink: {type(error).__name__}: {error}"
                 self.asked = True
                 await asyncio.sleep(_ASK_FLINK_EVERY_S)
         finally:

@@ -71,7 +71,12 @@ def _bar(desk: Desk, page: Page, pages: tuple[Page, ...], root: str) -> None:
         if not desk.access.is_open and desk.access.scopes(this_browser()):
             button("Sign out", lambda: _sign_out(desk), kind="quiet", small=True)
 
+    may_read = desk.may(READ)
+
     def refresh() -> None:
+        if may_read and not desk.may(READ):
+            # signed out in another tab, or after twelve hours: what is shown goes
+            ui.navigate.reload()
         words, kind = ("Kafka does not answer", "bad") if desk.feed.problem else desk.watch.in_words()
         state.set_text(words)
         state.classes(replace=f"state small {kind}")

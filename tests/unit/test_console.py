@@ -31,6 +31,7 @@ from models.versions import encode_version
 from serving.console import words
 from serving.console.access import EVERYTHING, HOURS, Access
 from serving.console.charts import Line, heat_map, over_time
+from serving.console.desk import JobWatch
 from serving.console.flink import job_health
 from serving.console.histories import ACTS, Histories
 from serving.console.learned import DEPTH_OUTCOME, Learned, read_policy, state_in_words
@@ -141,6 +142,35 @@ def test_health_is_put_together_from_what_flink_says():
     assert [(o.name, o.running, o.parallelism) for o in health.operators] == [("RECOMMEND", 2, 2), ("LEARNER", 0, 1)]
     assert (health.checkpoints.restored, health.checkpoints.last_ms, health.checkpoints.size_bytes) == (2, 5_000, 9_000)
     assert job_health(job, {"counts": {}, "latest": None}).checkpoints.last_ms is None
+
+
+def test_flink_is_asked_again_when_something_else_has_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.console.desk._ASK_FLINK_EVERY_S", 0)
+    asked = asyncio.Event()
+
+    class Client:
+        times = 0
+
+        async def health(self) -> None:
+            Client.times += 1
+            if Client.times == 1:
+                job_health({"errors": ["not found"]}, {})
+            if Client.times == 3:
+                asked.set()
+
+        async def close(self) -> None:
+            """Nothing is open."""
+
+    async def watched() -> tuple[str, str]:
+        watch = JobWatch(Client())  # type: ignore[arg-type]
+        running = asyncio.create_task(watch.run())
+        async with asyncio.timeout(10):
+            await asyncio.wait((asyncio.create_task(asked.wait()), running), return_when=asyncio.FIRST_COMPLETED)
+        assert not running.done()
+        running.cancel()
+        return watch.in_words()
+
+    assert asyncio.run(watched()) == ("no job runs", "bad")
 
 
 # ------------------------------------------------------------------------------------------------ User

@@ -20,6 +20,7 @@ from models.config import Answers, Flink
 from models.events import UNKNOWN_WATERMARK_MS, EventCleaner, Rejected
 from models.topics import CatalogueItem
 from serving.answers import Answer, answer_of
+from serving.client import _in_path
 from serving.health import Health
 from serving.store import SlateRecord
 from tests.unit.fake_flink import FakeFlink
@@ -393,6 +394,30 @@ def test_each_endpoint_needs_its_scope(make: Make, method: str, path: str, body:
         assert response.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize(
+    ("headers", "allowed"),
+    [
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}, False),
+        ({"Origin": "https://evil.example"}, False),
+        ({"Origin": "null"}, False),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "https://in.front.of.it"}, True),
+        ({"Origin": "http://test"}, True),
+        ({}, True),
+    ],
+)
+def test_a_page_of_another_site_writes_nothing_where_there_are_no_tokens(
+    make: Make, headers: dict[str, str], allowed: bool
+) -> None:
+    event = {"event_id": "x", "user_id": "ann", "type": "erase", "event_time_ms": 1}
+    # as a form of that page sends it
+    sent = {"content": json.dumps(event).encode(), "headers": {"Content-Type": "text/plain"} | headers}
+    api = make()
+    assert ask(api, "POST", "/v1/events", **sent).status_code == (202 if allowed else 403)
+    assert len(api.brokers.sent) == allowed
+    sent["headers"] |= {"Authorization": f"Bearer {BOSS}"}
+    assert ask(make(tokens=TOKENS, environment=ENVIRONMENT), "POST", "/v1/events", **sent).status_code == 202
+
+
 def test_to_erase_by_an_event_needs_admin_too(make: Make) -> None:
     api = make(tokens=TOKENS, environment=ENVIRONMENT)
     erasure = {"event_id": "e1", "user_id": "ann", "type": "erase", "event_time_ms": 1_000}
@@ -535,10 +560,11 @@ def test_the_documentation_loads_nothing_from_elsewhere_and_names_all_endpoints(
     assert named <= set(said["components"]["schemas"])
 
 
-def test_ids_with_slashes_and_other_letters_reach_their_user(make: Make) -> None:
+@pytest.mark.parametrize("user_id", ["a/b ü", "..", ".", "a.b"])
+def test_ids_of_any_letters_reach_their_user_as_the_client_writes_them(make: Make, user_id: str) -> None:
     api = make()
-    stored(api, slate("a/b ü"))
-    assert answer(ask(api, "GET", "/v1/users/a%2Fb%20%C3%BC/recommendations")).source == "stored"
+    stored(api, slate(user_id))
+    assert answer(ask(api, "GET", f"/v1/users/{_in_path(user_id)}/recommendations")).source == "stored"
 
 
 # -------------------------------------------------------------------------------------------------------------- Flink

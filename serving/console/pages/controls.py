@@ -34,6 +34,7 @@ class _ControlsPage:
         self.client = ui.context.client
         self.listed: dict[str, Control] | None = None
         self.before: list[str] = []
+        self.sought: str | None = None
 
     def build(self, user_id: str) -> None:
         with panel("Rules", note="What the job was told while it runs; they outlive restarts. docs/controls.md has all of them."):
@@ -160,11 +161,14 @@ class _ControlsPage:
         if (self.user.value or "").strip():
             await self.ask()
 
-    def find(self, text: str | None) -> None:
+    async def find(self, text: str | None) -> None:
+        self.sought = text
         if not text or len(text.strip()) < 2:
             self.found.set_content("")
             return
-        found = self.desk.service.find_items(text, most=_FOUND_ITEMS)
+        found = await self.desk.service.find_items(text, most=_FOUND_ITEMS)
+        if text != self.sought:
+            return
         rows = [(title or item_id, item_id, self.categories(item_id)) for item_id, title in found]
         columns = (Column("Title"), Column("Id"), Column("Categories"))
         self.found.set_content(

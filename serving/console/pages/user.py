@@ -60,6 +60,7 @@ class _UserPage:
         self.shown = Shown([], None)
         self.acting, self.served = False, False
         self.history_at: tuple[str, ...] = ()
+        self.sought: str | None = None
         types = desk.configuration.events.types
         self.types = [name for name, kind in types.items() if kind.makes_slate]
         self.type = "click" if "click" in self.types else desk.configuration.events.default_type
@@ -238,12 +239,16 @@ class _UserPage:
         most = counts.most_common(8)
         return bars([Bar(name, count / most[0][1], number(count), "s2") for name, count in most])
 
-    def find(self, text: str | None) -> None:
-        self.found.clear()
+    async def find(self, text: str | None) -> None:
+        self.sought = text
         if not text or len(text.strip()) < 2:
+            self.found.clear()
             return
+        found = await self.desk.service.find_items(text, most=_FOUND_ITEMS)
+        if text != self.sought:
+            return
+        self.found.clear()
         with self.found:
-            found = self.desk.service.find_items(text, most=_FOUND_ITEMS)
             if not found:
                 html(Markup('<p class="muted small">No item has this in its title or id.</p>'))
             for item_id, title in found:
