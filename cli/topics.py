@@ -35,6 +35,7 @@ _COMPACTED = (ITEMS, CONTROLS, MODEL_UPDATES)
 _BROKER_TIME = (REQUESTS, ITEMS, CONTROLS, MODEL_UPDATES, MODEL_DELTAS, RECOMMENDATIONS)
 # A delta is of use until its row has come whole (item_cf.rows_interval_ms), or to a job that goes on from a checkpoint.
 _DELTAS_RETENTION_MS = 86_400_000
+_FOR_EVER_MS = 100 * 365 * 86_400_000
 _SMALL_SEGMENT_BYTES = 64 * 1024 * 1024
 
 
@@ -87,6 +88,9 @@ def _new_topic(kafka: Kafka, name: str) -> NewTopic:
     settings = {"message.timestamp.type": "LogAppendTime" if name in _BROKER_TIME else "CreateTime"}
     if name in _COMPACTED:
         settings |= {"cleanup.policy": "compact", "segment.bytes": str(_SMALL_SEGMENT_BYTES)}
+    if name == ITEMS:
+        # nothing else says that an item was withdrawn: a replica that starts would offer what it knows of its row alone
+        settings["delete.retention.ms"] = str(_FOR_EVER_MS)
     if name == MODEL_DELTAS:
         settings |= {"retention.ms": str(_DELTAS_RETENTION_MS), "segment.bytes": str(_SMALL_SEGMENT_BYTES)}
     return NewTopic(

@@ -7,6 +7,8 @@ import msgspec
 from models.events import Refusal, Rejected, decode_value
 from models.topics import CatalogueItem
 
+_MAX_ID_BYTES = 1_024
+_MAX_TITLE = 1_000
 _decode = msgspec.json.Decoder(CatalogueItem).decode
 
 
@@ -26,4 +28,10 @@ def decode_catalogue_entry(key: str | None, value: bytes | None) -> tuple[str, C
     item_id = key or ("" if item.item_id is None else str(item.item_id))
     if not item_id:
         raise Rejected(Refusal.MISSING_FIELD, "item_id: expected it in the key or in the value")
+    size_bytes = len(item_id.encode("utf-8", "surrogatepass"))
+    if size_bytes > _MAX_ID_BYTES:
+        raise Rejected(Refusal.BAD_ID, f"item_id: expected at most {_MAX_ID_BYTES} bytes, got {size_bytes}")
+    # both stand in every slate that shows the item, which has to fit a record
+    if item.title is not None and len(item.title) > _MAX_TITLE:
+        item = msgspec.structs.replace(item, title=item.title[:_MAX_TITLE])
     return item_id, item

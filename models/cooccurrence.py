@@ -209,7 +209,7 @@ def encode_row(row: Row) -> bytes:
     """The bytes of a row (layout: module docstring); weights saturate at 2**32 - 1."""
     item_id = row.item_id.encode("utf-8", "surrogatepass")
     head = _header(row, ROW_KIND, len(item_id))
-    return b"".join((head, item_id, row.ids[: row.n].tobytes(), _fixed(row.weights[: row.n]).tobytes()))
+    return b"".join((head, item_id, row.ids[: row.n].tobytes(), row.weights[: row.n].astype("<u4").tobytes()))
 
 
 def _header(row: Row, kind: bytes, item_id_bytes: int) -> bytes:
@@ -229,10 +229,6 @@ def _header(row: Row, kind: bytes, item_id_bytes: int) -> bytes:
         row.value_count,
         row.landmark_ms,
     )
-
-
-def _fixed(weights: np.ndarray) -> np.ndarray:
-    return np.minimum(weights, MAX_WEIGHT).astype("<u4")
 
 
 def decode_row(raw: bytes) -> Row:
@@ -294,7 +290,7 @@ def take_delta(row: Row) -> bytes:
         item_id,
         changed.astype("<u2").tobytes(),
         row.ids[changed].tobytes(),
-        _fixed(row.weights[changed]).tobytes(),
+        row.weights[changed].astype("<u4").tobytes(),
     )
     row.base = row.events
     row.changed[:] = False
@@ -355,6 +351,9 @@ def _add_pairs(ids, weights, changed, n, bound, item, earlier, step_weights, sit
         # a shift by 64 or more would read the bit of another item
         if d < 64 and (sitting >> np.uint64(d)) & np.uint64(1):
             weights[slot, 2] += step_weights[0, d]
+        # as they are written: a row that was restored is the one that was not
+        for c in range(3):
+            weights[slot, c] = min(weights[slot, c], MAX_WEIGHT)
         changed[slot] = True
     return n
 

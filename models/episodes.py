@@ -18,7 +18,7 @@ class Episodes:
 
     def __init__(self) -> None:
         self._place: dict[int, tuple[str, int]] = {}
-        self._series: dict[str, dict[int, int]] = {}
+        self._series: dict[str, dict[int, list[int]]] = {}
         self._later: np.ndarray | None = None
 
     def put(self, index: int, series: str | None, episode: int | None) -> None:
@@ -30,17 +30,19 @@ class Episodes:
         self._later = None
         if before is not None:
             del self._place[index]
-            if self._series[before[0]].get(before[1]) == index:
-                del self._series[before[0]][before[1]]
+            own = self._series[before[0]]
+            own[before[1]].remove(index)
+            if not own[before[1]]:
+                del own[before[1]]
         if place is not None:
             self._place[index] = place
-            self._series.setdefault(place[0], {})[place[1]] = index
+            self._series.setdefault(place[0], {}).setdefault(place[1], []).append(index)
 
     @property
     def later(self) -> np.ndarray:
         """See the class."""
         if self._later is None:
-            firsts = {min(own.items())[1] for own in self._series.values() if own}
+            firsts = {index for own in self._series.values() if own for index in own[min(own)]}
             self._later = np.array([index for index in self._place if index not in firsts], np.int32)
         return self._later
 
@@ -54,7 +56,7 @@ class Episodes:
         Returns
         -------
         allowed : int32[n], the episodes of the user's series up to the next one
-        following : int32[s], the next one of each series that has one, the series of the latest item first
+        following : int32[s], the next one of each series that has one, in each of its versions, the series of the latest item first
         """
         reached: dict[str, int] = {}
         for index in items[::-1].tolist():
@@ -67,7 +69,7 @@ class Episodes:
             own = self._series[series]
             upcoming = min((number for number in own if number > episode), default=None)
             if upcoming is not None:
-                following.append(own[upcoming])
-                allowed.append(own[upcoming])
-            allowed += [index for number, index in own.items() if number <= episode]
+                following += own[upcoming]
+                allowed += own[upcoming]
+            allowed += [index for number, indices in own.items() if number <= episode for index in indices]
         return np.array(allowed, np.int32), np.array(following, np.int32)

@@ -110,7 +110,7 @@ def event_fact(
 ) -> Fact:
     """The fact of an event that was learned."""
     kind = configuration.events.types[event.type]
-    treatment, taught = observation.treatment, observation.pair is not None
+    treatment, taught = observation.treatment, kind.weight != 0
     arm, share = (DEFAULT_ARM, 1.0) if treatment is None else (treatment.arm, treatment.share)
     items = () if recommendation is None else recommendation.items
     return Fact(

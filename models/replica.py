@@ -610,6 +610,7 @@ class Replica:
         index = self._index_for(hash64(item_id))
         self._name(index, item_id)
         self._offer(index, offered=False)
+        self.episodes.put(index, None, None)
         self._pools_at = -1
 
     def pools(self, *, at_once: bool = False) -> Pools:

@@ -55,8 +55,8 @@ def lay_out(ranked, sets, offsets, members, caps, pins, k):  # type: ignore[no-u
 
     Parameters
     ----------
-    ranked : int64[n], rows of all candidates, the best first
-    sets : int32[n], label set of each candidate, by row
+    ranked : int64[n], rows of candidates that may be shown, the best first
+    sets : int32[m], label set of each candidate, by row
     offsets, members : of `models.labels.Labels.table`
     caps : int64[categories and brands], how many items of each may be in the slate
     pins : int64[m], row that is wanted at each position, -1 where none is
@@ -69,7 +69,7 @@ def lay_out(ranked, sets, offsets, members, caps, pins, k):  # type: ignore[no-u
     length = min(k, len(ranked))
     listed = np.full(length, -1, np.int64)
     pinned = np.zeros(length, np.bool_)
-    used = np.zeros(len(ranked), np.bool_)
+    used = np.zeros(len(sets), np.bool_)
     counts = np.zeros(len(caps), np.int64)
     for p in range(min(length, len(pins))):
         row = pins[p]

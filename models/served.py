@@ -45,12 +45,14 @@ class ServedNetwork:
         self._kept: dict[str, bytes] = {}
         self._newest: bytes | None = None
         self._newest_version: Version | None = None
+        self._start: dict[str, torch.Tensor] | None = None
         self.version: Version | None = None
         self._pinned: str | None = None
 
     def begin_with(self, tensors: Mapping[str, torch.Tensor], version: Version) -> None:
         """Score with trained weights until a later version is published."""
         self.network.load(tensors)
+        self._start = dict(tensors)
         self._newest_version = self.version = version
 
     def begin_as(self, other: ServedNetwork) -> None:
@@ -83,7 +85,7 @@ class ServedNetwork:
         version, weights = decode_version(value)
         foreign = self._foreign(version, weights)
         if foreign is None and (self._newest_version is None or version > self._newest_version):
-            self._newest, self._newest_version = value, version
+            self._newest, self._newest_version, self._start = value, version, None
             if self._pinned is None or self._pinned not in self._kept:
                 self._load(version, weights)
         return foreign
@@ -111,7 +113,12 @@ class ServedNetwork:
             self._kept.pop(min((one for one in self._kept if one != self._pinned), key=_order))
 
     def _choose(self) -> None:
-        record = self._newest if self._pinned is None else self._kept.get(self._pinned, self._newest)
+        pinned = None if self._pinned is None else self._kept.get(self._pinned)
+        if pinned is None and self._start is not None:
+            self.network.load(self._start)
+            self.version = self._newest_version
+            return
+        record = pinned or self._newest
         if record is None:
             return
         version, weights = decode_version(record)

@@ -96,6 +96,7 @@ def kept_value(raw: bytes | None) -> bytes | None:
 
 
 Labels = Annotated[list[str], Meta(max_length=64)]
+VectorNumber = Annotated[float, Meta(ge=-1e15, le=1e15)]
 CampaignName = Annotated[str, Meta(min_length=1, max_length=200)]
 Micros = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
@@ -111,7 +112,7 @@ class CatalogueItem(Struct, frozen=True, kw_only=True):
     categories, tags : at most 64 each
     price : in the shop's own currency
     available_from_ms, available_until_ms : recommended only from and before these event times
-    vector : content embedding, at most 4,096 numbers; every item of a catalogue has the same length
+    vector : content embedding, at most 4,096 numbers of at most 1e15; every item of a catalogue has the same length
     campaign : whose budget pays for the item; it is shown only while that campaign runs and has money (docs/auction.md)
     bid : the most that the campaign pays for one charged event of the item, such as a click
     stock : pieces that are left; an item with none is not recommended. None: any number
@@ -129,7 +130,7 @@ class CatalogueItem(Struct, frozen=True, kw_only=True):
     text: str | None = None
     available_from_ms: Milliseconds | None = None
     available_until_ms: Milliseconds | None = None
-    vector: Annotated[list[float], Meta(min_length=1, max_length=4096)] | None = None
+    vector: Annotated[list[VectorNumber], Meta(min_length=1, max_length=4096)] | None = None
     campaign: CampaignName | None = None
     bid: Annotated[float, Meta(ge=0, le=1e6)] | None = None
     stock: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None

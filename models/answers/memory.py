@@ -184,7 +184,11 @@ class AnswerMemory:
             self.confidence.load(saved.pop(_CONFIDENCE))
         for place, raw in sorted((int(name), raw) for name, raw in saved.items()):
             found = decode_remembered(raw)
-            self._fit(len(found.vector))
+            if self._size == 0:
+                self._fit(len(found.vector))
+            # those behind the last place: of a memory that was larger, or of an encoder before, whose places were not all taken again
+            if place >= self._settings.memory or len(found.vector) != self._vectors.shape[1]:
+                break
             while self._size <= place:
                 self._free_place(found.time_ms)
             self._items[place], self._times_ms[place] = found.item, found.time_ms

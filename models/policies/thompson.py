@@ -54,6 +54,8 @@ class Thompson(ArmPolicy):
     def _probability_of_being_best(self, counts: np.ndarray, sums: np.ndarray) -> np.ndarray:
         settings = self._settings
         if settings.posterior == "beta":
+            # also of what was learned under another posterior, whose rewards may be below 0
+            sums = np.clip(sums, 0, counts)
             return beta_probabilities(settings.prior_successes + sums, settings.prior_failures + counts - sums)
         return gaussian_probabilities(sums / (counts + 1), settings.reward_sd / np.sqrt(counts + 1))
 

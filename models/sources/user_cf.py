@@ -159,7 +159,8 @@ def nearest_members(  # type: ignore[no-untyped-def]
             spread = np.sqrt(scratch[v, _XX] * scratch[v, _YY])
             similarity = scratch[v, _XY] / spread * min(1.0, scratch[v, _SHARED] / shared_items) if spread > 0 else 0.0
         else:
-            similarity = scratch[v, _XY] / (norm * norms[v])
+            lengths = norm * norms[v]
+            similarity = scratch[v, _XY] / lengths if lengths > 0 else 0.0
         if similarity <= 0 or (n == neighbours and similarity <= similarities[n - 1]):
             continue
         place = n if n < neighbours else n - 1

@@ -243,3 +243,30 @@ def test_what_differs_among_the_questions_of_one_template_counts_less():
         scores = [(book.find(said(item, rng), now_ms=0).scores, book.row_of(item)) for _ in range(100) for item in (A, B)]
         right[ridge] = sum(int(found.argmax()) == row for found, row in scores) / len(scores)
     assert right[0.1] > right[0.0] + 0.05
+
+
+def test_what_an_encoder_before_has_left_in_the_state_is_not_remembered_after_a_restore():
+    rows = {}
+    memory = AnswerMemory(SETTINGS)
+    for number in range(6):
+        memory.learn_one(lesson(number, direction(number)))
+    rows.update(memory.take_snapshot())
+    for number in range(2):
+        memory.learn_one(encode_lesson(Lesson(number, 1, UNKNOWN, 0, FEW, np.full(2 * WIDTH, number + 1, np.int8))))
+    rows.update(memory.take_snapshot())
+    restored = AnswerMemory(SETTINGS)
+    restored.load_snapshot(rows.items())
+    assert len(memory) == len(restored) == 2
+    again = encode_lesson(Lesson(9, 1, UNKNOWN, 0, FEW, np.full(2 * WIDTH, 3, np.int8)))
+    for each in (memory, restored):
+        each.learn_one(again)
+    assert [memory._record(place) for place in range(3)] == [restored._record(place) for place in range(3)]
+
+
+def test_a_memory_that_was_larger_is_read_as_far_as_it_may_be_large():
+    memory = AnswerMemory(SETTINGS)
+    for number in range(SETTINGS.memory):
+        memory.learn_one(lesson(number, direction(number)))
+    smaller = AnswerMemory(msgspec.structs.replace(SETTINGS, memory=3))
+    smaller.load_snapshot(memory.take_snapshot())
+    assert len(smaller) == 3

@@ -13,7 +13,7 @@ import torch
 
 from models.config import ConfigurationError
 from models.domains.comparison import knowing_types_of
-from models.events import Event
+from models.events import Event, Rejected
 from models.identity import hash64
 from models.pipeline import LocalPipeline
 from models.scorers.base import Lists
@@ -137,6 +137,15 @@ def test_a_skip_lowers_what_is_near_it_for_this_user_and_teaches_nothing_of_othe
     assert user.state.items["weight"].tolist() == [1.0, -1.0, 1.0]
 
 
+def test_who_has_just_skipped_is_like_nobody_where_the_latest_item_alone_counts():
+    shop = Shop(user_cf={"decay": 0.0}, events=SKIPS)
+    for number in range(8):
+        shop.does("v", f"i{number % 4}")
+        shop.does("w", f"i{number % 4}")
+    shop.does("ann", "i0")
+    assert shop.shown("ann", "i2", kind="skip") != []
+
+
 def test_what_was_skipped_becomes_less_probable():
     lists = Lists.of([np.zeros((3, 2), np.float16)] * 2)
     scores = torch.zeros(2, 3, requires_grad=True)
@@ -160,6 +169,31 @@ def test_the_next_episode_comes_first_and_none_after_it():
     slate = shop.pipeline.recommend(shop.does("ann", "s2"))
     assert {"s3"} == {"s1", "s3", "s4", "t2", "t3", "t4"} & {one.item_id for one in slate.items} - {"s1"}
     assert "series" in [reason.kind for one in slate.items if one.item_id == "s3" for reason in one.reasons]
+
+
+def test_a_withdrawn_episode_is_passed_over_and_of_two_versions_of_one_either_is_there():
+    shop = Shop(series={"in_order": True}, slate={"k": 8})
+    for number in range(1, 4):
+        shop.put(f"s{number}", series="s", episode=number)
+    shop.put("s1 again", series="s", episode=1)
+    episodes = {"s1", "s1 again", "s2", "s3"}
+    assert episodes & set(shop.shown("stranger", "film")) == {"s1", "s1 again"}
+    shop.pipeline.recommender.apply_catalogue("s1 again", None)
+    assert episodes & set(shop.shown("another", "film")) == {"s1"}
+    assert episodes & set(shop.shown("ann", "s1")) == {"s2"}
+    shop.pipeline.recommender.apply_catalogue("s2", None)
+    assert episodes & set(shop.shown("bob", "s1")) == {"s3"}
+
+
+def test_what_a_slate_shows_of_an_entry_fits_a_record():
+    shop = Shop()
+    shop.put("i", title="t" * 600_000)
+    assert [len(one.title) for one in shop.pipeline.recommend(shop.does("ann", "seen")).items] == [1_000]
+    for bad in ({"vector": [1e39]}, {"vector": [float("-1e16"), 0.0]}):
+        with pytest.raises(Rejected, match="vector"):
+            shop.put("j", **bad)
+    with pytest.raises(Rejected, match="at most 1024 bytes"):
+        shop.put("j" * 1_025)
 
 
 def test_a_slate_holds_no_more_of_a_brand_than_its_cap_also_where_it_explores():

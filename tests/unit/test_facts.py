@@ -141,6 +141,11 @@ def test_the_first_event_after_midnight_is_the_first_of_its_day_however_short_th
     assert (fact.visit, fact.first_of_day) == (Visit.GOES_ON, 1)
 
 
+def test_users_and_visits_are_counted_also_where_items_are_not_learned():
+    fact = fact_of(seen=msgspec.structs.replace(FIRST, pair=None))
+    assert (fact.visit, fact.first_of_day) == (Visit.BEGINS, 1)
+
+
 def test_an_event_that_teaches_nothing_is_no_visit():
     nothing = Observation(None, None, None, evaluated=False, position=0, shown=0)
     fact = fact_of(event=msgspec.structs.replace(EVENT, type="stay"), seen=nothing)

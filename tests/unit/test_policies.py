@@ -233,3 +233,11 @@ def test_a_policy_is_made_for_the_contexts_of_the_users():
     policy = make_policy(Settings(name="linucb"))
     assert policy.actions == ("exploit",)
     assert policy.tables()["moment"].shape == (1, FEATURES)
+
+
+def test_rewards_below_0_that_another_posterior_has_kept_are_none_to_beta():
+    gaussian = taught("thompson", [[-1.0, -1.0, -1.0], [1.0]], posterior="gaussian")
+    beta = policy_of("thompson", 2, posterior="beta")
+    beta.load(gaussian.tables())
+    expected = taught("thompson", [[0.0, 0.0, 0.0], [1.0]], posterior="beta")
+    assert beta.probabilities(HERE).tolist() == expected.probabilities(HERE).tolist()

@@ -7,15 +7,17 @@ import copy
 import msgspec
 import numpy as np
 import pytest
+import torch
 
 from models.cooccurrence import decode_pair_message
 from models.events import Event, Refusal, Rejected
 from models.examples import decode_example, missed
 from models.identity import hash64, item_hash64
 from models.learner import version_key, weights_key
-from models.model_file import network_shape
+from models.model_file import decode_model, network_shape
 from models.pipeline import LocalPipeline
 from models.profile import encode_user_state
+from models.recommender import Recommender
 from models.topics import Timings
 from models.validation import parse_configuration
 from models.versions import About, decode_version, encode_version
@@ -297,6 +299,20 @@ def test_a_pinned_version_scores_whatever_is_published_and_the_newest_when_it_is
     assert (recommender.version.name, recommender.rankers.everybody.network.slope.item()) == ("0.1", slope)
     recommender.apply_control("pinned_version", None)
     assert (recommender.version.name, recommender.rankers.everybody.network.slope.item()) == ("0.3", pytest.approx(slope + 2))
+
+
+def test_the_model_that_a_job_was_given_scores_again_when_a_pin_is_taken_back():
+    records = versions_of(STREAM[:100])
+    given = decode_model(pipeline_of(STREAM[:100]).learner.model(), "the file")
+    recommender = Recommender(pipeline_of().recommender._config, start=given, epoch=2_000)
+    begun = recommender.version
+    recommender.apply_update(version_key("ranker", "0.1"), records["0.1"])
+    recommender.apply_control("pinned_version", b'{"version": "0.1"}')
+    assert recommender.version.name == "0.1"
+    recommender.apply_control("pinned_version", None)
+    assert recommender.version == begun
+    weights = recommender.rankers.everybody.network.state_dict()
+    assert all(torch.equal(weights[name].float(), tensor.float()) for name, tensor in given.network.items())
 
 
 def test_a_pin_that_is_known_before_its_version_takes_effect_when_that_comes():

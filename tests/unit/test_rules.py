@@ -93,6 +93,13 @@ def test_without_rules_list_and_pool_are_those_of_the_ranking():
     assert (listed.tolist(), pool.tolist(), pinned.tolist()) == ([3, 1], [4, 0, 2], [False, False])
 
 
+def test_rows_are_those_of_all_candidates_also_where_only_some_may_be_shown():
+    # as Python, which knows the bounds of an array
+    ranked, none = np.array([5, 2, 4], np.int64), np.zeros(0, np.int64)
+    listed, pool, _ = lay_out.py_func(ranked, *table([{0}, {0}, {0}, {0}, set(), {1}]), np.array([1, 1], np.int64), none, 2)
+    assert (listed.tolist(), pool.tolist()) == ([5, 2], [4])
+
+
 def test_a_pool_is_as_large_as_a_cap_allows_by_hand():
     # rows 0, 1, 2 are the list; 0 is of category 0, whose cap is 2: one more may come in, or as many as can only replace it
     categories = [{0}, set(), set(), {0}, {0}, {1}]
