@@ -43,7 +43,7 @@ def evaluate(
     config: Annotated[Path | None, typer.Option(help="YAML file of the configuration; without it the defaults.")] = None,
     engine: Annotated[Engine, typer.Option(help="local: one process. flink: the whole job on the local stack, in place "
         "of a job that runs there.")] = Engine.LOCAL,
-    k: Annotated[int, typer.Option(min=1, help="Length of a slate.")] = 10,
+    k: Annotated[int | None, typer.Option(min=1, help="Length of a slate, instead of slate.k.", show_default="10")] = None,
     every: Annotated[int, typer.Option(min=1, help="Score every N-th event only; all of them are learned.")] = 1,
     slate: Annotated[Asked | None, typer.Option(help="before: asked just before each event (default of local). served: "
         "the slate made after the user's previous event, as the user would have seen it (default of flink).")] = None,
@@ -118,7 +118,7 @@ def evaluate(
         )
 
     whole = run(configuration, "evaluating")
-    _print_report(whole.report, k)
+    _print_report(whole.report, configuration.slate.k)
     if json is not None:
         json.write_bytes(whole.report.encode())
     comparison = None
@@ -154,7 +154,7 @@ def configuration_of_a_file(
 
 def require_known_types(file: EventFile, configuration: Configuration) -> None:
     """Find out before a long run whether every type of event in a file has a weight."""
-    unknown = set(file.types or ()) - set(configuration.events.types)
+    unknown = set(file.types or ()) - {""} - set(configuration.events.types)
     if unknown:
         raise UserError(
             f"{file.path}: type {sorted(unknown)[0]!r} is not among events.types of the configuration "

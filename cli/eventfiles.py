@@ -18,6 +18,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn, cast
 
@@ -28,8 +29,9 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from cli.errors import UserError
+from models.catalogue import MAX_ITEM_ID_BYTES
 from models.events import Event
-from models.topics import CatalogueItem
+from models.topics import MAX_LABELS, CatalogueItem
 
 if TYPE_CHECKING:
     import _csv
@@ -56,13 +58,17 @@ _ITEM_COLUMNS = _Wanted(
     {"movie_title": "title", "release_year": "year", "class": "categories"},
 )
 
+MOST_VALUE = 1e15
+"""As in the job, which refuses an event with a value beyond it (`models.events`)."""
 MILLISECONDS_FROM = 1e11
 """Timestamps from here on are milliseconds (March 1973 on), those below are seconds (up to the year 5138)."""
 MICROSECONDS_FROM = 1e14
 
-_PLAIN_NUMBER = r"^-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_PLAIN_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _SUFFIXES = re.compile(r"(\.(csv|tsv|txt|inter|parquet|pq))?(\.gz)?$", re.IGNORECASE)
 _CONTROL = r"[\x00-\x1f\x7f]"
+_MOST_YEAR = 2**31 - 1
+_MOST_BYTES = 2**31 - 1
 _BLOCK_BYTES = 16 * 1024 * 1024  # bounds one row: a quoted text must fit into a block
 
 
@@ -147,7 +153,7 @@ def read_events(path: Path) -> EventFile:
         raise EventFileError(file=path, expected="at least one event", got="only a header")
     user_ids, item_ids = _ids(table, "user_id"), _ids(table, "item_id")
     event_time_ms, time_unit = _times(table)
-    values = _numbers(table, "value") if "value" in table.columns else None
+    values = _numbers(table, "value", most=MOST_VALUE) if "value" in table.columns else None
     types = _shared_texts(table.columns["type"]) if "type" in table.columns else None
     if (np.diff(event_time_ms) < 0).any():
         order = np.argsort(event_time_ms, kind="stable")
@@ -168,11 +174,11 @@ def read_items(path: Path) -> dict[str, CatalogueItem]:
         As `read_events`, and for a year or a price that is none.
     """
     table = _read_table(path, _ITEM_COLUMNS)
-    item_ids = _ids(table, "item_id")
+    item_ids = _ids(table, "item_id", most_bytes=MAX_ITEM_ID_BYTES)
     texts = {name: _texts(table, name) for name in ITEM_TEXTS}
     lists = {name: _lists(table, name) for name in ITEM_LISTS}
-    years = _numbers(table, "year", whole=True)
-    prices = _numbers(table, "price")
+    years = _numbers(table, "year", whole=True, most=_MOST_YEAR)
+    prices = _numbers(table, "price", least=0.0)
     return {
         item_id: CatalogueItem(
             item_id=item_id,
@@ -199,8 +205,9 @@ class _Table:
     list_separator: str | None
 
 
-def _ids(table: _Table, name: str) -> list[str]:
+def _ids(table: _Table, name: str, *, most_bytes: int = _MOST_BYTES) -> list[str]:
     column = pc.utf8_trim_whitespace(table.columns[name])
+    _refuse_first(table, pc.greater(pc.binary_length(column), most_bytes), name, f"at most {most_bytes} bytes long", column)
     _refuse_first(table, pc.equal(column, ""), name, "a non-empty id", column)
     _refuse_first(table, pc.match_substring_regex(column, _CONTROL), name, "an id without control characters", column)
     return _shared_texts(column)
@@ -224,10 +231,16 @@ def _lists(table: _Table, name: str) -> list[list[str]]:
     column = table.columns[name]
     is_list = pa.types.is_list(column.type)
     values = column.to_pylist() if is_list else [text.split(table.list_separator) for text in column.to_pylist()]
-    return [[part.strip() for part in parts or [] if part and part.strip()] for parts in values]
+    found = [[part.strip() for part in parts or [] if part and part.strip()] for parts in values]
+    for row, parts in enumerate(found):
+        if len(parts) > MAX_LABELS:
+            raise EventFileError(file=table.path, place=table.place(row), expected=f"at most {MAX_LABELS} {name}", got=str(len(parts)))
+    return found
 
 
 def _times(table: _Table) -> tuple[npt.NDArray[np.int64], str]:
+    if pa.types.is_timestamp(table.columns["timestamp"].type):
+        return _instants(table), "milliseconds"
     column = pc.utf8_trim_whitespace(table.columns["timestamp"])
     numbers = _parsed(table, "timestamp", column)
     _refuse_first(table, pa.array(numbers < 0), "timestamp", "a time since 1970", column)
@@ -241,7 +254,19 @@ def _times(table: _Table) -> tuple[npt.NDArray[np.int64], str]:
     return np.rint(numbers).astype(np.int64), "milliseconds"
 
 
-def _numbers(table: _Table, name: str, *, whole: bool = False) -> npt.NDArray[np.float64]:
+def _instants(table: _Table) -> npt.NDArray[np.int64]:
+    """Milliseconds since 1970 of a Parquet column whose type says what its numbers mean."""
+    column = table.columns["timestamp"]
+    _refuse_first(table, column.is_null(), "timestamp", "a time", column)
+    found: npt.NDArray[np.int64] = column.cast(pa.timestamp("ms"), safe=False).cast(pa.int64()).to_numpy()
+    _refuse_first(table, pa.array(found < 0), "timestamp", "a time since 1970", column)
+    return found
+
+
+def _numbers(
+    table: _Table, name: str, *, whole: bool = False, least: float | None = None, most: float = np.inf
+) -> npt.NDArray[np.float64]:
+    """A column of numbers, NaN where it is empty; `least` is minus `most` where it is not given."""
     if name not in table.columns:
         return np.full(table.rows, np.nan)
     column = pc.utf8_trim_whitespace(table.columns[name])
@@ -249,6 +274,8 @@ def _numbers(table: _Table, name: str, *, whole: bool = False) -> npt.NDArray[np
     numbers = _parsed(table, name, pc.if_else(empty, "0", column))
     if whole:
         _refuse_first(table, pa.array(numbers != np.rint(numbers)), name, "a whole number", column)
+    least = -most if least is None else least
+    _refuse_first(table, pa.array((numbers < least) | (numbers > most)), name, f"from {least:g} to {most:g}", column)
     return np.where(empty.to_numpy(zero_copy_only=False), np.nan, numbers)
 
 
@@ -273,7 +300,8 @@ def _refuse_first(table: _Table, wrong: pa.Array, name: str, expected: str, colu
 
 def _read_table(path: Path, wanted: _Wanted) -> _Table:
     if not path.is_file():
-        raise EventFileError(file=path, expected="a file", got="a directory" if path.is_dir() else "nothing there")
+        there = "a directory" if path.is_dir() else "a pipe or device, which cannot be read twice"
+        raise EventFileError(file=path, expected="a file", got=there if path.exists() else "nothing there")
     name = path.name.lower().removesuffix(".gz")
     read = _read_parquet if name.endswith((".parquet", ".pq")) else _read_delimited
     try:
@@ -327,7 +355,10 @@ def _read_delimited(path: Path, wanted: _Wanted) -> _Table:
                 ),
             )
     except pa.ArrowInvalid as error:
-        _raise_found(path, dialect, str(error))
+        if _has_rows(path, dialect):
+            _raise_found(path, dialect, str(error))
+        # a header without a line's end is none to pyarrow
+        read = pa.table({column: pa.array([], pa.string()) for column in chosen.values()})
     return _Table(
         path,
         read.num_rows,
@@ -359,6 +390,13 @@ def _numbered_records(path: Path, dialect: _Dialect) -> Iterator[tuple[int, list
             if record:
                 yield begins, record
             begins = reader.line_num + 1
+
+
+def _has_rows(path: Path, dialect: _Dialect) -> bool:
+    try:
+        return len(list(islice(_numbered_records(path, dialect), 2))) > 1
+    except (UnicodeDecodeError, csv.Error):
+        return True
 
 
 def _reader(lines: Iterable[str], delimiter: str, quoted: bool) -> _csv.Reader:
@@ -425,8 +463,8 @@ def _as_texts(path: Path, name: str, column: pa.Array) -> pa.Array:
     kind = column.type
     if pa.types.is_list(kind) and name in ITEM_LISTS:
         return column
-    if pa.types.is_timestamp(kind) and name == "timestamp":
-        column = column.cast(pa.timestamp("ms"), safe=False).cast(pa.int64())
+    if name == "timestamp" and (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+        return column.cast(pa.timestamp("ms"), safe=False)
     if pa.types.is_floating(kind) and name.endswith("_id"):
         raise EventFileError(file=path, place="schema", expected=f"{name} to be text or whole numbers", got=str(kind))
     try:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from cli.errors import UserError
+from models.config import ConfigurationError
 
 # In the order in which a newcomer meets them.
 COMMANDS = (
@@ -46,7 +47,7 @@ def main() -> None:
     """Run the command line; what a person can mend is said in one sentence, without a traceback."""
     try:
         app()
-    except UserError as error:
+    except (UserError, ConfigurationError) as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"flinkrec: {error}", markup=False)
         sys.exit(1)
 

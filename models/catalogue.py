@@ -7,7 +7,7 @@ import msgspec
 from models.events import Refusal, Rejected, decode_value
 from models.topics import CatalogueItem
 
-_MAX_ID_BYTES = 1_024
+MAX_ITEM_ID_BYTES = 1_024
 _MAX_TITLE = 1_000
 _decode = msgspec.json.Decoder(CatalogueItem).decode
 
@@ -29,8 +29,8 @@ def decode_catalogue_entry(key: str | None, value: bytes | None) -> tuple[str, C
     if not item_id:
         raise Rejected(Refusal.MISSING_FIELD, "item_id: expected it in the key or in the value")
     size_bytes = len(item_id.encode("utf-8", "surrogatepass"))
-    if size_bytes > _MAX_ID_BYTES:
-        raise Rejected(Refusal.BAD_ID, f"item_id: expected at most {_MAX_ID_BYTES} bytes, got {size_bytes}")
+    if size_bytes > MAX_ITEM_ID_BYTES:
+        raise Rejected(Refusal.BAD_ID, f"item_id: expected at most {MAX_ITEM_ID_BYTES} bytes, got {size_bytes}")
     # both stand in every slate that shows the item, which has to fit a record
     if item.title is not None and len(item.title) > _MAX_TITLE:
         item = msgspec.structs.replace(item, title=item.title[:_MAX_TITLE])

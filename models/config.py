@@ -13,8 +13,10 @@ from msgspec import Meta, Struct
 
 from models.metrics.score_bins import MAX_BINS
 
-PositiveInt = Annotated[int, Meta(ge=1)]
-NonNegativeInt = Annotated[int, Meta(ge=0)]
+# An integer fits 64 bits.
+PositiveInt = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+NonNegativeInt = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 # The bound keeps infinity out: a time to live of .inf could not be turned into milliseconds.
 PositiveFloat = Annotated[float, Meta(gt=0, le=1e9)]
 NonNegativeFloat = Annotated[float, Meta(ge=0, le=1e9)]
@@ -228,7 +230,7 @@ class Learner(Section, frozen=True, kw_only=True):
     publish_every_steps: PositiveInt = 4
     weigh_by_reward: bool = False
     snapshot_every: PositiveInt = 256
-    seed: int = 7
+    seed: Seed = 7
 
 
 class Gate(Section, frozen=True, kw_only=True):
@@ -261,7 +263,7 @@ class Policy(Section, frozen=True, kw_only=True):
     epsilon: UnitFloat = 0.05
     epsilon_min: UnitFloat = 0.01
     epsilon_decay: UnitFloat = 1.0
-    seed: int = 7
+    seed: Seed = 7
     strategies: Annotated[dict[Name, Strategy], Meta(min_length=1, max_length=16)] = msgspec.field(
         default_factory=lambda: {"exploit": Strategy()}
     )

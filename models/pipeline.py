@@ -82,7 +82,7 @@ class LocalPipeline:
         self._standings: dict[str, bytes] = {}
         self._timers: list[tuple[int, str]] = []
         self._publish_every = publish_every
-        self._since_publication = 0
+        self._since_publication = self._publications = 0
         if encoder is None and configuration.text.encoder != "none":
             encoder = make_encoder(configuration.text)
         self._config = configuration
@@ -255,8 +255,10 @@ class LocalPipeline:
 
     def _publish_in_turn(self) -> None:
         self._since_publication += 1
-        if self._since_publication >= self._publish_every:
+        # who has just begun shows what was learned at once, as a job that has little to do
+        if self._since_publication >= min(self._publish_every, 1 + self._publications):
             self._since_publication = 0
+            self._publications += 1
             self._publish()
 
     def _publish(self) -> None:

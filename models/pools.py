@@ -1,7 +1,7 @@
 """Pools: items in an order that is the same for everybody, made anew every so many changes of the model.
 
-An order over all items costs time in proportion to their number; made every `REFRESH_EVERY` rows it costs an event a
-`REFRESH_EVERY`-th of that.
+An order over all items costs time in proportion to their number: it is made anew when the model has learned an event for every
+eighth item, at the latest after `REFRESH_EVERY`, whichever items these were of.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 REFRESH_EVERY = 256
-# While the model is this small it is made anew at every row.
-_SMALL = 64
+_EVENTS_AN_ITEM = 1 / 8
 _CATEGORIES = 64
 _IN_A_CATEGORY = 20
 _NOBODY = np.zeros(0, np.int32)
@@ -36,9 +35,9 @@ class Pools:
     new: np.ndarray = field(default_factory=lambda: _NOBODY)
 
 
-def is_due(rows_applied: int, refreshed_at: int) -> bool:
-    """Whether pools made after `refreshed_at` rows (-1: never) are to be made anew."""
-    return refreshed_at < 0 or rows_applied - refreshed_at >= REFRESH_EVERY or rows_applied < _SMALL
+def is_due(events: int, refreshed_at: int, items: int) -> bool:
+    """Whether pools of so many items, made after `refreshed_at` events (-1: never), are to be made anew."""
+    return refreshed_at < 0 or events - refreshed_at >= min(REFRESH_EVERY, max(1, int(items * _EVENTS_AN_ITEM)))
 
 
 def make_pools(

@@ -299,7 +299,7 @@ class Replica:
         self._new_items = configuration.new_items
         self.item_ids: list[str] = []
         self.titles: list[str | None] = []
-        self.rows_applied = 0
+        self.rows_applied = self.events_applied = 0
         self.known_items = 0
         self.panel = Panel(configuration.user_cf, configuration.profile.items, self._indices_for)
         self.content = Content()
@@ -511,6 +511,7 @@ class Replica:
         if not self.item_ids[index]:
             self._name(index, item_id.decode("utf-8", "surrogatepass"))
         _, _, _, _, _, count, *columns, _ = header
+        self.events_applied += max(1, header.events - int(self.stats[index, _EVENTS]))
         self.stats[index] = (count / SCALE, *columns)
         self.rows_applied += 1
 
@@ -614,8 +615,8 @@ class Replica:
         self._pools_at = -1
 
     def pools(self, *, at_once: bool = False) -> Pools:
-        """Popular, trending and new items, made anew every few rows; `at_once` after any."""
-        if is_due(self.rows_applied, self._pools_at) or (at_once and self.rows_applied > self._pools_at):
+        """Popular, trending and new items, made anew every few events; `at_once` after any."""
+        if is_due(self.events_applied, self._pools_at, len(self)) or (at_once and self.events_applied > self._pools_at):
             items = len(self)
             stats = self.stats[:items]
             self._pools = make_pools(
@@ -633,5 +634,5 @@ class Replica:
                 new_impressions=self._new_items.impressions,
                 came_ms=self.from_ms[:items] if self._new_items.order == "latest" else None,
             )
-            self._pools_at = self.rows_applied
+            self._pools_at = self.events_applied
         return self._pools

@@ -95,7 +95,8 @@ def kept_value(raw: bytes | None) -> bytes | None:
     return raw or None
 
 
-Labels = Annotated[list[str], Meta(max_length=64)]
+MAX_LABELS = 64
+Labels = Annotated[list[str], Meta(max_length=MAX_LABELS)]
 VectorNumber = Annotated[float, Meta(ge=-1e15, le=1e15)]
 CampaignName = Annotated[str, Meta(min_length=1, max_length=200)]
 Micros = Annotated[int, Meta(ge=0, le=2**63 - 1)]

@@ -6,7 +6,7 @@ import csv
 import gzip
 import subprocess
 import zipfile
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +137,9 @@ def test_a_gzipped_file_is_read_like_a_plain_one(written):
         (HEADER + "u,i,1\nu,i,yesterday\n", "line 3: expected timestamp to be a number, got 'yesterday'"),
         (HEADER + "u,i,1\n\n\nu,i,\n", "line 5: expected timestamp to be a number, got ''"),
         (HEADER + "u,i,1\nu,i,2024-01-01\n", "line 3: expected timestamp to be a number, got '2024-01-01'"),
+        (HEADER.rstrip("\n"), "expected at least one event, got only a header"),
+        (HEADER + "u,i,+1\nu,i,abc\n", "line 3: expected timestamp to be a number, got 'abc'"),
+        (HEADER.replace("\n", ",value\n") + "u,i,1,1e15\nu,i,1,-1e16\n", "line 3: expected value to be from -1e+15 to 1e+15, got '-1e16'"),
         (HEADER + "u,i,inf\n", "line 2: expected timestamp to be a finite number, got 'inf'"),
         (HEADER + "u,i,nan\n", "line 2: expected timestamp to be a finite number, got 'nan'"),
         (HEADER + "u,i,-1\n", "line 2: expected timestamp to be a time since 1970, got '-1'"),
@@ -199,8 +202,11 @@ def test_equal_ids_are_one_object_so_that_long_files_fit_into_memory(written):
             pa.array([datetime(2024, 1, 2, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)], pa.timestamp("us", "UTC")),
             [1_704_067_200_000, 1_704_153_600_000],
         ),
+        (pa.array([datetime(1970, 1, 3), datetime(1970, 1, 2)], pa.timestamp("ms")), [86_400_000, 172_800_000]),
+        (pa.array([datetime(1974, 1, 1), datetime(1972, 1, 1)], pa.timestamp("s")), [63_072_000_000, 126_230_400_000]),
+        (pa.array([date(2024, 1, 2), date(2024, 1, 1)]), [1_704_067_200_000, 1_704_153_600_000]),
     ],
-    ids=["seconds", "fractions", "milliseconds", "timestamps"],
+    ids=["seconds", "fractions", "milliseconds", "timestamps", "near 1970", "around 1973", "dates"],
 )
 def test_parquet_may_hold_numbers_for_ids_and_every_kind_of_time(tmp_path, times, expected):
     path = tmp_path / "shop.parquet"
@@ -267,6 +273,19 @@ def test_a_year_that_is_none_is_said_by_line(written):
         "line 3: expected year to be a whole number, got '95.5'"
     )
     assert said(written("item_id,year\n1,soon\n"), read_items) == "line 2: expected year to be a number, got 'soon'"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("item_id,price\na,0\nb,-5\n", "line 3: expected price to be from 0 to inf, got '-5'"),
+        ("item_id,year\na,1999\nb,9999999999\n", "line 3: expected year to be from -2.14748e+09 to 2.14748e+09, got '9999999999'"),
+        (f"item_id,tags\na,x\nb,{'|'.join(map(str, range(65)))}\n", "line 3: expected at most 64 tags, got 65"),
+        (f"item_id,title\n{'i' * 1_025},x\n", "line 2: expected item_id to be at most 1024 bytes long"),
+    ],
+)
+def test_an_item_that_the_catalogue_would_refuse_is_said_by_line(written, content, sentence):
+    assert sentence in said(written(content), read_items)
 
 
 def test_items_of_a_parquet_file_may_hold_real_lists(tmp_path):

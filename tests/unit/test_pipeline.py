@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from models.events import Event
 from models.pipeline import LocalPipeline
 from models.validation import parse_configuration
 from tests.synthetic import events
@@ -43,3 +44,27 @@ def test_a_shuffled_future_leaves_the_slates_of_the_past_as_they_were(sections):
     there, elsewhere = slates(past + future, sections), slates(past + shuffled, sections)
     assert there[:PAST] == elsewhere[:PAST]
     assert there[PAST:] != elsewhere[PAST:]
+
+
+def fresh(configuration=None, **sections):
+    return LocalPipeline(configuration or parse_configuration({"policy": {"epsilon": 0.0, "epsilon_min": 0.0}} | sections, "test.yaml"))
+
+
+def test_what_is_hot_now_is_shown_before_everybody_has_clicked_it():
+    pipeline = fresh()
+    for number in range(330):
+        pipeline.learn(Event(f"a{number}", f"u{number}", f"i{number}", "view", 60_000 * number))
+    shown = 0
+    for number in range(330):
+        event = Event(f"b{number}", f"u{number}", "hot", "view", 60_000 * (330 + number))
+        shown += "hot" in [item.item_id for item in pipeline.recommend(event).items]
+        pipeline.learn(event)
+    assert shown > 250
+
+
+def test_the_first_events_are_learned_at_once():
+    pipeline = fresh()
+    for number, (user, item) in enumerate((("v", "a"), ("v", "b"), ("w", "a"))):
+        event = Event(f"e{number}", user, item, "view", 60_000 * number)
+        pipeline.learn(event)
+    assert [item.item_id for item in pipeline.recommend(event).items] == ["b"]

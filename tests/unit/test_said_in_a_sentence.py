@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from cli.errors import UserError
 from cli.main import app
+from models.config import ConfigurationError
 
 
 @pytest.mark.parametrize(
@@ -16,6 +17,9 @@ from cli.main import app
     [
         (["evaluate", "--events", "one.csv", "--json", "nowhere/x.json"], "", "--json nowhere/x.json: expected a file that can be written"),
         (["evaluate", "--events", "one.csv", "--compare-json", "."], "", "--compare-json .: expected a file that can be written"),
+        (["evaluate", "--events", "one.csv"], "text: {encoder: nothere}", "text.encoder"),
+        (["evaluate", "--events", "one.csv"], "slate: {k: abc}", "slate.k: expected int, got 'abc'"),
+        (["evaluate", "--events", "one.csv"], "learner: {seed: 99999999999999999999}", "learner.seed: expected int <= 9223372036854775807"),
         (["serve", "--bootstrap-servers", "localhost:1"], "kafka: foo", "kafka: expected object, got 'foo'"),
         (["serve", "--port", "0"], "serving: 5", "serving: expected object, got 5"),
         (["serve", "--store", "one.csv"], "", "--store one.csv: cannot be made: File exists"),
@@ -27,6 +31,6 @@ def test_no_traceback(arguments: list[str], config: str, said: str, tmp_path: Pa
     monkeypatch.setenv("FLINKREC_HOME", str(tmp_path / "home"))
     (tmp_path / "one.csv").write_text("user_id,item_id,timestamp\nu,a,1\n")
     (tmp_path / "config.yaml").write_text(config)
-    with pytest.raises(UserError) as caught:
+    with pytest.raises((UserError, ConfigurationError)) as caught:
         CliRunner().invoke(app, [*arguments, "--config", "config.yaml"], catch_exceptions=False)
     assert said in str(caught.value)
