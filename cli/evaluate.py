@@ -89,6 +89,8 @@ def evaluate(
     file = read_events(events)
     catalogue = {} if items is None else read_items(items)
     require_known_types(file, configuration)
+    if report is not None or compare or ablation:
+        _require_judged(file, configuration)
     console.print(
         f"{len(file):,} events of {len(set(file.user_ids)):,} users and {len(set(file.item_ids)):,} items; "
         f"timestamps are in {file.time_unit}.",
@@ -160,6 +162,13 @@ def require_known_types(file: EventFile, configuration: Configuration) -> None:
             f"{file.path}: type {sorted(unknown)[0]!r} is not among events.types of the configuration "
             f"({', '.join(configuration.events.types)}): add it there, with its weight"
         )
+
+
+def _require_judged(file: EventFile, configuration: Configuration) -> None:
+    """Find out before a long run whether any event of a file can be judged."""
+    types = set(file.types or ("",))
+    if not any(configuration.events.types[name or configuration.events.default_type].weight > 0 for name in types):
+        raise UserError(f"{file.path}: expected an event whose type has a weight above 0: of the others no slate is judged")
 
 
 def _ablate(whole: Run, configuration: Configuration, run: Callable[[Configuration, str], Run]) -> list[Ablation]:

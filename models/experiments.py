@@ -24,6 +24,7 @@ import msgspec
 
 from models.config import Experiment, Policy, Scorer, Section, Sources
 from models.identity import hash64, uniform
+from models.topics import DEFAULT_ARM
 
 MISMATCH_P = 0.001
 MISMATCH_USERS = 200
@@ -101,10 +102,12 @@ def treatment_settings(policy: Policy, sources: Sources, scorer: Scorer, experim
     Raises
     ------
     InvalidArm
-        When what an arm says does not make a valid section, or no arm has a weight.
+        When what an arm says does not make a valid section, no arm has a weight, or one is named as nobody's.
     """
     if experiment.arms and not any(arm.weight > 0 for arm in experiment.arms.values()):
         raise InvalidArm("arms", expected="at least one weight above 0", got=repr({n: a.weight for n, a in experiment.arms.items()}))
+    if DEFAULT_ARM in experiment.arms:
+        raise InvalidArm("arms", expected=f"another name than {DEFAULT_ARM!r}, who is in no arm", got=repr(DEFAULT_ARM))
     return {
         name: TreatmentSettings(
             _changed(policy, arm.policy, f"arms.{name}.policy"),

@@ -17,6 +17,11 @@ from models.config import ConfigurationError
     [
         (["evaluate", "--events", "one.csv", "--json", "nowhere/x.json"], "", "--json nowhere/x.json: expected a file that can be written"),
         (["evaluate", "--events", "one.csv", "--compare-json", "."], "", "--compare-json .: expected a file that can be written"),
+        (
+            ["evaluate", "--events", "one.csv", "--report", "page"],
+            "events: {types: {view: {weight: 0}, click: {}}}",
+            "one.csv: expected an event whose type has a weight above 0",
+        ),
         (["evaluate", "--events", "one.csv"], "text: {encoder: nothere}", "text.encoder"),
         (["evaluate", "--events", "one.csv"], "slate: {k: abc}", "slate.k: expected int, got 'abc'"),
         (["evaluate", "--events", "one.csv"], "learner: {seed: 99999999999999999999}", "learner.seed: expected int <= 9223372036854775807"),
