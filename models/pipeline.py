@@ -34,6 +34,7 @@ from models.treatments import Treatment
 from models.user import User
 
 _WARM_UP_EVENTS = 300
+_PUBLISH_EVERY = 16
 # One of each kind that lays out a slate: the first rule that is sent must not wait for the compiler.
 _WARM_UP_RULES = {
     "boost": b'{"factor": 2, "items": ["item 1"]}',
@@ -53,7 +54,8 @@ class LocalPipeline:
     Parameters
     ----------
     configuration : the whole configuration
-    publish_every : events between two publications of changed rows to the recommender; 1 is the freshest
+    publish_every : events between two publications of changed rows to the recommender; 1 is the freshest. None: the first at once, and
+        each an event later than the one before, until they are 16 apart
     start : a trained network to begin with
     on_closed : is told of each slate that closes, and whose it was
     on_charge : is told of each charge
@@ -69,7 +71,7 @@ class LocalPipeline:
         self,
         configuration: Configuration,
         *,
-        publish_every: int = 16,
+        publish_every: int | None = None,
         start: ModelFile | None = None,
         on_closed: Callable[[str, ClosedSlate], None] = lambda user_id, closed: None,
         on_charge: Callable[[Charge], None] = lambda charge: None,
@@ -255,8 +257,7 @@ class LocalPipeline:
 
     def _publish_in_turn(self) -> None:
         self._since_publication += 1
-        # who has just begun shows what was learned at once, as a job that has little to do
-        if self._since_publication >= min(self._publish_every, 1 + self._publications):
+        if self._since_publication >= (self._publish_every or min(_PUBLISH_EVERY, 1 + self._publications)):
             self._since_publication = 0
             self._publications += 1
             self._publish()

@@ -197,7 +197,8 @@ def test_a_shaded_campaign_bids_so_much_less_in_every_slate():
 
 
 def test_prices_of_a_shop_rank_by_revenue_and_nobody_is_charged():
-    pipeline = LocalPipeline(configuration(value="price"))
+    # the page is known to nobody yet
+    pipeline = LocalPipeline(configuration(value="price"), publish_every=2)
     for number in range(8):
         pipeline.recommender.apply_catalogue(f"i{number}", msgspec.json.encode(CatalogueItem(price=float(number), campaign="x")))
     event = Event("e", "u", "page", "view", T0)
