@@ -27,7 +27,7 @@ from models.events import Event
 from models.monitor.texts import LabelRecord, TextRecord
 from models.requests import Request
 from models.topics import EVENTS, ITEMS, LABELS, REQUESTS, TEXTS, CatalogueItem, topic_name
-from serving.brokers import QUIET, Backlog, librdkafka_options
+from serving.brokers import Backlog, librdkafka_options
 
 _POLL_RECORDS = 2_000
 _POLL_MS = 500
@@ -58,7 +58,7 @@ class EventSender:
             self._producer = Producer(
                 librdkafka_options(kafka)
                 # idempotent: a batch that is sent again would come behind the next ones, and a user's events out of order
-                | {"partitioner": "murmur2_random", "linger.ms": 5, "enable.idempotence": True, "log_level": QUIET}
+                | {"partitioner": "murmur2_random", "linger.ms": 5, "enable.idempotence": True}
             )
             self._producer.list_topics(timeout=_TIMEOUT_S)
         except KafkaException as error:
@@ -177,7 +177,6 @@ class TopicReader:
             # better a few full fetches than many for a record or two
             "fetch.min.bytes": 1 if at_once else 65_536,
             "fetch.wait.max.ms": 50,
-            "log_level": QUIET,
         }
         self._prefix_length = len(kafka.topic_prefix)
         self._ended: set[tuple[str, int]] = set()

@@ -30,7 +30,7 @@ import pyarrow.parquet
 
 from cli.errors import UserError
 from models.catalogue import MAX_ITEM_ID_BYTES
-from models.events import Event
+from models.events import VALUE_MAX, Event
 from models.topics import MAX_LABELS, CatalogueItem
 
 if TYPE_CHECKING:
@@ -58,8 +58,6 @@ _ITEM_COLUMNS = _Wanted(
     {"movie_title": "title", "release_year": "year", "class": "categories"},
 )
 
-MOST_VALUE = 1e15
-"""As in the job, which refuses an event with a value beyond it (`models.events`)."""
 MILLISECONDS_FROM = 1e11
 """Timestamps from here on are milliseconds (March 1973 on), those below are seconds (up to the year 5138)."""
 MICROSECONDS_FROM = 1e14
@@ -68,7 +66,6 @@ _PLAIN_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _SUFFIXES = re.compile(r"(\.(csv|tsv|txt|inter|parquet|pq))?(\.gz)?$", re.IGNORECASE)
 _CONTROL = r"[\x00-\x1f\x7f]"
 _MOST_YEAR = 2**31 - 1
-_MOST_BYTES = 2**31 - 1
 _BLOCK_BYTES = 16 * 1024 * 1024  # bounds one row: a quoted text must fit into a block
 
 
@@ -153,7 +150,7 @@ def read_events(path: Path) -> EventFile:
         raise EventFileError(file=path, expected="at least one event", got="only a header")
     user_ids, item_ids = _ids(table, "user_id"), _ids(table, "item_id")
     event_time_ms, time_unit = _times(table)
-    values = _numbers(table, "value", most=MOST_VALUE) if "value" in table.columns else None
+    values = _numbers(table, "value", most=VALUE_MAX) if "value" in table.columns else None
     types = _shared_texts(table.columns["type"]) if "type" in table.columns else None
     if (np.diff(event_time_ms) < 0).any():
         order = np.argsort(event_time_ms, kind="stable")
@@ -205,9 +202,10 @@ class _Table:
     list_separator: str | None
 
 
-def _ids(table: _Table, name: str, *, most_bytes: int = _MOST_BYTES) -> list[str]:
+def _ids(table: _Table, name: str, *, most_bytes: int | None = None) -> list[str]:
     column = pc.utf8_trim_whitespace(table.columns[name])
-    _refuse_first(table, pc.greater(pc.binary_length(column), most_bytes), name, f"at most {most_bytes} bytes long", column)
+    if most_bytes is not None:
+        _refuse_first(table, pc.greater(pc.binary_length(column), most_bytes), name, f"at most {most_bytes} bytes long", column)
     _refuse_first(table, pc.equal(column, ""), name, "a non-empty id", column)
     _refuse_first(table, pc.match_substring_regex(column, _CONTROL), name, "an id without control characters", column)
     return _shared_texts(column)

@@ -47,7 +47,6 @@ def serve(
     import uvicorn
     from confluent_kafka import KafkaException
 
-    from models.config import ConfigurationError
     from models.heap import settle
     from models.topics import RECOMMENDATIONS, topic_name
     from serving.app import make_app
@@ -59,8 +58,6 @@ def serve(
     try:
         service = Service(configuration, directory)
         app = make_app(service, configuration, console=True)
-    except ConfigurationError as error:
-        raise UserError(str(error)) from None
     except StoreInUse as error:
         raise UserError(f"{error}: one `flinkrec serve` a store; name another with --store") from None
     except OSError as error:

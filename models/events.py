@@ -49,7 +49,7 @@ _MS_A_DAY = 86_400_000
 _INT64_MAX = 2**63 - 1
 _POSITION_MAX = 2**31 - 1
 # Far beyond any price or dwell time, and far below where sums or the float32 of a pair message overflow.
-_VALUE_MAX = 1e15
+VALUE_MAX = 1e15
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _AT = re.compile(r"^(?P<message>.*?)(?: - at `(?P<path>.*)`)?$", re.DOTALL)
 
@@ -302,9 +302,9 @@ class EventCleaner(RecordCleaner[EventRecord]):
             position = whole("position", position, least=1, most=_POSITION_MAX)
         if sent_at_ms is not None:
             sent_at_ms = whole("sent_at_ms", sent_at_ms)
-        if record.value is not None and not -_VALUE_MAX <= record.value <= _VALUE_MAX:
+        if record.value is not None and not -VALUE_MAX <= record.value <= VALUE_MAX:
             raise Rejected(
-                Refusal.OUT_OF_BOUNDS, f"value: expected {-_VALUE_MAX:g} to {_VALUE_MAX:g}, got {record.value:g}"
+                Refusal.OUT_OF_BOUNDS, f"value: expected {-VALUE_MAX:g} to {VALUE_MAX:g}, got {record.value:g}"
             )
         event_id = self._id("event_id", record.event_id)
         kind = self._type(record.type)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 REFRESH_EVERY = 256
-_EVENTS_AN_ITEM = 1 / 8
+_ITEMS_AN_EVENT = 8
 _CATEGORIES = 64
 _IN_A_CATEGORY = 20
 _NOBODY = np.zeros(0, np.int32)
@@ -37,7 +37,7 @@ class Pools:
 
 def is_due(events: int, refreshed_at: int, items: int) -> bool:
     """Whether pools of so many items, made after `refreshed_at` events (-1: never), are to be made anew."""
-    return refreshed_at < 0 or events - refreshed_at >= min(REFRESH_EVERY, max(1, int(items * _EVENTS_AN_ITEM)))
+    return refreshed_at < 0 or events - refreshed_at >= min(REFRESH_EVERY, max(1, items // _ITEMS_AN_EVENT))
 
 
 def make_pools(

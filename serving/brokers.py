@@ -26,7 +26,7 @@ _OPTION_NAMES = {
     "ssl_keyfile": "ssl.key.location",
     "ssl_password": "ssl.key.password",
 }
-QUIET = 2
+_QUIET = 2
 """librdkafka's level of what is logged: not each attempt to reach a broker that is down. `serving.health` says so once."""
 Place = tuple[str, int]
 """Topic and partition."""
@@ -35,10 +35,9 @@ _FLUSH_S = 5.0
 
 
 def librdkafka_options(kafka: Kafka) -> dict[str, str | int | float | bool]:
-    """The brokers and `client_properties` of the configuration in librdkafka's names."""
-    return {"bootstrap.servers": kafka.bootstrap_servers} | {
-        _OPTION_NAMES.get(name, name.replace("_", ".")): value for name, value in kafka.client_properties.items()
-    }
+    """The brokers and `client_properties` of the configuration in librdkafka's names, and what is logged."""
+    properties = {_OPTION_NAMES.get(name, name.replace("_", ".")): value for name, value in kafka.client_properties.items()}
+    return {"bootstrap.servers": kafka.bootstrap_servers} | properties | {"log_level": _QUIET}
 
 
 def next_messages(consumer: Consumer, *, most: int, wait_s: float) -> list[Message]:
@@ -112,7 +111,6 @@ class Sender:
                 "enable.idempotence": True,
                 "linger.ms": 0,
                 "message.timeout.ms": _ACKNOWLEDGED_WITHIN_MS,
-                "log_level": QUIET,
                 # a topic that is missing is an error at once, not after five minutes
                 "topic.metadata.propagation.max.ms": 1_000,
             },

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from models.config import Kafka
-from serving.brokers import QUIET, Backlog, Place, librdkafka_options, next_messages
+from serving.brokers import Backlog, Place, librdkafka_options, next_messages
 
 _LOGGER = logging.getLogger(__name__)
 _RECORDS_A_POLL = 500
@@ -78,7 +78,6 @@ class Follower(threading.Thread):
                     "isolation.level": "read_committed",
                     "fetch.min.bytes": 1 if self._at_once else 65_536,
                     "fetch.wait.max.ms": 100,
-                    "log_level": QUIET,
                     # a broker that comes back is noticed soon
                     "reconnect.backoff.max.ms": 1_000,
                 },

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, TypeVar
 
 import msgspec
 from confluent_kafka import Message
@@ -54,6 +54,8 @@ _PUBLISH_EVERY_S = 0.5
 _ACCEPTED_WITHIN_S = 5.0
 _MS_A_DAY = 86_400_000
 _encode = msgspec.json.Encoder().encode
+_Key = TypeVar("_Key")
+_Waiting = TypeVar("_Waiting")
 
 Question = tuple[str, str]
 """Of whom, and its id: two users may give their questions the same one."""
@@ -318,10 +320,7 @@ class Service:
             return None
         finally:
             sending.add_done_callback(lambda sent: sent.cancelled() or sent.exception())
-            waiters = self._asking[question]
-            waiters.remove(waiting)
-            if not waiters:
-                del self._asking[question]
+            _leave(self._asking, question, waiting)
 
     # ------------------------------------------------------------------------------------------------ events
 
@@ -485,10 +484,7 @@ class Service:
         except TimeoutError:
             pass
         finally:
-            waiters = self._accepting[name]
-            waiters.remove(accepted)
-            if not waiters:
-                del self._accepting[name]
+            _leave(self._accepting, name, accepted)
         rule = None if value is None else msgspec.json.decode(value)
         return Control(name=name, rule=rule, in_force=accepted.done())
 
@@ -569,6 +565,13 @@ class Service:
             if self.model.popular != before:
                 self.store.popular = encode_popular(self.model.popular)
             self._unpublished, self._published_s = False, now_s
+
+
+def _leave(queues: dict[_Key, list[_Waiting]], key: _Key, waiting: _Waiting) -> None:
+    """Wait no more; nothing is kept of what nobody waits for."""
+    queues[key].remove(waiting)
+    if not queues[key]:
+        del queues[key]
 
 
 def require_fit(configuration: Configuration, rules: dict[str, msgspec.Struct], name: str, value: bytes) -> None:

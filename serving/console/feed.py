@@ -29,7 +29,7 @@ from models.topics import (
     topic_name,
 )
 from models.traces import Trace
-from serving.brokers import QUIET, librdkafka_options, next_messages
+from serving.brokers import librdkafka_options, next_messages
 from serving.console.histories import Histories
 from serving.console.learned import Learned
 from serving.console.letters import Letters
@@ -124,7 +124,6 @@ class Feed(Watcher):
                 # four topics of a busy job: each record alone would be a request, and cost the broker more than the record
                 "fetch.min.bytes": 262_144,
                 "fetch.wait.max.ms": 200,
-                "log_level": QUIET,
                 "reconnect.backoff.max.ms": 1_000,
             }
             | librdkafka_options(self._kafka),

@@ -46,8 +46,8 @@ def test_a_shuffled_future_leaves_the_slates_of_the_past_as_they_were(sections):
     assert there[PAST:] != elsewhere[PAST:]
 
 
-def fresh(configuration=None, **sections):
-    return LocalPipeline(configuration or parse_configuration({"policy": {"epsilon": 0.0, "epsilon_min": 0.0}} | sections, "test.yaml"))
+def fresh():
+    return LocalPipeline(parse_configuration({"policy": {"epsilon": 0.0, "epsilon_min": 0.0}}, "test.yaml"))
 
 
 def test_what_is_hot_now_is_shown_before_everybody_has_clicked_it():

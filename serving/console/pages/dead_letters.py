@@ -142,22 +142,22 @@ class _DeadLettersPage:
     async def send_again(self, letter: Letter, edited: str | None) -> None:
         content = letter.content
         prefix = self.desk.configuration.kafka.topic_prefix
-        inputs = {topic_name(prefix, name) for name in (EVENTS, REQUESTS, ITEMS, CONTROLS)}
+        inputs = {topic_name(prefix, name): name for name in (EVENTS, REQUESTS, ITEMS, CONTROLS)}
+        to = inputs.get(content.topic)
         unchanged = edited is None or (letter.text is not None and edited == pretty(letter.text))
         value = content.raw if unchanged or edited is None else edited.encode()
-        erasing = content.topic == topic_name(prefix, EVENTS) and value is not None and self.desk.service.erases(value)
-        written = content.topic in (topic_name(prefix, EVENTS), topic_name(prefix, REQUESTS))
-        scope = WRITE if written and not erasing else ADMIN
+        erased_by = value if to == EVENTS and value is not None and self.desk.service.erases(value) else None
+        scope = WRITE if to in (EVENTS, REQUESTS) and erased_by is None else ADMIN
         if not self.desk.may(scope):
             tell(self.client, f"This token does not allow {scope}: nothing was sent.", kind="warning")
-        elif content.topic not in inputs:
+        elif to is None:
             tell(self.client, f"{content.topic} is no input of this job: nothing was sent.", kind="warning")
         elif edited is None and not letter.is_whole:
             tell(self.client, "Only the beginning of this record was kept: it cannot be sent again.", kind="warning")
         else:
             try:
-                if erasing and value is not None:
-                    await self.desk.service.send([value], may_erase=True)
+                if erased_by is not None:
+                    await self.desk.service.send([erased_by], may_erase=True)
                 else:
                     key = None if content.key is None else content.key.encode()
                     await self.desk.service.send_as_it_is(content.topic, key, value)
