@@ -6,7 +6,9 @@ The modules of the commands import what they need when they run, so that `--help
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
+from types import FrameType
 
 import typer
 from rich.console import Console
@@ -43,8 +45,18 @@ for _name in COMMANDS:
     _register(_name)
 
 
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """End what runs, as Python's own handler does, whose exception has no value before Python 3.12.
+
+    confluent-kafka then loses it in a callback: `SystemError: ... returned NULL without setting an exception`.
+    """
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run the command line; what a person can mend is said in one sentence, without a traceback."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
     except (UserError, ConfigurationError) as error:
