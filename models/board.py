@@ -256,6 +256,11 @@ class Board:
         )
 
     @property
+    def wants_more(self) -> bool:
+        """Whether there are places left, and any item may take them."""
+        return self._filled < len(self._chosen) and not self._restricted
+
+    @property
     def chosen(self) -> np.ndarray:
         """int32[n], the candidates in the order in which they were chosen."""
         return self._chosen[: self._filled]

@@ -70,12 +70,10 @@ def make_pools(
     new_events, new_impressions : an item with fewer of both is new
     came_ms : int64[items], when each came, by which the new ones are ordered, the latest first; None: by impressions
     """
-    newest_ms = last_seen_ms.max(initial=0.0)
     known = np.flatnonzero((events > 0) & available)
-    popular = _largest(known, slow * np.exp2((last_seen_ms - newest_ms) / slow_half_life_ms), size)
+    popular = _largest(known, _decayed(slow, last_seen_ms, slow_half_life_ms), size)
     # far back 2 ** -x is 0 for many: the order of those is the slow one
-    trend = fast * np.exp2((last_seen_ms - newest_ms) / fast_half_life_ms)
-    trending = _largest(known, trend, size)
+    trending = _largest(known, _decayed(fast, last_seen_ms, fast_half_life_ms), size)
     bits = categories[trending]
     occur = int(np.bitwise_or.reduce(bits))
     trending_in = [
@@ -85,6 +83,17 @@ def make_pools(
     new = np.flatnonzero((events < new_events) & (impressions < new_impressions) & available)
     new = new[np.lexsort((-new, impressions[new] if came_ms is None else ~came_ms[new]))][:size].astype(np.int32)
     return Pools(popular, trending, trending_in, new)
+
+
+def by_popularity(
+    *, events: np.ndarray, slow: np.ndarray, last_seen_ms: np.ndarray, slow_half_life_ms: float, available: np.ndarray
+) -> np.ndarray:
+    """All that `Pools.popular` is the beginning of; the parameters are those of `make_pools`."""
+    return _largest(np.flatnonzero((events > 0) & available), _decayed(slow, last_seen_ms, slow_half_life_ms), len(available))
+
+
+def _decayed(popularity: np.ndarray, last_seen_ms: np.ndarray, half_life_ms: float) -> np.ndarray:
+    return popularity * np.exp2((last_seen_ms - last_seen_ms.max(initial=0.0)) / half_life_ms)
 
 
 def _largest(indices: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:

@@ -25,7 +25,7 @@ from models.identity import hash64
 from models.labels import Labels
 from models.offers import Offers
 from models.panel import Panel
-from models.pools import Pools, is_due, make_pools
+from models.pools import Pools, by_popularity, is_due, make_pools
 from models.text.vectors import ItemVectors, VectorRecord
 from models.topics import CatalogueItem
 
@@ -317,6 +317,7 @@ class Replica:
         self._in_lists: dict[int, np.ndarray] = {}
         self._pools = Pools()
         self._pools_at = -1
+        self._by_popularity: np.ndarray | None = None
         self._allocate_items(1024)
         self._allocate_pool(1 << 14)
         self._keys = np.zeros(4096, np.int64)
@@ -635,4 +636,22 @@ class Replica:
                 came_ms=self.from_ms[:items] if self._new_items.order == "latest" else None,
             )
             self._pools_at = self.events_applied
+            self._by_popularity = None
         return self._pools
+
+    def by_popularity(self) -> np.ndarray:
+        """int32[n], all items with an event that may be shown, the most popular first: what `Pools.popular` is the beginning of.
+
+        It is made when a slate asks for it, once for the same pools: few do.
+        """
+        self.pools()
+        if self._by_popularity is None:
+            stats = self.stats[: len(self)]
+            self._by_popularity = by_popularity(
+                events=stats[:, 1],
+                slow=stats[:, 3],
+                last_seen_ms=stats[:, 5],
+                slow_half_life_ms=self.slow_half_life_ms,
+                available=self.available[: len(self)],
+            )
+        return self._by_popularity

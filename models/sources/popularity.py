@@ -25,5 +25,9 @@ class Popularity:
         """Nothing: popularity is a column of the item."""
 
     def choose(self, visit: Visit, board: Board, size: int) -> None:
-        """Choose the most popular."""
-        board.take_first(self._replica.pools().popular, size, available=self._replica.available, bit=self._bit)
+        """Choose the most popular: beyond the pool for a user who has had most of it, or where rules leave little of it."""
+        available, before = self._replica.available, len(board.chosen)
+        board.take_first(self._replica.pools().popular, size, available=available, bit=self._bit)
+        if board.wants_more:
+            left = size - (len(board.chosen) - before)
+            board.take_first(self._replica.by_popularity(), left, available=available, bit=self._bit)

@@ -237,6 +237,17 @@ def test_no_slate_depends_on_the_future(cut):
     assert slates[0][cut:] != slates[1][cut:]
 
 
+def test_who_has_had_all_of_the_popular_pool_gets_whole_slates_of_what_comes_next_in_popularity():
+    few = {"popularity": {"pool": 12}, "scorer": {"name": "none", "candidates": 12}, "policy": {"epsilon": 0.0, "epsilon_min": 0.0}}
+    pipeline = pipeline_of(**few, sources=dict.fromkeys(("user_cf", "trending", "new_items", "content"), 0.0))
+    for item in range(60):
+        for taker in range(60 - item):
+            pipeline.learn(Event(f"{item} {taker}", f"taker {item} {taker}", f"i{item:02}", "view", 1_000))
+    for item in range(50):
+        slate = answer(pipeline, Event(f"mine {item}", "u", f"i{item:02}", "view", 1_000))
+    assert [item.item_id for item in slate.items] == [f"i{item:02}" for item in range(50, 60)]
+
+
 def test_explored_items_come_from_outside_the_list_with_the_propensity_of_the_policy():
     pipeline, explored = pipeline_of(), 0
     for event in STREAM:
