@@ -15,7 +15,6 @@ from cli.submit import BOOTSTRAP, CONFIG
 
 # an open console never ends by itself
 GRACE_S = 3
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def serve(
@@ -34,6 +33,7 @@ def serve(
     """
     from cli.configuration import load_configuration, submitted_configuration
     from cli.stack import Home
+    from serving.guard import LOOPBACK
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     home = Home.from_environment()

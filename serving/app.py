@@ -11,7 +11,7 @@ from fastapi_offline import FastAPIOffline
 
 from models.config import Configuration
 from serving.api import add_api
-from serving.guard import Access, BodyLimit, Guard
+from serving.guard import LOOPBACK, Access, BodyLimit, Guard, OwnNames
 from serving.measure import Measured, Measures
 from serving.problems import install_problems
 from serving.service import Service
@@ -65,6 +65,8 @@ def make_app(
     app.add_middleware(BodyLimit, most_bytes=serving.max_body_bytes)
     app.add_middleware(Guard, access=access, rate_per_s=serving.rate_per_s)
     app.add_middleware(Measured, measures=measures)
+    if access.is_open and serving.host in LOOPBACK:
+        app.add_middleware(OwnNames)
     if console:
         from serving.console import mount  # NiceGUI takes a second to load
 

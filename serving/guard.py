@@ -1,6 +1,7 @@
 """Who may ask what, how often and how much: bearer tokens with scopes, a rate for each client, a limit of bodies.
 
 Only the API under /v1 is guarded: /healthz, /readyz, /metrics and /docs show nothing of a user. The console asks `Access` itself.
+By what name it is asked counts for all of it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,7 +27,10 @@ API = "/v1/"
 ALL_SCOPES: frozenset[Scope] = frozenset(("read", "write", "admin"))
 SCOPES = "flinkrec.scopes"
 """Key of a connection under which its scopes stand."""
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""What only this machine reaches."""
 _MOST_CLIENTS = 10_000
+_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +200,34 @@ def _of_another_site(scope: Connection) -> Response | None:
     if not other or needed_scope(scope["method"], scope["path"]) == "read":
         return None
     return problem(403, "a page of another site may not write where there are no tokens (serving.tokens)")
+
+
+class OwnNames:
+    """Pure ASGI middleware: refuses a Host that does not name this machine, where the service is for this machine alone and has no tokens.
+
+    Who owns a name can point it here: for a browser a page of that name and this service are then one site (DNS rebinding).
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        host = dict(scope.get("headers", ())).get(b"host", b"localhost").decode("latin-1")
+        if scope["type"] == "lifespan" or _names_this_machine(host):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+        else:
+            refused = problem(403, f"Host {host[:_SHOWN]}: expected localhost or an address where there are no tokens (serving.tokens)")
+            await refused(scope, receive, send)
+
+
+def _names_this_machine(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ip_address(name) is not None
+    except ValueError:
+        return False
 
 
 class BodyLimit:

@@ -82,7 +82,7 @@ class Api:
     async def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         """One request."""
         transport = httpx.ASGITransport(self._app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.request(method, path, **more)
 
     def close(self) -> None:

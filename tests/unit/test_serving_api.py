@@ -21,6 +21,7 @@ from models.events import UNKNOWN_WATERMARK_MS, EventCleaner, Rejected
 from models.topics import CatalogueItem
 from serving.answers import Answer, answer_of
 from serving.client import _in_path
+from serving.guard import OwnNames
 from serving.health import Health
 from serving.store import SlateRecord
 from tests.unit.fake_flink import FakeFlink
@@ -401,7 +402,7 @@ def test_each_endpoint_needs_its_scope(make: Make, method: str, path: str, body:
         ({"Origin": "https://evil.example"}, False),
         ({"Origin": "null"}, False),
         ({"Sec-Fetch-Site": "same-origin", "Origin": "https://in.front.of.it"}, True),
-        ({"Origin": "http://test"}, True),
+        ({"Origin": "http://localhost"}, True),
         ({}, True),
     ],
 )
@@ -416,6 +417,42 @@ def test_a_page_of_another_site_writes_nothing_where_there_are_no_tokens(
     assert len(api.brokers.sent) == allowed
     sent["headers"] |= {"Authorization": f"Bearer {BOSS}"}
     assert ask(make(tokens=TOKENS, environment=ENVIRONMENT), "POST", "/v1/events", **sent).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("host", "answered"),
+    [
+        ("localhost:8080", True),
+        ("127.0.0.1:8080", True),
+        ("[::1]:8080", True),
+        ("192.0.2.7", True),
+        ("rebound.evil.example:8080", False),
+        ("localhost.evil.example", False),
+        ("[", False),
+        ("", False),
+    ],
+)
+def test_where_there_are_no_tokens_it_answers_by_names_of_this_machine_alone(make: Make, host: str, answered: bool) -> None:
+    for path in ("/v1/users/ann/recommendations", "/healthz", "/docs"):
+        assert (ask(make(), "GET", path, headers={"Host": host}).status_code < 300) == answered, path
+    # what has tokens, or is for other machines, may have any name
+    by_token = make(tokens=TOKENS, environment=ENVIRONMENT)
+    assert ask(by_token, "GET", "/v1/users/ann/recommendations", token=PAGE, headers={"Host": host}).status_code == 200
+    assert ask(make(host="0.0.0.0"), "GET", "/healthz", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(("host", "heard"), [(b"localhost:8080", ["taken"]), (b"rebound.evil.example", ["websocket.close"])])
+def test_nor_does_it_open_a_websocket_by_another_name(host: bytes, heard: list[str]) -> None:
+    said: list[str] = []
+
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        said.append("taken")
+
+    async def send(message: Any) -> None:
+        said.append(message["type"])
+
+    asyncio.run(OwnNames(behind)({"type": "websocket", "headers": [(b"host", host)]}, send, send))
+    assert said == heard
 
 
 def test_to_erase_by_an_event_needs_admin_too(make: Make) -> None:
@@ -526,7 +563,7 @@ def test_what_should_not_fail_and_does_is_a_problem_that_tells_nothing(make: Mak
 
 async def _without_raising(api: Api) -> httpx.Response:
     transport = httpx.ASGITransport(api._app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         return await client.get("/v1/users/ann/recommendations")
 
 
