@@ -100,8 +100,7 @@ def read_models(configuration: Configuration, *, slates: int) -> Models:
         When the broker does not answer or has no such topics.
     """
     from models.decisions import GateRecord, gate_key
-    from models.learner import version_key, weights_key
-    from models.versions import decode_version
+    from models.versions import decode_version, version_key, weights_key
 
     records = _newest_records(configuration.kafka)
     prefix = version_key(_RANKER, "")

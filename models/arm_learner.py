@@ -13,9 +13,9 @@ import msgspec
 from models.config import Configuration
 from models.config import Scorer as ScorerConfig
 from models.decisions import gate_key
-from models.learner import Learner, weights_key
+from models.learner import Learner
 from models.model_file import started_from
-from models.versions import decode_tensors
+from models.versions import decode_tensors, weights_key
 
 _DEFINITION = b"\0"
 

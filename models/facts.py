@@ -5,7 +5,7 @@ Only integers and texts: they cross into SQL as they are, and sums of them do no
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -14,10 +14,12 @@ from models.config import Configuration
 from models.events import Event, Refusal
 from models.metrics.score_bins import ScoreBins
 from models.metrics.visits import Visit, is_first_of_day, visit_of
-from models.observer import Observation
 from models.requests import Request
 from models.topics import DEFAULT_ARM, Recommendation
-from models.treatments import Treatment
+
+if TYPE_CHECKING:
+    from models.observer import Observation
+    from models.treatments import Treatment
 
 NO_LATENCY = -1
 NO_DWELL = -1

@@ -56,7 +56,7 @@ from models.scorers import make_scorer
 from models.scorers.base import Lists, Scorer
 from models.scorers.text import TextFISM
 from models.text.vectors import VECTOR_KIND, VECTOR_PREFIX, ItemVectors, VectorRecord
-from models.versions import About, decode_tensors, encode_tensors, encode_version
+from models.versions import About, decode_tensors, encode_tensors, encode_version, version_key, weights_key
 
 _LENGTH = struct.Struct("<I")
 _VARIANCE_FLOOR = 1e-4
@@ -107,16 +107,6 @@ class _Saved:
         return cls(moment, tensors)
 
 
-def weights_key(name: str) -> str:
-    """Key of a network's published weights in `model-updates`."""
-    return f"weights:{name}"
-
-
-def version_key(name: str, version: str) -> str:
-    """Key of one version of a network, ``EPOCH.NUMBER``, under which it stays in `model-updates` for a while."""
-    return f"{weights_key(name)}@{version}"
-
-
 class Learner:
     """Trains one network from examples and publishes its versions.
 
@@ -130,11 +120,17 @@ class Learner:
         from life to life, also from one that left no snapshot: the time of the start in seconds does
     start : a network to begin with instead of an untrained one, unless there is a snapshot; it is published at once
 
+    Attributes
+    ----------
+    has_ended : False; see `models.arm_learner.ArmLearner`
+
     Raises
     ------
     ValueError
         When `start` does not fit the configuration.
     """
+
+    has_ended = False
 
     def __init__(
         self,

@@ -18,12 +18,11 @@ from models.arm_learner import RankerDefinition, encode_definition
 from models.config import Configuration
 from models.config import Scorer as ScorerConfig
 from models.identity import hash64
-from models.learner import weights_key
 from models.model_file import ModelFile
 from models.scorers import make_scorer
 from models.scorers.base import Scorer
 from models.served import ServedNetwork
-from models.versions import Version, decode_version, encode_tensors
+from models.versions import Version, decode_version, encode_tensors, weights_key
 
 RANKER = "ranker"
 """Name of everybody's network."""

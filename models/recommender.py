@@ -24,7 +24,6 @@ from models.controls import PolicyRule, control_key, decode_control, decode_rule
 from models.cooccurrence import ROW_PREFIX
 from models.events import UNKNOWN_WATERMARK_MS, Event, Refusal, Rejected
 from models.identity import hash64, slate_id
-from models.learner import weights_key
 from models.making import Wanted
 from models.model_file import ModelFile
 from models.observer import Observation, Observer
@@ -41,7 +40,7 @@ from models.text.vectors import VECTOR_PREFIX
 from models.topics import Recommendation, Timings, kept_value
 from models.treatments import Treatment, Treatments
 from models.user import User
-from models.versions import Version
+from models.versions import Version, weights_key
 
 _CONTROL = control_key("")
 _RANKERS = weights_key(RANKER)

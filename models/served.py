@@ -13,10 +13,9 @@ import msgspec
 import torch
 
 from models.config import Scorer as ScorerConfig
-from models.learner import version_key, weights_key
 from models.model_file import network_shape
 from models.scorers.base import Scorer
-from models.versions import Version, decode_tensors, decode_version, weights_about
+from models.versions import Version, decode_tensors, decode_version, version_key, weights_about, weights_key
 
 
 class ServedNetwork:

@@ -31,6 +31,16 @@ _HEADER_LENGTH = struct.Struct("<Q")
 _ABOUT = "flinkrec"
 
 
+def weights_key(name: str) -> str:
+    """Key of a network's published weights in `model-updates`."""
+    return f"weights:{name}"
+
+
+def version_key(name: str, version: str) -> str:
+    """Key of one version of a network, ``EPOCH.NUMBER``, under which it stays in `model-updates` for a while."""
+    return f"{weights_key(name)}@{version}"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Version:
     """Which weights these are.

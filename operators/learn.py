@@ -22,17 +22,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext, TimerService
 
 from models.answers.memory import AnswerMemory
-from models.arm_learner import ArmLearner
 from models.config import Configuration
 from models.cooccurrence import CooccurrenceTable
-from models.learner import Learner
-from models.model_file import decode_model
 from models.policies.learner import PolicyLearner
 from operators.learn_metrics import RankerWatch, Watch, watch_answers, watch_policies, watch_tables
 from operators.logs import Log
@@ -40,6 +37,10 @@ from operators.metrics import Counter, Metrics
 from operators.snapshot_log import SnapshotLog, SnapshotModel
 from operators.threads import use_one_thread
 from operators.warm import be_warm
+
+if TYPE_CHECKING:
+    from models.arm_learner import ArmLearner
+    from models.learner import Learner
 
 Publication = Callable[[Any, Any], Iterator[Any]]
 """Takes from the model of a key what has changed, as what the operator yields."""
@@ -221,6 +222,10 @@ def learn_ranker(configuration: Configuration, *, learner_key: int, model: bytes
     learner, scorer, gate, k = configuration.learner, configuration.scorer, configuration.gate, configuration.slate.k
 
     def make(key: int) -> Learner | ArmLearner:
+        from models.arm_learner import ArmLearner
+        from models.learner import Learner
+        from models.model_file import decode_model
+
         epoch = int(time.time())
         if key != learner_key:
             return ArmLearner(configuration, epoch=epoch)
@@ -234,7 +239,7 @@ def learn_ranker(configuration: Configuration, *, learner_key: int, model: bytes
         publications=((_updates, 0),),
         name="learner",
         watch=partial(RankerWatch, configuration=configuration),
-        has_ended=lambda model: isinstance(model, ArmLearner) and model.has_ended,
+        has_ended=lambda model: model.has_ended,
     )
 
 

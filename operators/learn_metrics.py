@@ -22,16 +22,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from models.answers.memory import AnswerMemory
-from models.arm_learner import ArmLearner
 from models.config import Configuration
 from models.cooccurrence import CooccurrenceTable
 from models.decisions import Decision, Measures, Verdict
-from models.learner import Learner
 from operators.logs import Log
 from operators.metrics import Metrics
+
+if TYPE_CHECKING:
+    from models.arm_learner import ArmLearner
+    from models.learner import Learner
 
 Watch = Callable[[Metrics, Log], Callable[[Mapping[Any, Any]], None]]
 """Registers gauges; what it returns sets them by the models of all keys of the subtask."""
@@ -89,6 +91,8 @@ class RankerWatch:
         self._seen: dict[Any, Decision | None] = {}
 
     def __call__(self, models: Mapping[Any, Learner | ArmLearner]) -> None:
+        from models.learner import Learner
+
         everybodys = {key: learner for key, learner in models.items() if isinstance(learner, Learner)}
         self._arms.value = len(models) - len(everybodys)
         for key, learner in everybodys.items():

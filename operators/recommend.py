@@ -46,7 +46,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from pyflink.common import Row, Types
@@ -65,14 +65,10 @@ from models.frequency import Impressions
 from models.identity import hash64, item_hash64
 from models.log_lines import Seldom
 from models.metrics.score_bins import ScoreBins
-from models.model_file import decode_model
-from models.observer import Observation
 from models.policies.learner import learner_of
 from models.profile import SeenItems, decode_user_state, encode_user_state
-from models.recommender import Recommender
 from models.requests import MAX_WAITING, Request, RequestCleaner, WaitingRequest, decode_waiting, encode_waiting
 from models.topics import CONTROLS, EVENTS, ITEMS, MODEL_DELTAS, MODEL_UPDATES, REQUESTS, Recommendation, Timings, topic_name
-from models.treatments import Treatment
 from models.user import User
 from operators.bootstrap import read_records
 from operators.kept_users import KeptUsers
@@ -81,6 +77,10 @@ from operators.recommend_metrics import RecommendMetrics
 from operators.threads import prefer_this_thread, use_one_thread
 from operators.timers import let_timers_yield_side_outputs
 from operators.warm import be_warm
+
+if TYPE_CHECKING:
+    from models.observer import Observation
+    from models.treatments import Treatment
 
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 RECORD = Types.ROW([BYTES, BYTES])
@@ -151,6 +151,9 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._submitted_s = submitted_s
 
     def open(self, runtime_context: RuntimeContext) -> None:
+        from models.model_file import decode_model
+        from models.recommender import Recommender
+
         use_one_thread()
         prefer_this_thread()
         let_timers_yield_side_outputs()

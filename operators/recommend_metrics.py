@@ -18,16 +18,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from pyflink.metrics import MetricGroup
 
 from models.events import Refusal
-from models.learner import version_key, weights_key
 from models.policies.learner import POLICY_PREFIX
-from models.recommender import Recommender
 from models.topics import Recommendation
-from models.versions import Version
+from models.versions import Version, version_key, weights_key
 from operators.metrics import Metrics
+
+if TYPE_CHECKING:
+    from models.recommender import Recommender
 
 LATENCY_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 60_000)
 COMPUTE_US = (200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 500_000)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-import torch
-
 # Of -20 (before all others) to 19; 0 is everybody's.
 _NICENESS_OF_SERVING = -10
 
 
 def use_one_thread() -> None:
     """Keep PyTorch to the calling thread; called from `open` of every operator that computes."""
+    import torch
+
     torch.set_num_threads(1)
 
 

@@ -33,7 +33,6 @@ from models.catalogue import decode_catalogue_entry
 from models.config import Configuration
 from models.events import Rejected
 from models.identity import hash64
-from models.pipeline import vector_maker
 from models.text.vectors import gone, vector_key
 from operators.learn import BYTES
 from operators.threads import use_one_thread
@@ -56,6 +55,8 @@ class MakeVectors(KeyedProcessFunction):  # type: ignore[misc]
         self._config, self._learner_key = configuration, learner_key
 
     def open(self, runtime_context: RuntimeContext) -> None:
+        from models.pipeline import vector_maker
+
         use_one_thread()
         self._maker = vector_maker(self._config)
         self._digest = runtime_context.get_state(ValueStateDescriptor("digest", Types.PICKLED_BYTE_ARRAY()))

@@ -8,7 +8,6 @@ import msgspec
 
 from models.config import Configuration, Flink, Kafka
 from models.heap import settle
-from models.pipeline import warm_up
 
 _warm: set[bytes] = set()
 _warming = Lock()
@@ -19,6 +18,8 @@ def be_warm(configuration: Configuration) -> None:
 
     An operator that opens beside another, or again after a failure, does not wait for what is done.
     """
+    from models.pipeline import warm_up
+
     computes = msgspec.json.encode(msgspec.structs.replace(configuration, kafka=Kafka(), flink=Flink()))
     with _warming:
         if computes not in _warm:

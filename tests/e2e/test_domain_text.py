@@ -17,11 +17,10 @@ from cli.stack import Stack
 from models.config import Configuration
 from models.domains.text import TextWorld
 from models.events import Event
-from models.learner import weights_key
 from models.text.vectors import VECTOR_PREFIX, VectorRecord
 from models.topics import EVENTS, ITEMS, MODEL_UPDATES, TRACES, topic_name
 from models.traces import Trace, TracedCandidate
-from models.versions import decode_tensors, decode_version
+from models.versions import decode_tensors, decode_version, weights_key
 from tests.e2e import running
 
 STORIES, READERS, READS = 60, 12, 240

@@ -31,10 +31,9 @@ from models.cooccurrence import encode_row
 from models.events import Event
 from models.facts import Fact
 from models.identity import slate_id
-from models.learner import weights_key
 from models.metrics.score_bins import ScoreBins
 from models.pipeline import LocalPipeline
-from models.versions import decode_version, encode_version
+from models.versions import decode_version, encode_version, weights_key
 from operators.recommend import Recommend
 from operators.threads import use_one_thread
 from tests import synthetic

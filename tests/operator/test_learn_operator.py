@@ -20,11 +20,10 @@ from models.examples import encode_pending, label_pending
 from models.feature_table import WIDTH
 from models.identity import hash64
 from models.learner import Learner as RankerLearner
-from models.learner import weights_key
 from models.model_file import started_from
 from models.replica import Replica
 from models.scorers.gru import GRU
-from models.versions import decode_tensors, decode_version, encode_tensors
+from models.versions import decode_tensors, decode_version, encode_tensors, weights_key
 from operators.learn import DELTAS, learn_cooccurrence, learn_ranker
 from tests.operator.fakes import FakeBackend, Running
 

@@ -16,11 +16,10 @@ from models.config import Configuration, Gate, Learner, Policy, Scorer, Strategy
 from models.events import Event
 from models.examples import encode_pending, label_pending
 from models.feature_table import WIDTH
-from models.learner import version_key, weights_key
 from models.pipeline import LocalPipeline
 from models.policies import make_policy
 from models.policies.learner import policy_key
-from models.versions import decode_version, encode_version
+from models.versions import decode_version, encode_version, version_key, weights_key
 from operators import recommend
 from operators.learn import learn_cooccurrence, learn_ranker
 from operators.metrics import TELL_EVERY_MS, Metrics

@@ -24,13 +24,12 @@ from models.examples import decode_example
 from models.facts import Fact
 from models.feature_table import WIDTH
 from models.identity import hash64
-from models.learner import weights_key
 from models.metrics.score_bins import ScoreBins
 from models.panel import decode_member, panel_key
 from models.pipeline import LocalPipeline
 from models.policies.learner import PolicyLearner, learner_of
 from models.scorers.gru import GRU
-from models.versions import encode_version
+from models.versions import encode_version, weights_key
 from operators.recommend import CLOSED, DEAD_LETTERS, EXAMPLES, FACTS, LESSONS, PAIRS, REPLICAS, STEPS, TRACED, Recommend
 from tests import synthetic
 from tests.operator.fakes import FakeBackend, Running

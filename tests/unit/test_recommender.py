@@ -13,14 +13,13 @@ from models.cooccurrence import decode_pair_message
 from models.events import Event, Refusal, Rejected
 from models.examples import decode_example, missed
 from models.identity import hash64, item_hash64
-from models.learner import version_key, weights_key
 from models.model_file import decode_model, network_shape
 from models.pipeline import LocalPipeline
 from models.profile import encode_user_state
 from models.recommender import Recommender
 from models.topics import Timings
 from models.validation import parse_configuration
-from models.versions import About, decode_version, encode_version
+from models.versions import About, decode_version, encode_version, version_key, weights_key
 from tests.synthetic import events
 
 STREAM = events(220, users=10, items=50)
