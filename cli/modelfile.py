@@ -24,10 +24,10 @@ def read_model(path: Path | None, configuration: Configuration) -> ModelFile | N
     UserError
         When it cannot be read, is no such file, or does not fit the configuration.
     """
-    from models.model_file import decode_model
-
     if path is None:
         return None
+    from models.model_file import decode_model
+
     if configuration.scorer.name == "none":
         raise UserError("--model: scorer.name is 'none': there is no network to begin with")
     try:

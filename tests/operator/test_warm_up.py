@@ -57,7 +57,7 @@ def test_a_process_is_warmed_up_once_for_what_it_computes_and_again_where_that_f
 
     ran: list[float] = []
     monkeypatch.setattr("operators.warm._warm", set())
-    monkeypatch.setattr("operators.warm.warm_up", warm_up)
+    monkeypatch.setattr("models.pipeline.warm_up", warm_up)
     monkeypatch.setattr("operators.warm.settle", lambda: None)
     with pytest.raises(MemoryError):
         warm("a-", 0.25)

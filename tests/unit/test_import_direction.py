@@ -149,6 +149,14 @@ def test_an_import_in_the_direction_is_allowed(layer, source):
     assert violations(layer, source) == []
 
 
-def test_the_server_and_its_console_start_without_pytorch():
-    said = "import sys, serving.app, serving.console; sys.exit('it is imported' if 'torch' in sys.modules else 0)"
+@pytest.mark.parametrize(
+    "started",
+    [
+        "import serving.app, serving.console",
+        "import jobs.recommend, jobs.monitor",
+        "import cli.cluster, cli.loop, cli.modelfile; cli.modelfile.read_model(None, None)",
+    ],
+)
+def test_the_server_and_what_submits_a_job_start_without_pytorch(started):
+    said = f"import sys; {started}; sys.exit('it is imported' if 'torch' in sys.modules else 0)"
     subprocess.run([sys.executable, "-c", said], cwd=ROOT, check=True)
