@@ -71,7 +71,9 @@ def make_pools(
     came_ms : int64[items], when each came, by which the new ones are ordered, the latest first; None: by impressions
     """
     known = np.flatnonzero((events > 0) & available)
-    popular = _largest(known, _decayed(slow, last_seen_ms, slow_half_life_ms), size)
+    popular = by_popularity(
+        events=events, slow=slow, last_seen_ms=last_seen_ms, slow_half_life_ms=slow_half_life_ms, available=available, size=size
+    )
     # far back 2 ** -x is 0 for many: the order of those is the slow one
     trending = _largest(known, _decayed(fast, last_seen_ms, fast_half_life_ms), size)
     bits = categories[trending]
@@ -86,10 +88,10 @@ def make_pools(
 
 
 def by_popularity(
-    *, events: np.ndarray, slow: np.ndarray, last_seen_ms: np.ndarray, slow_half_life_ms: float, available: np.ndarray
+    *, events: np.ndarray, slow: np.ndarray, last_seen_ms: np.ndarray, slow_half_life_ms: float, available: np.ndarray, size: int
 ) -> np.ndarray:
-    """All that `Pools.popular` is the beginning of; the parameters are those of `make_pools`."""
-    return _largest(np.flatnonzero((events > 0) & available), _decayed(slow, last_seen_ms, slow_half_life_ms), len(available))
+    """`Pools.popular` of any size; the parameters are those of `make_pools`."""
+    return _largest(np.flatnonzero((events > 0) & available), _decayed(slow, last_seen_ms, slow_half_life_ms), size)
 
 
 def _decayed(popularity: np.ndarray, last_seen_ms: np.ndarray, half_life_ms: float) -> np.ndarray:

@@ -653,5 +653,6 @@ class Replica:
                 last_seen_ms=stats[:, 5],
                 slow_half_life_ms=self.slow_half_life_ms,
                 available=self.available[: len(self)],
+                size=len(self),
             )
         return self._by_popularity

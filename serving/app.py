@@ -64,9 +64,9 @@ def make_app(
     # the one added last is outermost: what the guard refuses is measured too
     app.add_middleware(BodyLimit, most_bytes=serving.max_body_bytes)
     app.add_middleware(Guard, access=access, rate_per_s=serving.rate_per_s)
-    app.add_middleware(Measured, measures=measures)
     if access.is_open and serving.host in LOOPBACK:
         app.add_middleware(OwnNames)
+    app.add_middleware(Measured, measures=measures)
     if console:
         from serving.console import mount  # NiceGUI takes a second to load
 

@@ -224,10 +224,12 @@ class OwnNames:
 
 def _names_this_machine(host: str) -> bool:
     try:
-        name = urlsplit(f"//{host}").hostname or ""
-        return name == "localhost" or ip_address(name) is not None
+        name = urlsplit(f"//{host}").hostname
+        if name != "localhost":
+            ip_address(name or "")
     except ValueError:
         return False
+    return True
 
 
 class BodyLimit:

@@ -28,6 +28,6 @@ class Popularity:
         """Choose the most popular: beyond the pool for a user who has had most of it, or where rules leave little of it."""
         available, before = self._replica.available, len(board.chosen)
         board.take_first(self._replica.pools().popular, size, available=available, bit=self._bit)
-        if board.wants_more:
-            left = size - (len(board.chosen) - before)
+        left = size - (len(board.chosen) - before)
+        if left and board.wants_more:
             board.take_first(self._replica.by_popularity(), left, available=available, bit=self._bit)
