@@ -13,7 +13,7 @@ from typing import Any
 from cli.deployment import JobKind, bring_to, lay_out
 from cli.errors import UserError
 from cli.stack import Home, Stack, client
-from models.config import MONITOR_SUFFIX, Configuration, ConfigurationError
+from models.config import MONITOR_SUFFIX, Configuration
 
 _ENDED = {"FINISHED", "CANCELED", "FAILED"}
 _START_TIMEOUT_S = 180.0
@@ -94,10 +94,7 @@ def _require_encoder(configuration: Configuration) -> None:
     if configuration.text.makes_vectors:
         from models.pipeline import vector_maker
 
-        try:
-            vector_maker(configuration)
-        except ConfigurationError as error:
-            raise UserError(str(error)) from None
+        vector_maker(configuration)
 
 
 def submit_job(configuration: Configuration, *, progress: Progress, model: Path | None = None, job: JobKind = "recommend") -> str:
@@ -105,7 +102,7 @@ def submit_job(configuration: Configuration, *, progress: Progress, model: Path 
 
     Raises
     ------
-    UserError
+    UserError, ConfigurationError
         As of `start_job` and `await_job`.
     """
     job_id = start_job(configuration, progress=progress, model=model, job=job)
@@ -141,7 +138,9 @@ def start_job(configuration: Configuration, *, progress: Progress, model: Path |
     Raises
     ------
     UserError
-        When the cluster does not answer or refuses the job; when the encoder of texts cannot be used here.
+        When the cluster does not answer or refuses the job.
+    ConfigurationError
+        When the encoder of texts cannot be used here.
     """
     _require_encoder(configuration)
     cluster = Cluster(configuration.flink.jobmanager)

@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from cli.errors import UserError
-from cli.main import app
-from models.config import ConfigurationError
+from cli.main import main
 
 
 @pytest.mark.parametrize(
@@ -31,11 +28,24 @@ from models.config import ConfigurationError
         (["serve"], "kafka: {client_properties: {no_such: 1}}", 'client_properties: No such configuration property: "no.such"'),
     ],
 )
-def test_no_traceback(arguments: list[str], config: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_traceback(
+    arguments: list[str],
+    config: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FLINKREC_HOME", str(tmp_path / "home"))
     (tmp_path / "one.csv").write_text("user_id,item_id,timestamp\nu,a,1\n")
     (tmp_path / "config.yaml").write_text(config)
-    with pytest.raises((UserError, ConfigurationError)) as caught:
-        CliRunner().invoke(app, [*arguments, "--config", "config.yaml"], catch_exceptions=False)
-    assert said in str(caught.value)
+    monkeypatch.setattr("sys.argv", ["flinkrec", *arguments, "--config", "config.yaml"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert "Traceback" not in printed
+    sentence = printed.splitlines()[-1]
+    assert sentence.startswith("flinkrec: ")
+    assert said in sentence
