@@ -110,7 +110,9 @@ def demo(
     at the end a page compares the preset with that of a shop. The job ends with it, the stack is left running.
     """
     from cli.stack import Home
+    from cli.stack.timeslice import lengthen_time_slices
 
+    lengthen_time_slices()  # its client has the cores in common with the stack
     if domain is not None:
         given = {"--events": events, "--items": items, "--config": config, "--user": user, "--model": model}
         _demo_of(domain, stop=stop, without=[option for option, value in given.items() if value is not None])

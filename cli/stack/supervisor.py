@@ -26,6 +26,7 @@ from cli.stack import flink
 from cli.stack.paths import Home
 from cli.stack.ports import Ports
 from cli.stack.state import Child, Process, State, end, write_state
+from cli.stack.timeslice import lengthen_time_slices
 
 POLL_S = 0.1
 # A child that lived this long died of something new: it is started again at once.
@@ -198,6 +199,7 @@ def main() -> int:
     from serving.logs import log_to_stderr
 
     log_to_stderr()
+    lengthen_time_slices()
     home = Home.at(Path(sys.argv[1]))
     with home.lock_file.open("w") as lock:
         try:
