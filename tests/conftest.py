@@ -10,8 +10,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
-from cli.stack.timeslice import lengthen_time_slices
-
 # Examples are judged by what they show, not by the wall clock of a machine that does other things too.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
@@ -20,9 +18,6 @@ _OF_THE_STACK = "tests/e2e/"
 # What takes long comes first, so that no core is left without work at the end.
 _FIRST = (_OF_THE_STACK, "tests/lifecycle/", "tests/job/")
 _NICENESS = 10
-
-if "PYTEST_XDIST_WORKER" in os.environ:
-    lengthen_time_slices()
 
 
 class StackFirst(LoadScopeScheduling):  # type: ignore[misc]
