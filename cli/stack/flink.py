@@ -2,7 +2,9 @@
 
 PyFlink's distribution is used as it is, through symlinks. What differs is `lib/`: the flink-python and Kafka connector
 jars must be loaded by Flink's own class loader, because pemja can be loaded only once in a JVM: as part of a job's jars
-the second job on a TaskManager would fail with ``NoSuchFieldException: loadedLibraryNames``.
+the second job on a TaskManager would fail with ``NoSuchFieldException: loadedLibraryNames``. Flink's client would still add
+the flink-python jar of `opt/` to each Python job, 42 MB that go to the JobManager, to its two stores of files and to each
+TaskManager; the one of our `opt/` is empty.
 
 The JVMs are started directly, not through Flink's shell scripts: those start three more JVMs to read the configuration,
 which a restart after a crash would have to wait for. Flink's BashJavaUtils is asked when the stack comes up.
@@ -15,6 +17,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,8 +186,8 @@ def environment(home: Home) -> dict[str, str]:
     return inherited | {
         "FLINK_CONF_DIR": str(home.flink_conf),
         "FLINK_LIB_DIR": str(home.flink_lib),
-        # Flink does not follow a symlink to these two.
-        "FLINK_OPT_DIR": str(distribution() / "opt"),
+        "FLINK_OPT_DIR": str(home.flink_opt),
+        # Flink does not follow a symlink to this one.
         "FLINK_PLUGINS_DIR": str(distribution() / "plugins"),
         "FLINK_LOG_DIR": str(home.logs),
         "FLINK_PID_DIR": str(home.tmp),
@@ -215,6 +218,8 @@ def prepare(home: Home, ports: Ports, memory: Memory, *, log_level: str = "INFO"
     """
     _link(home.flink / "bin", distribution() / "bin")
     link_jars(home)
+    with zipfile.ZipFile(home.flink_opt / "flink-python.jar", "w") as empty:
+        empty.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\n\n")
     (home.flink_conf / "config.yaml").write_text(yaml.safe_dump(configuration(home, ports, memory), width=10_000))
     for name in ("log4j-console.properties", "log4j.properties"):
         (home.flink_conf / name).write_text(_LOG4J.replace("{level}", log_level))

@@ -55,6 +55,10 @@ class Home:
         return self.flink / "lib"
 
     @property
+    def flink_opt(self) -> Path:
+        return self.flink / "opt"
+
+    @property
     def client_conf(self) -> Path:
         """Configuration of Flink's client for clusters that are not the local one."""
         return self.root / "client"
@@ -122,6 +126,7 @@ class Home:
             self.kafka_data,
             self.flink_conf,
             self.flink_lib,
+            self.flink_opt,
             self.client_conf,
             self.zookeeper,
             self.high_availability,

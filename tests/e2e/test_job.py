@@ -39,6 +39,13 @@ def test_no_process_is_started_beside_a_taskmanager(stack: Stack, run: running.C
     assert not taskmanagers & set(parents)
 
 
+def test_a_submission_sends_none_of_what_the_processes_have_loaded(stack: Stack, run: running.Configuration) -> None:
+    sent = [file.stat().st_size for file in stack.home.root.rglob("blob_*") if file.is_file()]
+
+    assert sent
+    assert sum(sent) < 1_000_000
+
+
 def test_slates_name_items_the_user_has_not_had_and_explain_them(
     run: running.Configuration, stream: list[running.Event]
 ) -> None:
