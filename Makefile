@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 export FLINKREC_HOME ?= $(HOME)/.flinkrec
+# Images set it often. Uv compiles nothing, so each process would compile all that it imports, every time: seconds for a command.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The lock is hashed into the stamp's name: a changed lock means another stamp, a touched one does not.
 PACKAGES := $(VENV)/installed-$(shell cat requirements.lock pyproject.toml 2>/dev/null | cksum | tr ' ' '-')
