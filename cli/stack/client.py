@@ -31,15 +31,16 @@ def run(home: Home, action: str, *args: str, jobmanager: str | None = None) -> s
     UserError
         When the jars have not been fetched.
     """
-    environment, where = flink.environment(home), []
-    if jobmanager is not None:
-        # the local configuration says where that cluster is, in ways that go before -m; and nobody knows what is in the lib of another
-        environment |= {"FLINK_CONF_DIR": str(home.client_conf), "FLINK_OPT_DIR": str(flink.distribution() / "opt")}
-        where = ["-m", jobmanager]
+    flink.empty_opt(home)
+    if jobmanager is None:
+        conf, where = home.flink_conf, []
+    else:
+        # the local one's says where that cluster is, in ways that go before -m
+        conf, where = home.client_conf, ["-m", jobmanager]
         _prepare(home)
     return subprocess.run(
         ["java", *java_options(home), "-classpath", flink.classpath(home), _CLIENT_CLASS, action, *where, *args],
-        env=environment,
+        env=flink.environment(home) | {"FLINK_CONF_DIR": str(conf)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

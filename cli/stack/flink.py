@@ -2,9 +2,9 @@
 
 PyFlink's distribution is used as it is, through symlinks. What differs is `lib/`: the flink-python and Kafka connector
 jars must be loaded by Flink's own class loader, because pemja can be loaded only once in a JVM: as part of a job's jars
-the second job on a TaskManager would fail with ``NoSuchFieldException: loadedLibraryNames``. Flink's client would still add
-the flink-python jar of `opt/` to each Python job, 42 MB that go to the JobManager, to its two stores of files and to each
-TaskManager; the one of our `opt/` is empty.
+the second job on a TaskManager would fail with ``NoSuchFieldException: loadedLibraryNames``. And `opt/`: Flink's client sends
+the flink-python jar in it with each Python job, 42 MB which the JobManager stores twice and each TaskManager once. Ours is
+empty, as every cluster has the real one in its `lib/` (docs/cluster.md).
 
 The JVMs are started directly, not through Flink's shell scripts: those start three more JVMs to read the configuration,
 which a restart after a crash would have to wait for. Flink's BashJavaUtils is asked when the stack comes up.
@@ -218,8 +218,6 @@ def prepare(home: Home, ports: Ports, memory: Memory, *, log_level: str = "INFO"
     """
     _link(home.flink / "bin", distribution() / "bin")
     link_jars(home)
-    with zipfile.ZipFile(home.flink_opt / "flink-python.jar", "w") as empty:
-        empty.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\n\n")
     (home.flink_conf / "config.yaml").write_text(yaml.safe_dump(configuration(home, ports, memory), width=10_000))
     for name in ("log4j-console.properties", "log4j.properties"):
         (home.flink_conf / name).write_text(_LOG4J.replace("{level}", log_level))
@@ -245,6 +243,13 @@ def link_jars(home: Home) -> None:
         old.unlink()
     for jar in [*sorted((shipped / "lib").glob("*.jar")), *(shipped / "opt").glob("flink-python*.jar"), *connector]:
         _link(home.flink_lib / jar.name, jar)
+
+
+def empty_opt(home: Home) -> None:
+    """Make `opt` of a flink-python jar with nothing in it, for the client to send."""
+    home.flink_opt.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(home.flink_opt / "flink-python.jar", "w") as jar:
+        jar.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\n\n")
 
 
 def _link(link: Path, target: Path) -> None:

@@ -126,7 +126,6 @@ class Home:
             self.kafka_data,
             self.flink_conf,
             self.flink_lib,
-            self.flink_opt,
             self.client_conf,
             self.zookeeper,
             self.high_availability,

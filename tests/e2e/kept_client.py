@@ -44,6 +44,7 @@ class KeptClient:
         return subprocess.CompletedProcess(arguments, code, said.toString(), "")
 
     def _launched(self) -> JavaGateway:
+        flink.empty_opt(self._home)
         options = client.java_options(self._home)
         with pytest.MonkeyPatch.context() as patch:
             for name, value in flink.environment(self._home).items():
