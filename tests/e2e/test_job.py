@@ -40,7 +40,8 @@ def test_no_process_is_started_beside_a_taskmanager(stack: Stack, run: running.C
 
 
 def test_a_submission_sends_none_of_what_the_processes_have_loaded(stack: Stack, run: running.Configuration) -> None:
-    sent = [file.stat().st_size for file in stack.home.root.rglob("blob_*") if file.is_file()]
+    [job_id] = running.cluster(run).running_jobs(run.flink.job_name)
+    sent = [file.stat().st_size for file in stack.home.high_availability.glob(f"*/blob/job_{job_id}/blob_*")]
 
     assert sent
     assert sum(sent) < 1_000_000
