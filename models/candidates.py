@@ -55,25 +55,22 @@ def _profile_indices(keys, slots, hashes, size):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _profile(  # type: ignore[no-untyped-def]
-    keys, slots, size, hashes, sittings, weights, values, mean_value, decay, gap_decay, liked_weight, disliked_weight
+    keys, slots, size, hashes, items, mean_value, decay, gap_decay, liked_weight, disliked_weight
 ):
     """What `_profile_indices` returns, and `profile_steps` of it."""
     profile, places = _profile_indices(keys, slots, hashes, size)
-    steps, liked = profile_steps(
-        places, sittings, weights, values, mean_value, decay, gap_decay, liked_weight, disliked_weight
-    )
+    steps, liked = profile_steps(places, items, mean_value, decay, gap_decay, liked_weight, disliked_weight)
     return profile, places, steps, liked
 
 
 @njit(cache=True)
-def _user_columns(events, times_ms, sittings, mean_value):  # type: ignore[no-untyped-def]
+def _user_columns(events, items, mean_value):  # type: ignore[no-untyped-def]
     """Events, length of the current sitting, gap between the last two events in ms, mean value."""
     out = np.zeros(4)
     out[0] = events
-    out[1] = sitting_length(sittings)
-    n = len(sittings)
-    if n > 1:
-        out[2] = max(0, times_ms[n - 1] - times_ms[n - 2])
+    out[1] = sitting_length(items)
+    if len(items) > 1:
+        out[2] = max(0, items[-1].time_ms - items[-2].time_ms)
     out[3] = mean_value
     return out
 
@@ -261,7 +258,7 @@ class CandidateGenerator:
             replica.content.log_prices,
             visit.profile,
             visit.steps,
-            _user_columns(state.events, state.items["time_ms"], state.items["sitting"], mean_value),
+            _user_columns(state.events, state.items, mean_value),
             state.taste.astype(np.float32),
             replica.hashes,
             had,
@@ -304,9 +301,7 @@ class CandidateGenerator:
             *self._replica.index_table,
             settings.score_items,
             hashes,
-            state.items["sitting"],
-            state.items["weight"],
-            state.items["value"],
+            state.items,
             mean_value,
             settings.score_decay,
             settings.gap_decay,

@@ -39,8 +39,9 @@ def singles(halves):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def write_halves(values, halves):  # type: ignore[no-untyped-def]
-    """Round float32[n, m] to the nearest float16, ties to even, as bits into uint16[n, m]."""
+    """Round float32[n, m] to the nearest float16, ties to even, as bits into the last m columns of uint16[n, at least m]."""
     bits = values.view(np.uint32)
+    first = halves.shape[1] - values.shape[1]
     for k in range(len(values)):
         for c in range(values.shape[1]):
             sign = (bits[k, c] >> _SIGN_BITS) & _SIGN
@@ -51,7 +52,7 @@ def write_halves(values, halves):  # type: ignore[no-untyped-def]
                 half = np.uint32(np.rint(np.abs(values[k, c]) * np.float32(2.0**24)))
             elif size >= _TOO_LARGE:
                 half = _NAN if size > _NAN_ABOVE else _INFINITY
-            halves[k, c] = np.uint16(half | sign)
+            halves[k, first + c] = np.uint16(half | sign)
 
 
 @njit(cache=True)
@@ -70,5 +71,5 @@ def with_columns(halves, columns):  # type: ignore[no-untyped-def]
     for k in range(n):
         for c in range(m):
             wider[k, c] = halves[k, c]
-    write_halves(columns, wider[:, m:])
+    write_halves(columns, wider)
     return wider

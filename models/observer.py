@@ -31,19 +31,19 @@ _SITTING_BITS = 64
 
 
 @njit(cache=True)
-def _latest(items, sittings, weights, most):  # type: ignore[no-untyped-def]
+def _latest(items, most):  # type: ignore[no-untyped-def]
     """A user's last items that are no dislikes, int64[n], the latest first, and a bit for each that is of the sitting of the latest."""
     latest, n, same_sitting = np.empty(min(most, len(items)), np.int64), 0, np.uint64(0)
-    sitting = sittings[-1] if len(sittings) else 0
+    sitting = items[-1].sitting if len(items) else 0
     for p in range(len(items) - 1, -1, -1):
         if n == len(latest):
             break
-        if weights[p] <= 0:
+        if items[p].weight <= 0:
             continue
-        latest[n] = items[p]
+        latest[n] = items[p].item
         if n == 0:
-            sitting = sittings[p]
-        if sittings[p] == sitting and n < _SITTING_BITS:
+            sitting = items[p].sitting
+        if items[p].sitting == sitting and n < _SITTING_BITS:
             same_sitting |= np.uint64(1) << np.uint64(n)
         n += 1
     return latest[:n], same_sitting
@@ -213,9 +213,7 @@ class Observer:
         return panel_key(user), encode_member(user, liked(state.items, dislikes=self._dislikes))
 
     def _pair(self, state: UserState, event: Event, item: int, weight: float) -> bytes:
-        earlier, sitting = _latest(
-            state.items["item"], state.items["sitting"], state.items["weight"], self._config.item_cf.pair_items
-        )
+        earlier, sitting = _latest(state.items, self._config.item_cf.pair_items)
         goes_on = event.event_time_ms - state.last_event_ms <= self._config.profile.sitting_gap_s * 1000
         return encode_pair_message(
             PairMessage(

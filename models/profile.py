@@ -34,15 +34,18 @@ ITEM_DTYPE = np.dtype([("item", "<i8"), ("time_ms", "<i8"), ("value", "<f4"), ("
 _ITEM = struct.Struct("<qqffB")
 _HEADER = struct.Struct("<BBBHHHqqqqdqqI")
 _HEADER_1 = struct.Struct("<BBHHHqqqqdqqI")
+# Read-only like what was packed: a kernel is compiled for each kind of array that it meets.
+_NO_ITEMS = np.frombuffer(b"", ITEM_DTYPE)
+_NO_HASHES = np.frombuffer(b"", np.int64)
 
 
 @njit(cache=True)
-def sitting_length(sittings):  # type: ignore[no-untyped-def]
-    """How many of the last items are of the latest sitting; sittings : uint8[n], serials, the latest last."""
-    first = len(sittings)
-    while first > 0 and sittings[first - 1] == sittings[-1]:
+def sitting_length(items):  # type: ignore[no-untyped-def]
+    """How many of the last items are of the latest sitting; items : ITEM_DTYPE[n], the latest last."""
+    first = len(items)
+    while first > 0 and items[first - 1].sitting == items[-1].sitting:
         first -= 1
-    return len(sittings) - first
+    return len(items) - first
 
 
 @dataclass(slots=True)
@@ -75,7 +78,7 @@ class UserState:
         Processing-time minute of the latest event and how many events came in it: the rate limit.
     """
 
-    items: np.ndarray = field(default_factory=lambda: np.zeros(0, ITEM_DTYPE))
+    items: np.ndarray = field(default_factory=lambda: _NO_ITEMS)
     dedup: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     last_slate: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     last_probabilities: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
@@ -124,6 +127,7 @@ class UserState:
         """The same user with these items in place of their own: int64[n] hashes, the latest last, all of one sitting at `time_ms`."""
         profile = np.zeros(len(items), ITEM_DTYPE)
         profile["item"], profile["time_ms"], profile["value"], profile["weight"] = items, time_ms, np.nan, 1.0
+        profile.flags.writeable = False
         return replace(self, items=profile, last_event_ms=time_ms, sitting_start_ms=time_ms)
 
     def add_item(self, item: int, *, time_ms: int, value: float, weight: float, config: ProfileConfig) -> None:
@@ -204,9 +208,11 @@ def liked(items: np.ndarray, *, dislikes: bool) -> np.ndarray:
 
 
 def _appended(hashes: np.ndarray, last: int) -> np.ndarray:
+    """Longer by one, and read-only as all of them."""
     grown = np.empty(len(hashes) + 1, np.int64)
     grown[:-1] = hashes
     grown[-1] = last
+    grown.flags.writeable = False
     return grown
 
 
@@ -225,7 +231,7 @@ class SeenItems:
     __slots__ = ("changed", "hashes")
 
     def __init__(self, hashes: np.ndarray | None = None) -> None:
-        self.hashes = np.zeros(0, np.int64) if hashes is None else hashes
+        self.hashes = _NO_HASHES if hashes is None else hashes
         self.changed = False
 
     def add(self, item: int, *, capacity: int) -> None:

@@ -111,8 +111,10 @@ def _grow_slab(lists, free, pool_used, neighbour, weights, item):  # type: ignor
         if target + wanted > len(neighbour):
             return False
         pool_used[0] += wanted
-    neighbour[target : target + length] = neighbour[offset : offset + length]
-    weights[target : target + length] = weights[offset : offset + length]
+    for s in range(length):
+        neighbour[target + s] = neighbour[offset + s]
+        for c in range(weights.shape[1]):
+            weights[target + s, c] = weights[offset + s, c]
     if capacity > 0:
         _release(free, offset, capacity)
     lists[item, 0] = target
@@ -121,8 +123,11 @@ def _grow_slab(lists, free, pool_used, neighbour, weights, item):  # type: ignor
 
 
 @njit(cache=True)
-def _set_weights(lists, free, pool_used, neighbour, weights, bound, item, other, inward, values):  # type: ignore[no-untyped-def]
-    """Write one direction of the pair (item, other) into the list of `item`; False when the pool is exhausted."""
+def _set_weights(lists, free, pool_used, neighbour, weights, bound, item, other, start, values):  # type: ignore[no-untyped-def]
+    """Write one direction of the pair (item, other) into the list of `item`; False when the pool is exhausted.
+
+    `start` is where the direction's weights begin in those of a neighbour.
+    """
     offset, length = lists[item, 0], lists[item, 1]
     slot = -1
     for s in range(offset, offset + length):
@@ -130,7 +135,6 @@ def _set_weights(lists, free, pool_used, neighbour, weights, bound, item, other,
             slot = s
             break
     width = values.shape[0]
-    start = 0 if inward else width
     if slot < 0:
         if values[0] == 0:
             return True
@@ -152,13 +156,15 @@ def _set_weights(lists, free, pool_used, neighbour, weights, bound, item, other,
             if lowest >= values[0]:
                 return True
         neighbour[slot] = other
-        weights[slot, :] = 0
+        for c in range(2 * width):
+            weights[slot, c] = 0
     for c in range(width):
         weights[slot, start + c] = values[c]
     if weights[slot, 0] == 0 and weights[slot, width] == 0:
         last = offset + lists[item, 1] - 1
         neighbour[slot] = neighbour[last]
-        weights[slot, :] = weights[last, :]
+        for c in range(2 * width):
+            weights[slot, c] = weights[last, c]
         lists[item, 1] -= 1
     return True
 
@@ -174,6 +180,7 @@ def _apply_in_list(  # type: ignore[no-untyped-def]
     the call that wrote it. Returns False when the pool is exhausted: grow it and call again, nothing is lost.
     """
     width = fixed.shape[1]
+    inward, outward = np.int64(0), width
     values = np.zeros(width, np.float32)
     marks[0] += 1
     serial = marks[0]
@@ -181,13 +188,14 @@ def _apply_in_list(  # type: ignore[no-untyped-def]
         marks[1 + others[k]] = serial
         before[others[k]] = k
     # what left the in-list
-    for other in previous:
+    for p in range(len(previous)):
+        other = np.int64(previous[p])
         if marks[1 + other] != serial:
-            _set_weights(lists, free, pool_used, neighbour, weights, bound, item, other, True, values)
-            _set_weights(lists, free, pool_used, neighbour, weights, bound, other, item, False, values)
+            _set_weights(lists, free, pool_used, neighbour, weights, bound, item, other, inward, values)
+            _set_weights(lists, free, pool_used, neighbour, weights, bound, other, item, outward, values)
     # what is unchanged is marked done (before = -1): most of the list, for one event
     for s in range(lists[item, 0], lists[item, 0] + lists[item, 1]):
-        other = neighbour[s]
+        other = np.int64(neighbour[s])
         if marks[1 + other] == serial:
             k = before[other]
             same = True
@@ -197,15 +205,15 @@ def _apply_in_list(  # type: ignore[no-untyped-def]
             if same:
                 before[other] = -1
     for k in range(len(others)):
-        other = others[k]
+        other = np.int64(others[k])
         if other == item or before[other] != k:
             continue
         for c in range(width):
             values[c] = np.float32(fixed[k, c] / scale)
         # the mirror first: when the pool runs out between the two, the next call finds the pair still changed
-        if not _set_weights(lists, free, pool_used, neighbour, weights, bound, other, item, False, values):
+        if not _set_weights(lists, free, pool_used, neighbour, weights, bound, other, item, outward, values):
             return False
-        if not _set_weights(lists, free, pool_used, neighbour, weights, bound, item, other, True, values):
+        if not _set_weights(lists, free, pool_used, neighbour, weights, bound, item, other, inward, values):
             return False
     return True
 
@@ -220,22 +228,23 @@ def _apply_changes(  # type: ignore[no-untyped-def]
     exhausted: grow it and call again.
     """
     width = fixed.shape[1]
+    inward, outward = np.int64(0), width
     values = np.zeros(width, np.float32)
     for k in range(len(positions)):
         if positions[k] < len(previous):
-            other = previous[positions[k]]
+            other = np.int64(previous[positions[k]])
             if other != others[k]:
-                _set_weights(lists, free, pool_used, neighbour, weights, bound, item, other, True, values)
-                _set_weights(lists, free, pool_used, neighbour, weights, bound, other, item, False, values)
+                _set_weights(lists, free, pool_used, neighbour, weights, bound, item, other, inward, values)
+                _set_weights(lists, free, pool_used, neighbour, weights, bound, other, item, outward, values)
     for k in range(len(positions)):
-        other = others[k]
+        other = np.int64(others[k])
         if other == item:
             continue
         for c in range(width):
             values[c] = np.float32(fixed[k, c] / scale)
-        if not _set_weights(lists, free, pool_used, neighbour, weights, bound, other, item, False, values):
+        if not _set_weights(lists, free, pool_used, neighbour, weights, bound, other, item, outward, values):
             return False
-        if not _set_weights(lists, free, pool_used, neighbour, weights, bound, item, other, True, values):
+        if not _set_weights(lists, free, pool_used, neighbour, weights, bound, item, other, inward, values):
             return False
     return True
 

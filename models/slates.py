@@ -229,7 +229,7 @@ class SlateMaker:
         if network is None or network.history == 0 or len(hashes) == 0:
             return candidates.features, NO_ITEMS
         read = liked(state.items, dislikes=self._dislikes)["item"]
-        history = np.ascontiguousarray(read[: -network.history - 1 : -1])
+        history = read[: -network.history - 1 : -1].copy()
         return network.freeze(candidates.features, hashes, history), history
 
     def _laid_out(

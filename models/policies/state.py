@@ -129,7 +129,7 @@ def context_of(state: UserState) -> Context:
             item_before, time_before_ms, *_ = items[-2].item()
             gap_ms = time_ms - time_before_ms
             went_on = item == item_before and not state.began_sitting
-        depth = sitting_length(items["sitting"])
+        depth = sitting_length(items)
         if len(state.last_slate) and (went_on or item in state.last_slate.tolist()):
             outcome = Outcome.SOMETHING
     return make_context(events=state.events, gap_ms=gap_ms, depth=depth, outcome=outcome)

@@ -51,7 +51,9 @@ def _normalised(features, mean, inverse_deviation):  # type: ignore[no-untyped-d
             value = (features[k, f] - mean[f]) * inverse_deviation[f]
             normal[k, f] = min(max(value, np.float32(-CLIP)), np.float32(CLIP))
             middle[f] += normal[k, f]
-    return normal, middle / np.float32(n)
+    for f in range(width):
+        middle[f] /= np.float32(n)
+    return normal, middle
 
 
 @njit(cache=True, fastmath=_FAST)
@@ -63,7 +65,8 @@ def _hidden(inputs, weights, bias):  # type: ignore[no-untyped-def]
     for first in range(0, n, _ROWS):
         # of the last rows again where no more are left; their sums are not looked at
         a, b, c, d = first, min(first + 1, n - 1), min(first + 2, n - 1), min(first + 3, n - 1)
-        sums[:] = bias
+        for h in range(len(bias)):
+            sums[0, h] = sums[1, h] = sums[2, h] = sums[3, h] = bias[h]
         for f in range(width):
             of_a, of_b, of_c, of_d = inputs[a, f], inputs[b, f], inputs[c, f], inputs[d, f]
             for h in range(len(bias)):

@@ -30,9 +30,8 @@ _LEAST = np.float32(1e-6)
 
 
 @njit(cache=True)
-def _strongest(vector, size):  # type: ignore[no-untyped-def]
-    """Places of the largest positive entries, the largest first."""
-    places = np.full(size, -1, np.int64)
+def _strongest(vector, places, size):  # type: ignore[no-untyped-def]
+    """Places of the largest positive entries into the first `size` of `places`, which are -1, the largest first."""
     for place in range(len(vector)):
         if vector[place] <= 0:
             continue
@@ -43,16 +42,15 @@ def _strongest(vector, size):  # type: ignore[no-untyped-def]
             places[p] = places[p - 1]
         if at < size:
             places[at] = place
-    return places
 
 
 @njit(cache=True)
-def _bands_of(signature, out):  # type: ignore[no-untyped-def]
-    """The buckets of a signature's bytes into int64[8], left alone where there is no signature."""
+def _bands_of(signature, out, first):  # type: ignore[no-untyped-def]
+    """The buckets of a signature's bytes into eight places of `out` from `first` on, left alone where there is no signature."""
     if signature != 0:
         for band in range(8):
             byte = (signature >> np.uint64(8 * band)) & np.uint64(0xFF)
-            out[band] = LABELS + 256 * band + np.int64(byte)
+            out[first + band] = LABELS + 256 * band + np.int64(byte)
 
 
 @njit(cache=True)
@@ -76,8 +74,8 @@ def add_content(  # type: ignore[no-untyped-def]
     norm = label_vector(profile, steps, labels, vector)
     signature = signatures[profile[0]]
     chosen = np.full(_STRONGEST_LABELS + 8, -1, np.int64)
-    chosen[:_STRONGEST_LABELS] = _strongest(vector, _STRONGEST_LABELS)
-    _bands_of(signature, chosen[_STRONGEST_LABELS:])
+    _strongest(vector, chosen, _STRONGEST_LABELS)
+    _bands_of(signature, chosen, _STRONGEST_LABELS)
     for bucket in chosen:
         if bucket < 0:
             continue
@@ -155,9 +153,9 @@ def add_by_vectors(  # type: ignore[no-untyped-def]
     label_sums = np.empty(LABELS, np.float32)
     norm = label_vector(profile, steps, labels, label_sums)
     chosen = np.full(_STRONGEST_LABELS + 16, -1, np.int64)
-    chosen[:_STRONGEST_LABELS] = _strongest(label_sums, _STRONGEST_LABELS)
-    _bands_of(latest, chosen[_STRONGEST_LABELS : _STRONGEST_LABELS + 8])
-    _bands_of(signature, chosen[_STRONGEST_LABELS + 8 :])
+    _strongest(label_sums, chosen, _STRONGEST_LABELS)
+    _bands_of(latest, chosen, _STRONGEST_LABELS)
+    _bands_of(signature, chosen, _STRONGEST_LABELS + 8)
     for b in range(len(chosen) + 1):
         last = b == len(chosen)
         if not last and chosen[b] < 0:

@@ -48,16 +48,13 @@ _FORWARD, _BACKWARD, _FAST_FORWARD, _FAST_BACKWARD, _SITTING = range(_WEIGHTS)
 
 
 @njit(cache=True)
-def profile_steps(  # type: ignore[no-untyped-def]
-    places, sittings, weights, values, mean_value, decay, gap_decay, liked_weight, disliked_weight
-):
+def profile_steps(places, items, mean_value, decay, gap_decay, liked_weight, disliked_weight):  # type: ignore[no-untyped-def]
     """How much each of the user's items counts.
 
     Parameters
     ----------
-    places : int32[m], where in the other arrays the user's items stand, the latest first
-    sittings : uint8[items], serial of each item's sitting
-    weights, values : float32[items], weight of the event's type; value such as a rating, NaN where there is none
+    places : int32[m], where among `items` those that count stand, the latest first
+    items : `models.profile.ITEM_DTYPE`[n], the user's
     mean_value : of this user, NaN where there is none
 
     Returns
@@ -68,14 +65,14 @@ def profile_steps(  # type: ignore[no-untyped-def]
     steps, liked = np.empty(len(places)), np.zeros(len(places))
     step = 1.0
     for d in range(len(places)):
-        place = places[d]
+        item = items[places[d]]
         if d > 0:
             step *= decay
-            if sittings[place] != sittings[places[d - 1]]:
+            if item.sitting != items[places[d - 1]].sitting:
                 step *= gap_decay
-        steps[d] = step * weights[place]
-        if weights[place] > 0 and values[place] == values[place] and mean_value == mean_value:
-            liked[d] = 1.0 if values[place] >= mean_value else 0.0
+        steps[d] = step * item.weight
+        if item.weight > 0 and item.value == item.value and mean_value == mean_value:
+            liked[d] = 1.0 if item.value >= mean_value else 0.0
             steps[d] *= liked_weight if liked[d] > 0 else disliked_weight
     return steps, liked
 

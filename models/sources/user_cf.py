@@ -38,35 +38,35 @@ _LATEST, _ANCHOR, _XY, _XX, _YY, _SHARED = range(SCRATCH)
 
 
 @njit(cache=True)
-def own_ratings(profile, places, weights, values, size, decay, pearson):  # type: ignore[no-untyped-def]
+def own_ratings(profile, places, items, size, decay, pearson):  # type: ignore[no-untyped-def]
     """The user's own ratings of the last `size` items, of a repeated item the latest.
 
     Parameters
     ----------
     profile : int32[m], dense indices of the user's items, the latest first
-    places : int32[m], where they stand in the next two
-    weights, values : float32[items], weight of the event's type; value such as a rating, NaN where there is none
+    places : int32[m], where they stand among `items`
+    items : `models.profile.ITEM_DTYPE`[n], the user's
     decay : a weight falls by this factor per item back
     pearson : whether values count as they are, else decayed weights
 
     Returns
     -------
-    items : int32[n]
-    ratings : float64[n]
+    rated : int32[r], dense indices
+    ratings : float64[r]
     """
-    items, ratings = np.empty(len(profile), np.int32), np.empty(len(profile))
+    rated, ratings = np.empty(len(profile), np.int32), np.empty(len(profile))
     n, step = 0, 1.0
     for d in range(min(size, len(profile))):
-        again = weights[places[d]] < 0  # what the user did not want is not theirs
+        weight, value = items[places[d]].weight, items[places[d]].value
+        again = weight < 0  # what the user did not want is not theirs
         for e in range(n):
-            again = again or items[e] == profile[d]
+            again = again or rated[e] == profile[d]
         if not again:
-            items[n] = profile[d]
-            weight, value = weights[places[d]], values[places[d]]
+            rated[n] = profile[d]
             ratings[n] = (value if value == value else weight) if pearson else weight * step
             n += 1
         step *= decay
-    return items[:n], ratings[:n]
+    return rated[:n], ratings[:n]
 
 
 @njit(cache=True)
@@ -240,8 +240,7 @@ class UserCF:
         items, ratings = own_ratings(
             visit.profile,
             visit.places,
-            visit.state.items["weight"],
-            visit.state.items["value"],
+            visit.state.items,
             settings.items,
             settings.decay,
             self._pearson,

@@ -39,8 +39,9 @@ def test_a_gap_longer_than_the_bound_begins_a_new_sitting():
 
 
 def test_a_sitting_is_as_long_as_the_items_since_its_first():
-    assert sitting_length(np.array([1, 1, 2, 1, 1, 1], np.uint8)) == 3
-    assert sitting_length(np.zeros(0, np.uint8)) == 0
+    times = [0, 1, 3 * HOUR_MS, 3 * HOUR_MS + 1, 3 * HOUR_MS + 2]
+    assert sitting_length(with_items(times).items) == 3
+    assert sitting_length(UserState().items) == 0
 
 
 def test_a_late_event_begins_no_sitting_and_turns_no_clock_back():
