@@ -154,9 +154,9 @@ def planned_and_run() -> tuple[str, list[tuple[Any, ...]]]:
     stream = env.from_collection([Row(*msgspec.structs.astuple(made)) for made in shuffled], FACT)
     captured = Captured(t_env)
     attach_metrics(captured, stream.assign_timestamps_and_watermarks(WatermarkStrategy.no_watermarks()), CONFIG)
-    select = captured.select
-    plan = t_env.explain_sql(select).split("== Optimized Execution Plan ==")[1]
-    with t_env.execute_sql(select).collect() as results:
+    rows = t_env.to_data_stream(t_env.sql_query(captured.select))
+    plan = env.get_execution_plan()
+    with rows.execute_and_collect() as results:
         return plan, [tuple(row) for row in results]
 
 
