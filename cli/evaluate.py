@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -88,7 +89,7 @@ def evaluate(
     begin_with = read_model(model, configuration)
     file = read_events(events)
     catalogue = {} if items is None else read_items(items)
-    require_known_types(file, configuration)
+    file = with_known_types(file, configuration)
     if report is not None or compare or ablation:
         _require_judged(file, configuration)
     console.print(
@@ -154,14 +155,16 @@ def configuration_of_a_file(
     return load_configuration(path, overrides)
 
 
-def require_known_types(file: EventFile, configuration: Configuration) -> None:
-    """Find out before a long run whether every type of event in a file has a weight."""
-    unknown = set(file.types or ()) - {""} - set(configuration.events.types)
+def with_known_types(file: EventFile, configuration: Configuration) -> EventFile:
+    """The file with its types of events as the configuration names them, in whatever case; before a long run each has to have a weight."""
+    names = {"": ""} | {name.lower(): name for name in configuration.events.types}
+    unknown = sorted({given for given in set(file.types or ()) if given.lower() not in names})
     if unknown:
         raise UserError(
-            f"{file.path}: type {sorted(unknown)[0]!r} is not among events.types of the configuration "
+            f"{file.path}: type {unknown[0]!r} is not among events.types of the configuration "
             f"({', '.join(configuration.events.types)}): add it there, with its weight"
         )
+    return file if file.types is None else replace(file, types=[names[given.lower()] for given in file.types])
 
 
 def _require_judged(file: EventFile, configuration: Configuration) -> None:

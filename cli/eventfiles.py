@@ -227,7 +227,7 @@ def _lists(table: _Table, name: str) -> list[list[str]]:
     if name not in table.columns:
         return [[]] * table.rows
     column = table.columns[name]
-    is_list = pa.types.is_list(column.type)
+    is_list = _is_list(column.type)
     values = column.to_pylist() if is_list else [text.split(table.list_separator) for text in column.to_pylist()]
     found = [[part.strip() for part in parts or [] if part and part.strip()] for parts in values]
     for row, parts in enumerate(found):
@@ -456,16 +456,20 @@ def _read_parquet(path: Path, wanted: _Wanted) -> _Table:
     return _Table(path, read.num_rows, columns, lambda row: f"row {row + 1}", "|")
 
 
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
 def _as_texts(path: Path, name: str, column: pa.Array) -> pa.Array:
     """Bring a Parquet column to what a delimited file would have said; null becomes empty."""
     kind = column.type
-    if pa.types.is_list(kind) and name in ITEM_LISTS:
-        return column
     if name == "timestamp" and (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
         return column.cast(pa.timestamp("ms"), safe=False)
     if pa.types.is_floating(kind) and name.endswith("_id"):
         raise EventFileError(file=path, place="schema", expected=f"{name} to be text or whole numbers", got=str(kind))
     try:
+        if name in ITEM_LISTS and _is_list(kind):
+            return column.cast(pa.list_(pa.string()))
         return pc.fill_null(column.cast(pa.string()), "")
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         expected = f"{name} to be text or numbers"

@@ -71,28 +71,48 @@ class ServedJudge:
     ----------
     evaluator : what a judgement goes into
     counts : whether an event of this type tests a slate; the others are passed over
+    makes_one : whether an event of this type is answered with a slate; a slate is there to be judged by until it is, or another comes
     recorder : keeps each judged event, where there is one
     """
 
     def __init__(
-        self, evaluator: PrequentialEvaluator, counts: Callable[[Event], bool], recorder: Recorder | None = None
+        self,
+        evaluator: PrequentialEvaluator,
+        counts: Callable[[Event], bool],
+        makes_one: Callable[[Event], bool],
+        recorder: Recorder | None = None,
     ) -> None:
         self._evaluator = evaluator
         self._counts = counts
+        self._makes_one = makes_one
         self._recorder = recorder
         self._waiting: deque[tuple[Event, str | None]] = deque()
+        # By user the event whose slate the next one that counts is judged by; and such events whose answer is missing.
         self._previous: dict[str, str] = {}
+        self._wanted: set[str] = set()
         self._slates: dict[str, Sequence[Shown]] = {}
 
     def sent(self, event: Event) -> None:
-        """Note an event that was sent."""
+        """Note an event that was sent, and judge what can be judged."""
         if self._counts(event):
-            self._waiting.append((event, self._previous.get(event.user_id)))
+            self._waiting.append((event, self._previous.pop(event.user_id, None)))
+            self._judge()
+        if self._makes_one(event):
+            replaced = self._previous.get(event.user_id)
+            if replaced is not None:
+                self._wanted.discard(replaced)
+                self._slates.pop(replaced, None)
             self._previous[event.user_id] = event.event_id
+            self._wanted.add(event.event_id)
 
     def answered(self, event_id: str, items: Sequence[Shown]) -> None:
         """Note the slate that answers an event (no items: there will be none), and judge what can be judged."""
-        self._slates[event_id] = items
+        if event_id in self._wanted:
+            self._wanted.discard(event_id)
+            self._slates[event_id] = items
+            self._judge()
+
+    def _judge(self) -> None:
         while self._waiting:
             event, previous = self._waiting[0]
             if previous is not None and previous not in self._slates:
@@ -178,7 +198,7 @@ class Loop:
     ) -> None:
         self._types = configuration.events.types
         self._evaluator = PrequentialEvaluator(configuration.slate.k, every=every)
-        self._judge = ServedJudge(self._evaluator, self._tests_a_slate, recorder)
+        self._judge = ServedJudge(self._evaluator, self._tests_a_slate, self._makes_a_slate, recorder)
         self._in_flight = in_flight
         self._pace = events_per_s
         self._reader = TopicReader(configuration.kafka, (RECOMMENDATIONS, DEAD_LETTER))
@@ -196,8 +216,11 @@ class Loop:
     def _tests_a_slate(self, event: Event) -> bool:
         return event.type in self._types and self._types[event.type].weight > 0
 
+    def _makes_a_slate(self, event: Event) -> bool:
+        return event.type in self._types and self._types[event.type].makes_slate
+
     def _is_answered(self, event: Event) -> bool:
-        return event.type not in self._types or self._types[event.type].makes_slate
+        return event.type not in self._types or self._makes_a_slate(event)
 
     def run(self, events: Iterable[Event], *, patience_s: float = 120.0) -> Iterator[Progress]:
         """Send all events and wait for all answers, yielding the progress several times a second.

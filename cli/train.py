@@ -28,7 +28,7 @@ def train(
     """
     from rich.progress import track
 
-    from cli.evaluate import configuration_of_a_file, require_known_types
+    from cli.evaluate import configuration_of_a_file, with_known_types
     from cli.evaluation.local import pipeline_of
     from cli.eventfiles import read_events, read_items
 
@@ -36,8 +36,7 @@ def train(
     settings = configuration.learner
     if configuration.scorer.name == "none" or not settings.enabled or settings.mode == "logging":
         raise UserError("train: scorer.name is 'none', learner.enabled is false or learner.mode is logging: there is nothing to train")
-    file = read_events(events)
-    require_known_types(file, configuration)
+    file = with_known_types(read_events(events), configuration)
     require_file(out, option="--out")
     pipeline = pipeline_of(configuration, {} if items is None else read_items(items))
     console = Console(highlight=False, stderr=True)

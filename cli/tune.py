@@ -60,7 +60,7 @@ def tune(
     started_s = time.monotonic()
     deadline_s = started_s + 60 * budget
     _require(out)
-    from cli.evaluate import require_known_types
+    from cli.evaluate import with_known_types
     from cli.eventfiles import read_events, read_items
     from cli.tuning.file import tuned_file
     from cli.tuning.outcome import outcome_of
@@ -70,9 +70,8 @@ def tune(
     console = Console(highlight=False, stderr=True)
     base = _base(config)
     with console.status("reading the events"):
-        file = read_events(events)
+        file = with_known_types(read_events(events), base)
         catalogue = {} if items is None else read_items(items)
-    require_known_types(file, base)
     if len(file) < FEWEST_EVENTS:
         raise UserError(f"{events}: expected at least {FEWEST_EVENTS} events to tune on, got {len(file)}")
     with console.status("measuring how many events fit the budget"):

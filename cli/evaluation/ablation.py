@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from cli.evaluation.run import Run
-from models.config import BUILT_IN_SCORERS, Configuration, Sources
+from models.config import BUILT_IN_SCORERS, Configuration, ConfigurationError, Sources
 from models.evaluation.ablation import Ablation, ablation_of
 from models.feature_table import GROUPS
 from models.validation import parse_configuration
@@ -33,7 +33,7 @@ class Switch(NamedTuple):
 
 
 def switches(configuration: Configuration) -> list[Switch]:
-    """Everything that can be left out of a configuration or exchanged in it, and changes it."""
+    """Everything that can be left out of a configuration or exchanged in it, and changes it; not what the rest of it needs."""
     scorers = [name for name in BUILT_IN_SCORERS if name != "text" or configuration.text.makes_vectors]
     table = [
         *(Switch("scorer", name, {"scorer": {"name": name}}) for name in scorers),
@@ -44,7 +44,14 @@ def switches(configuration: Configuration) -> list[Switch]:
         table = [switch for switch in table if switch.part != "without features"]
     if not configuration.slate.recommend_seen:
         table = [switch for switch in table if switch.name != "repeats"]
-    return [switch for switch in table if switched(configuration, switch) != configuration]
+    return [switch for switch in table if _changes(configuration, switch)]
+
+
+def _changes(configuration: Configuration, switch: Switch) -> bool:
+    try:
+        return switched(configuration, switch) != configuration
+    except ConfigurationError:
+        return False
 
 
 def switched(configuration: Configuration, switch: Switch) -> Configuration:

@@ -15,7 +15,7 @@ from rich.progress import track
 from cli.evaluation.run import Asked, Run, versions
 from cli.eventfiles import EventFile
 from models.config import Configuration
-from models.evaluation.prequential import PrequentialEvaluator
+from models.evaluation.prequential import PrequentialEvaluator, cause_before
 from models.evaluation.recorder import Recorder, Shown, SlateItem
 from models.evaluation.report import EvaluationReport, LatencyMs
 from models.heap import settle
@@ -70,7 +70,7 @@ def run_local(
         event_started_s = time.perf_counter()
         shown = served.pop(event.user_id, None)
         if asked is Asked.BEFORE and event_type.weight > 0 and event.user_id in pipeline.users:
-            shown = pipeline.recommend(event).items
+            shown = pipeline.recommend(cause_before(event)).items
         if event_type.weight > 0:
             judgement = evaluator.judge(event.user_id, event.item_id, [item.item_id for item in shown or ()])
             if recorder is not None:
@@ -78,7 +78,7 @@ def run_local(
         pipeline.learn(event)
         if asked is Asked.SERVED and event_type.makes_slate:
             served[event.user_id] = [Shown.of(item) for item in pipeline.recommend(event).items]
-        elif shown is not None and event_type.weight == 0:
+        elif shown is not None and event_type.weight <= 0:
             served[event.user_id] = shown
         latencies_ms.append((time.perf_counter() - event_started_s) * 1000)
     elapsed_s = time.perf_counter() - started_s

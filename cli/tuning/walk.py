@@ -12,7 +12,7 @@ import numpy.typing as npt
 from cli.evaluation.run import Asked
 from cli.tuning.metric import Metric
 from models.config import Configuration
-from models.evaluation.prequential import PrequentialEvaluator
+from models.evaluation.prequential import PrequentialEvaluator, cause_before
 from models.evaluation.recorder import MISS, UNJUDGED
 from models.evaluation.splits import gains, hits
 from models.events import Event
@@ -72,12 +72,12 @@ class Walk:
         judgement = None
         if event_type.weight > 0:
             if self._asked is Asked.BEFORE and event.user_id in self._pipeline.users:
-                shown = self._recommended(event)
+                shown = self._recommended(cause_before(event))
             judgement = self._evaluator.judge(event.user_id, event.item_id, shown)
         self._pipeline.learn(event)
         if self._asked is Asked.SERVED and event_type.makes_slate:
             self._served[event.user_id] = self._recommended(event)
-        elif shown is not None and event_type.weight == 0:
+        elif shown is not None and event_type.weight <= 0:
             self._served[event.user_id] = shown
         return UNJUDGED if judgement is None else judgement.position or MISS
 

@@ -10,7 +10,13 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from models.events import Event
 from models.metrics.ranking import f1, hit_at_k, ndcg_at_k, position_of, precision, recall
+
+
+def cause_before(event: Event) -> Event:
+    """What a slate just before an event is made for: of the event itself is known whose it is and when, and not yet what it is about."""
+    return Event(event.event_id, event.user_id, "", event.type, event.event_time_ms)
 
 
 class PrequentialReport(Struct, frozen=True, kw_only=True):

@@ -10,18 +10,21 @@ import pytest
 from rich.console import Console
 
 from cli.errors import UserError
-from cli.evaluate import evaluate
+from cli.evaluate import evaluate, with_known_types
 from cli.evaluation import compare as comparing
 from cli.evaluation.compare import positions_of, print_comparison, require_packages
 from cli.evaluation.local import run_local
 from cli.evaluation.run import Asked
 from cli.eventfiles import read_events
+from cli.tuning.walk import Walk
 from models.config import Configuration, Events, EventType, Slate
 from models.evaluation.baselines import discover
 from models.evaluation.baselines.popularity import Popularity
 from models.evaluation.comparison import comparison_of, rival_of
 from models.evaluation.prequential import Judgement
 from models.evaluation.recorder import MISS, UNJUDGED, Recorder, Shown
+from models.topics import CatalogueItem
+from models.validation import parse_configuration
 from tests.synthetic import events
 
 QUIET = Console(quiet=True)
@@ -190,3 +193,37 @@ def test_the_command_prints_every_baseline_and_leaves_the_report_as_it_is(file_o
     assert "rivals" not in report
     assert "baseline 7 of 7" in said.err
     assert comparison["versions"]["river"]
+
+
+@pytest.mark.parametrize("asked", Asked)
+def test_a_slate_does_not_know_what_the_event_is_about_that_tests_it(file_of, asked):
+    file = file_of([(f"u{user}", f"i{(user + 3 * n) % 10}", "view") for user in range(10) for n in range(3)])
+    catalogue = {f"i{n}": CatalogueItem(categories=[f"kind {n}"]) for n in range(10)}
+    rules = {f"pin:{n}": {"item": f"i{n}", "position": 1, "category": f"kind {n}"} for n in range(10)}
+    mapping = {"slate": {"k": 1}, "scorer": {"name": "none"}, "policy": {"epsilon": 0.0, "epsilon_min": 0.0}}
+    with_pins, without = (
+        run_local(file, catalogue, parse_configuration(sections, "test.yaml"), every=1, asked=asked, console=QUIET, record=False)
+        for sections in (mapping | {"rules": rules}, mapping)
+    )
+    assert with_pins.report.hr_at_k == without.report.hr_at_k < 0.5
+
+
+@pytest.mark.parametrize("weight", [0.0, -0.5])
+def test_what_does_not_count_and_makes_no_slate_leaves_the_slate_there(file_of, weight):
+    file = file_of([(f"u{user}", f"{kind}{n}", kind) for user in range(9) for n in range(3) for kind in ("view", "skip")])
+    types = {"view": {}, "skip": {"weight": weight, "makes_slate": False}}
+    configuration = parse_configuration({"slate": {"k": 5}, "scorer": {"name": "none"}, "events": {"types": types}}, "test.yaml")
+    report = run_local(file, {}, configuration, every=1, asked=Asked.SERVED, console=QUIET, record=False).report
+    popular = positions_of(Popularity(repeats=False), file, configuration, every=1, asked=Asked.SERVED, console=QUIET, title="")
+    assert report.evaluated == (popular >= 0).sum() == 18
+    assert (report.hr_at_k > 0.8, (popular > 0).sum() > 14) == (True, True)
+    walk = Walk(configuration, {}, asked=Asked.SERVED)
+    walk.take(file.events())
+    assert (walk.positions > 0).sum() == round(18 * report.hr_at_k)
+
+
+def test_a_file_may_write_types_in_any_case(file_of):
+    file = with_known_types(file_of([("u", "a", "View"), ("u", "b", ""), ("u", "c", "NOTE")]), CONFIGURATION)
+    assert file.types == ["view", "", "note"]
+    with pytest.raises(UserError, match="type 'sneeze' is not among"):
+        with_known_types(file_of([("u", "a", "sneeze")]), CONFIGURATION)

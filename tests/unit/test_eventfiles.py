@@ -297,6 +297,21 @@ def test_items_of_a_parquet_file_may_hold_real_lists(tmp_path):
     assert (item.categories, item.tags, item.year) == (["a", "b"], ["c", "d"], 1999)
 
 
+@pytest.mark.parametrize("kind", [pa.large_list(pa.string()), pa.list_(pa.string(), 2), pa.list_(pa.large_string())])
+def test_lists_of_a_parquet_file_may_be_of_every_kind(tmp_path, kind):
+    path = tmp_path / "items.parquet"
+    pa.parquet.write_table(pa.table({"item_id": ["i"], "categories": pa.array([["a", "b"]], kind)}), path)
+    assert read_items(path)["i"].categories == ["a", "b"]
+
+
+def test_lists_of_a_parquet_file_may_hold_numbers_and_nothing_deeper(tmp_path):
+    path = tmp_path / "items.parquet"
+    pa.parquet.write_table(pa.table({"item_id": ["i"], "categories": [[1, 2]]}), path)
+    assert read_items(path)["i"].categories == ["1", "2"]
+    pa.parquet.write_table(pa.table({"item_id": ["i"], "categories": [[[1]]]}), path)
+    assert said(path, read_items).startswith("schema: expected categories to be text or numbers, got list<")
+
+
 RATINGS = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n196\t1\t3\t881250949\n7\t2\t5\t881250948\n"
 FILMS = (
     "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"

@@ -212,7 +212,7 @@ def test_a_run_is_the_same_whether_it_is_recorded_or_not(file, configuration, ru
 def test_served_slates_are_recorded_by_both_engines_alike(file, configuration):
     local = run_of(file, configuration, asked=Asked.SERVED).recording
     evaluator, recorder = PrequentialEvaluator(configuration.slate.k), Recorder(configuration.slate.k)
-    judge = ServedJudge(evaluator, lambda event: True, recorder)
+    judge = ServedJudge(evaluator, lambda event: True, lambda event: True, recorder)
     for event, slate in answered(file, configuration):
         judge.sent(event)
         judge.answered(event.event_id, slate)
@@ -275,3 +275,8 @@ def test_runs_over_other_events_are_not_compared():
     miss = Judgement(None, 0)
     with pytest.raises(ValueError, match="same judged events"):
         ablation_of("part", "name", whole=recorded([miss, miss]), changed=recorded([miss, None]))
+
+
+def test_what_the_rest_of_a_configuration_needs_is_not_switched_off():
+    configuration = parse_configuration({"auction": {"value": "bid"}}, "test.yaml")
+    assert "none" not in {switch.name for switch in switches(configuration) if switch.part == "scorer"}
