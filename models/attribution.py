@@ -495,7 +495,9 @@ class Attribution:
             head, *others = open_slates.slates
             if not self._is_closed(head, clock_ms):
                 return min(due_ms, head.time_ms + self._closes_after_ms)
-            due_ms = min(due_ms, open_slates.heard_ms + self._session_ends_after_ms)
+            session_ends_ms = open_slates.heard_ms + self._session_ends_after_ms
+            if session_ends_ms > clock_ms:
+                due_ms = min(due_ms, session_ends_ms)
             undecided = [slate.time_ms for slate in others if not self._is_closed(slate, clock_ms)]
             if undecided:
                 due_ms = min(due_ms, min(undecided) + self._closes_after_ms)

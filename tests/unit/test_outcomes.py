@@ -165,3 +165,22 @@ def test_where_outcomes_are_off_nothing_is_kept():
         pipeline.recommend(event)
     assert pipeline.recommender.attribution is None
     assert pipeline.users["u"].slates.slates == []
+
+
+def test_a_timer_lies_ahead_also_where_the_end_of_a_session_has_passed():
+    minute_ms = 60_000
+    pipeline = LocalPipeline(configuration(window_ms=20 * minute_ms, served_means_seen=False))
+    # two slates of one sitting, which nobody is known to have seen; a session ends five minutes after its last event
+    for number, minute in enumerate((0, 4)):
+        event = Event(f"e{number}", "ann", f"i{number}", "view", minute * minute_ms)
+        pipeline.learn(event)
+        pipeline.recommend(event)
+    attribution, ann = pipeline.recommender.attribution, pipeline.users["ann"]
+    open_slates, timers = [], []
+    for minute in (8, 21, 25):
+        attribution.settle(ann.slates, watermark_ms=minute * minute_ms, tally=ann.tally)
+        open_slates.append(len(ann.slates.slates))
+        timers.append(attribution.due_ms(ann.slates, watermark_ms=minute * minute_ms))
+    assert open_slates == [2, 2, 0]
+    # five seconds, for late events, after the window of either
+    assert timers == [20 * minute_ms + 5_000, 24 * minute_ms + 5_000, 0]
