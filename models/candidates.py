@@ -26,6 +26,7 @@ from models.sources.user_cf import UserCF
 
 _NO_HASHES = np.zeros(0, np.int64)
 _HAD = list(FEATURES).index("had")
+_NEW_ITEMS_BIT = 16
 # Each item that the user has had comes from this source, whichever chose it.
 _REPEATS_BIT = 32
 _RULE_BIT = 128
@@ -115,7 +116,9 @@ class Candidates(msgspec.Struct, frozen=True):
 
 
 class CandidateGenerator:
-    """Chooses candidates among what the sources bring, each its share of the places; popular items fill what is left.
+    """Chooses candidates among what the sources bring, each its share of the places.
+
+    Popular items fill what is left, and items that nobody has had what these leave, unless the source of new items is off.
 
     Parameters
     ----------
@@ -139,7 +142,7 @@ class CandidateGenerator:
             UserCF(configuration.user_cf, replica, bit=2),
             Content(replica, bit=4),
             Trending(replica, bit=8),
-            NewItems(configuration.new_items, replica, bit=16),
+            NewItems(configuration.new_items, replica, bit=_NEW_ITEMS_BIT),
             Repeats(replica, bit=_REPEATS_BIT),
         )
         self._filler: Source = Popularity(replica, bit=64)
@@ -218,7 +221,7 @@ class CandidateGenerator:
         Returns
         -------
         Candidates
-            At most scorer.candidates; fewer only where the model knows fewer items that the user may be shown.
+            At most scorer.candidates; fewer only where the model knows fewer items that the user may be shown, or new items are off.
         """
         replica, board = self._replica, self._board
         replica.look_at(now_ms)
@@ -241,6 +244,8 @@ class CandidateGenerator:
         for source, size in self._places:
             source.choose(visit, board, size)
         self._filler.choose(visit, board, self._size)
+        if board.wants_more and "new_items" in self.weights:
+            board.take_first(replica.without_events(), self._size, available=replica.available, bit=_NEW_ITEMS_BIT)
         if restrict is not None:
             board.take_first(replica.indices_of(restrict), self._size, available=replica.available, bit=_REQUEST_BIT)
         items, origins = board.chosen, board.origins

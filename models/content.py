@@ -55,6 +55,7 @@ class Content:
     signatures: np.ndarray
     log_prices: np.ndarray
     rows: np.ndarray
+    _told: np.ndarray
 
     def grow_items(self, capacity: int) -> None:
         """Make room for this many items."""
@@ -62,12 +63,14 @@ class Content:
         signatures = np.zeros(capacity, np.uint64)
         log_prices = np.full(capacity, np.nan, np.float32)
         rows = np.full(capacity, -1, np.int64)
+        told = np.zeros(capacity, np.bool_)
         if hasattr(self, "labels"):
             labels[: len(self.labels)] = self.labels
             signatures[: len(self.signatures)] = self.signatures
             log_prices[: len(self.log_prices)] = self.log_prices
             rows[: len(self.rows)] = self.rows
-        self.labels, self.signatures, self.log_prices, self.rows = labels, signatures, log_prices, rows
+            told[: len(self._told)] = self._told
+        self.labels, self.signatures, self.log_prices, self.rows, self._told = labels, signatures, log_prices, rows, told
 
     def apply(
         self,
@@ -100,6 +103,7 @@ class Content:
             if not before >> bit & 1:
                 self._put(bit, index)
         self._sign(index, signature)
+        self._told[index] = True
         self.labels[index] = np.frombuffer(sum(1 << bit for bit in bits).to_bytes(LABELS // 8, "little"), np.uint64)
         self.log_prices[index] = np.nan if price is None else math.log1p(price)
 
@@ -126,6 +130,9 @@ class Content:
             self.signatures[index] = signature
 
     def _put(self, bucket: int, index: int) -> None:
+        # one that gets back what it had, as when it is on sale again, may stand there still
+        if self._told[index] and index in self.buckets[bucket, : self.bucket_sizes[bucket]]:
+            return
         self.buckets[bucket, self.bucket_sizes[bucket] % BUCKET] = index
         self.bucket_sizes[bucket] += 1
 

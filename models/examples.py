@@ -165,7 +165,7 @@ def label_pending(pending: bytes, item: int, weight: float = 1.0) -> bytes | Non
 
     Parameters
     ----------
-    weight : of the example, where the pending candidates were written for one
+    weight : of the example, where the pending candidates were written for one; of others what was not wanted makes no example
 
     Raises
     ------
@@ -174,6 +174,8 @@ def label_pending(pending: bytes, item: int, weight: float = 1.0) -> bytes | Non
     """
     shape = _Shape.of(pending)
     label = first_place(np.frombuffer(pending, "<i8", shape.candidates, shape.matrix_end), item)
+    if weight < 0 and shape.version not in (WEIGHTED, SHOWN):
+        return None
     return None if label < 0 else _labelled(pending, shape, label, weight)
 
 

@@ -561,7 +561,8 @@ def _pointwise(logit: torch.Tensor, lists: Lists, labels: torch.Tensor, weights:
         unwanted = (lists.weights < 0).unsqueeze(1)
         shares, targets = torch.where(unwanted, shares * targets, shares), torch.where(unwanted, 0.0, targets)
     total = functional.binary_cross_entropy_with_logits(logit, targets, shares, reduction="sum")
-    return total / shares.sum()
+    # nothing may be worth anything
+    return total / shares.sum().clamp_min(1e-6)
 
 
 def _shown(examples: list[Example], mask: torch.Tensor) -> torch.Tensor:

@@ -32,7 +32,7 @@ _SITTING_BITS = 64
 
 @njit(cache=True)
 def _latest(items, most):  # type: ignore[no-untyped-def]
-    """A user's last items that are no dislikes, int64[n], the latest first, and a bit for each that is of the sitting of the latest."""
+    """A user's last items that are no dislikes, int64[n], the latest first, and a bit for each that is of the latest sitting."""
     latest, n, same_sitting = np.empty(min(most, len(items)), np.int64), 0, np.uint64(0)
     sitting = items[-1].sitting if len(items) else 0
     for p in range(len(items) - 1, -1, -1):
@@ -41,8 +41,6 @@ def _latest(items, most):  # type: ignore[no-untyped-def]
         if items[p].weight <= 0:
             continue
         latest[n] = items[p].item
-        if n == 0:
-            sitting = items[p].sitting
         if items[p].sitting == sitting and n < _SITTING_BITS:
             same_sitting |= np.uint64(1) << np.uint64(n)
         n += 1

@@ -75,7 +75,7 @@ def make_pools(
         events=events, slow=slow, last_seen_ms=last_seen_ms, slow_half_life_ms=slow_half_life_ms, available=available, size=size
     )
     # far back 2 ** -x is 0 for many: the order of those is the slow one
-    trending = _largest(known, _decayed(fast, last_seen_ms, fast_half_life_ms), size)
+    trending = largest(known, _decayed(fast, last_seen_ms, fast_half_life_ms), size)
     bits = categories[trending]
     occur = int(np.bitwise_or.reduce(bits))
     trending_in = [
@@ -91,14 +91,14 @@ def by_popularity(
     *, events: np.ndarray, slow: np.ndarray, last_seen_ms: np.ndarray, slow_half_life_ms: float, available: np.ndarray, size: int
 ) -> np.ndarray:
     """`Pools.popular` of any size; the parameters are those of `make_pools`."""
-    return _largest(np.flatnonzero((events > 0) & available), _decayed(slow, last_seen_ms, slow_half_life_ms), size)
+    return largest(np.flatnonzero((events > 0) & available), _decayed(slow, last_seen_ms, slow_half_life_ms), size)
 
 
 def _decayed(popularity: np.ndarray, last_seen_ms: np.ndarray, half_life_ms: float) -> np.ndarray:
     return popularity * np.exp2((last_seen_ms - last_seen_ms.max(initial=0.0)) / half_life_ms)
 
 
-def _largest(indices: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
+def largest(indices: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
     """The `size` of `indices` with the largest values, the largest first, equal ones in the order of the indices."""
     values = values[indices]
     if len(indices) > size:

@@ -223,6 +223,7 @@ class Recommender:
                     policy=cast(PolicyRule | None, controls.get("policy")),
                     experiment=cast(Experiment | None, controls.get("experiment")),
                     epsilon=getattr(controls.get("epsilon"), "epsilon", None),
+                    policy_is_new=kind == "policy",
                 )
             except ValueError as error:
                 raise Rejected(Refusal.WRONG_TYPE, str(error)) from None

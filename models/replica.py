@@ -25,7 +25,7 @@ from models.identity import hash64
 from models.labels import Labels
 from models.offers import Offers
 from models.panel import Panel
-from models.pools import Pools, by_popularity, is_due, make_pools
+from models.pools import Pools, by_popularity, is_due, largest, make_pools
 from models.text.vectors import ItemVectors, VectorRecord
 from models.topics import CatalogueItem
 
@@ -327,6 +327,7 @@ class Replica:
         self._pools = Pools()
         self._pools_at = -1
         self._by_popularity: np.ndarray | None = None
+        self._without_events: np.ndarray | None = None
         self._allocate_items(1024)
         self._allocate_pool(1 << 14)
         self._keys = np.zeros(4096, np.int64)
@@ -645,7 +646,7 @@ class Replica:
                 came_ms=self.from_ms[:items] if self._new_items.order == "latest" else None,
             )
             self._pools_at = self.events_applied
-            self._by_popularity = None
+            self._by_popularity = self._without_events = None
         return self._pools
 
     def by_popularity(self) -> np.ndarray:
@@ -665,3 +666,12 @@ class Replica:
                 size=len(self),
             )
         return self._by_popularity
+
+    def without_events(self) -> np.ndarray:
+        """int32[n], items without an event that may be shown, those shown least first, as many as a pool has; made like `by_popularity`."""
+        self.pools()
+        if self._without_events is None:
+            items = len(self)
+            unknown = np.flatnonzero((self.stats[:items, 1] == 0) & self.available[:items])
+            self._without_events = largest(unknown, -self.impressions[:items], self._pool_size)
+        return self._without_events

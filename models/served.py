@@ -85,7 +85,7 @@ class ServedNetwork:
         foreign = self._foreign(version, weights)
         if foreign is None and (self._newest_version is None or version > self._newest_version):
             self._newest, self._newest_version, self._start = value, version, None
-            if self._pinned is None or self._pinned not in self._kept:
+            if self._pinned_record() is None:
                 self._load(version, weights)
         return foreign
 
@@ -94,7 +94,8 @@ class ServedNetwork:
 
         Parameters
         ----------
-        version : ``EPOCH.NUMBER``, with or without the content behind a dash; while no such version is known, the newest scores
+        version : ``EPOCH.NUMBER``, with or without the content behind a dash; while no such version of this network is known, the newest
+            scores
         """
         self._pinned = None if version is None else version.partition("-")[0]
         self._choose()
@@ -111,8 +112,13 @@ class ServedNetwork:
         while len(self._kept) > self._most + 1:
             self._kept.pop(min((one for one in self._kept if one != self._pinned), key=_order))
 
+    def _pinned_record(self) -> bytes | None:
+        """The record of the pinned version, where it is known and of a network of this shape."""
+        record = None if self._pinned is None else self._kept.get(self._pinned)
+        return None if record is None or self._foreign(*decode_version(record)) is not None else record
+
     def _choose(self) -> None:
-        pinned = None if self._pinned is None else self._kept.get(self._pinned)
+        pinned = self._pinned_record()
         if pinned is None and self._start is not None:
             self.network.load(self._start)
             self.version = self._newest_version

@@ -240,7 +240,7 @@ class SlateMaker:
         ranked = order(act.strategy, scored.scores, self._replica.categories, items, k=k)
         prices = None
         if self._auction is not None and scored.worth is not None:
-            ranked = self._auction.shown(ranked, scored.scores)
+            ranked = self._auction.shown(ranked, scored.worth, scored.scores)
             prices = self._auction.prices(scored.worth, scored.scores, ranked)
         listed, pool, pinned = ranked[:k], ranked[k:], None
         if asked is not None:

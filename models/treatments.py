@@ -149,20 +149,27 @@ class Treatments:
         self.install()
 
     def install(
-        self, *, policy: PolicyRule | None = None, experiment: Experiment | None = None, epsilon: float | None = None
+        self,
+        *,
+        policy: PolicyRule | None = None,
+        experiment: Experiment | None = None,
+        epsilon: float | None = None,
+        policy_is_new: bool = True,
     ) -> None:
         """Let these rules be in force instead of those before; nothing is changed where one is refused.
 
         Parameters
         ----------
         policy, experiment, epsilon : values of the controls, None: as configured
+        policy_is_new : of these rules that of the policy is the new one; then somebody has to have the strategy that it forces. When the
+            arm that had it ends it forces nothing
 
         Raises
         ------
         ValueError
             When what is asked for does not fit the configuration.
         """
-        self._plan = self._planned(policy or PolicyRule(), experiment or self._config.experiment)
+        self._plan = self._planned(policy or PolicyRule(), experiment or self._config.experiment, policy_is_new=policy_is_new)
         self._epsilon = epsilon
         treatments = (self._plan.everybody, *self._plan.arms.values())
         self._rankers.put_in_force(treatment.ranker for treatment in treatments)
@@ -171,7 +178,7 @@ class Treatments:
         # slates that were made before are closed after: those who made them are still known
         self._makers = makers if len(self._makers) > _MOST_MAKERS else self._makers | makers
 
-    def _planned(self, rule: PolicyRule, experiment: Experiment) -> _Plan:
+    def _planned(self, rule: PolicyRule, experiment: Experiment, *, policy_is_new: bool) -> _Plan:
         config = self._config
         changes = {name: value for name, value in msgspec.structs.asdict(rule).items() if value is not None}
         forced = changes.pop("strategy", None)
@@ -193,7 +200,7 @@ class Treatments:
         shares = {} if split is None else split.shares
         arms = {name: self._arm(name, shares[name], own, experiment.salt) for name, own in settings.items()}
         everyone = (everybody, *arms.values())
-        if forced is not None and not any(forced in treatment.policy.actions for treatment in everyone):
+        if forced is not None and policy_is_new and not any(forced in treatment.policy.actions for treatment in everyone):
             known = sorted({name for treatment in everyone for name in treatment.policy.actions})
             raise ValueError(f"strategy: expected one of {', '.join(known)}, got {forced!r}")
         for treatment in everyone:

@@ -88,9 +88,9 @@ class Auction:
                     values[of_item == number] = NOT_SHOWN
         return Worth(values, bids, of_item)
 
-    def shown(self, ranked: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Those of the ranked rows that are worth showing."""
-        return ranked[values[ranked] >= self._settings.floor]
+    def shown(self, ranked: np.ndarray, worth: Worth, values: np.ndarray) -> np.ndarray:
+        """Those of the ranked rows that are worth showing by their values with the factors of rules, which may make a `NOT_SHOWN` small."""
+        return ranked[(values[ranked] >= self._settings.floor) & (worth.values[ranked] != NOT_SHOWN)]
 
     def prices(self, worth: Worth, values: np.ndarray, ranked: np.ndarray) -> np.ndarray | None:
         """int64[n], what each candidate's place costs in millionths (`models.auction.pricing`); None where nobody pays.

@@ -24,6 +24,8 @@ from models.identity import EMPTY
 
 # Beyond this probability what is not wanted is no worse: its loss stays finite.
 _SUREST = 0.999
+# Where all lists together are worth less, they are worth nothing.
+_NOTHING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class Lists:
         if (self.weights < 0).any():
             losses = torch.where(self.weights < 0, -torch.log(1 - torch.exp(-losses).clamp_max(_SUREST)), losses)
         shares = self.weights.abs()
-        return (losses * shares).sum() / shares.sum()
+        return (losses * shares).sum() / shares.sum().clamp_min(_NOTHING)
 
 
 class Scorer(nn.Module, ABC):

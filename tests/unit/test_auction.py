@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.auction.auction import NOT_SHOWN, Auction
+from models.auction.auction import NOT_SHOWN, Auction, Worth
 from models.auction.ledger import MICROS, Account, Sale, Standing, account_key, micros
 from models.auction.pricing import prices
 from models.config import Configuration, ConfigurationError
@@ -188,6 +188,13 @@ def test_a_throttled_campaign_takes_part_in_so_many_slates_the_same_ones_each_ti
     assert values[:, 1] == pytest.approx(1.5)
     assert (bids == [2.0, 3.0]).all()
     assert (worths("throttle", 0.3, slates=2_000)[0] == values).all()
+
+
+def test_what_does_not_take_part_is_not_shown_however_small_a_factor_makes_it():
+    auction, values = Auction(configuration(), Offers()), np.array([0.5, NOT_SHOWN])
+    worth = Worth(values, np.zeros(2), np.zeros(2, np.int32))
+    assert auction.shown(np.arange(2), worth, values * 1e-320).tolist() == [0]
+    assert auction.shown(np.arange(2), worth, values * 0.0).tolist() == [0]
 
 
 def test_a_shaded_campaign_bids_so_much_less_in_every_slate():

@@ -93,6 +93,16 @@ def test_an_entry_that_comes_again_takes_one_place_and_the_latest_entries_stay()
     assert set(content.buckets[bucket].tolist()) == set(range(10, BUCKET + 10))
 
 
+def test_an_item_that_goes_on_sale_again_and_again_leaves_the_others_in_the_bucket():
+    content = Content()
+    content.grow_items(BUCKET)
+    for index in [*range(10), *[0] * 2 * BUCKET]:
+        for categories in ((), ("sale",)):
+            content.apply(index, categories=categories, tags=(), brand=None, price=None, vector=None)
+    [bucket] = np.flatnonzero(content.bucket_sizes)
+    assert content.buckets[bucket, : content.bucket_sizes[bucket]].tolist() == list(range(10))
+
+
 def test_prices_a_factor_of_two_apart_are_of_different_bands():
     content = Content()
     content.grow_items(3)

@@ -14,7 +14,7 @@ from scipy import stats
 from cli.split import problem_of
 from models.arm_learner import ArmLearner
 from models.config import ConfigurationError
-from models.events import Event
+from models.events import Event, Rejected
 from models.examples import decode_example
 from models.experiments import Split, chi_square_tail, srm_p_value
 from models.feature_table import WIDTH
@@ -357,6 +357,19 @@ def test_a_forced_strategy_makes_every_slate_with_probability_one_and_still_teac
     assert pipeline.policy.policy.tables()["counts"][0].sum() > before[0].sum() + 50
     pipeline.recommender.apply_control("policy", None)
     assert {slate.action for slate in run(pipeline, STREAM[200:300])} == set(STRATEGIES)
+
+
+@pytest.mark.parametrize("ended", [None, b"{}"])
+def test_an_experiment_ends_although_a_strategy_is_forced_that_its_arm_alone_has(ended):
+    pipeline = pipeline_of({}, policy={"strategies": {"personal": {}}})
+    apply = pipeline.recommender.apply_control
+    apply("experiment", json.dumps(EXPERIMENT).encode())
+    apply("policy", b'{"strategy": "popular"}')
+    assert {slate.action for slate in run(pipeline, STREAM[:100]) if slate.arm == "bandit"} == {"popular"}
+    apply("experiment", ended)
+    assert {slate.action for slate in run(pipeline, STREAM[100:200])} == {"personal"}
+    with pytest.raises(Rejected, match="strategy: expected one of personal, got 'popular'"):
+        apply("policy", b'{"strategy": "popular", "name": "ucb1"}')
 
 
 def test_another_policy_learns_from_its_first_slate_on_and_the_configured_one_keeps_what_it_knows():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -54,6 +55,15 @@ def test_the_same_examples_make_the_same_weights_to_the_last_bit():
     torch.manual_seed(2)
     assert weights(learner(stream=stream)) == weights(one)
     assert weights(one) != weights(learner())
+
+
+def test_hits_that_are_worth_nothing_leave_the_rest_of_their_batch():
+    draw, raws = np.random.default_rng(1), []
+    for _ in range(2 * CONFIG.batch_examples):
+        pending = encode_pending(draw.normal(size=(5, WIDTH)).astype(np.float16), np.arange(1, 6), propensities=np.ones(5, np.float32))
+        raws.append(label_pending(pending, 3, 0.0))
+    made = learner(msgspec.structs.replace(CONFIG, weigh_by_reward=True, replay_batches=0), raws)
+    assert (made.steps, made.skipped_steps) == (2, 0)
 
 
 def test_another_order_of_the_examples_makes_other_weights():

@@ -68,3 +68,12 @@ def test_the_first_events_are_learned_at_once():
         event = Event(f"e{number}", user, item, "view", 60_000 * number)
         pipeline.learn(event)
     assert [item.item_id for item in pipeline.recommend(event).items] == ["b"]
+
+
+def test_a_catalogue_that_nobody_has_touched_fills_the_slates_of_the_first_users():
+    pipeline = fresh()
+    for number in range(30):
+        pipeline.recommender.apply_catalogue(f"i{number}", b'{"title": "new"}')
+    slates = [pipeline.recommend(Event(f"e{number}", f"u{number}", "elsewhere", "view", number)) for number in range(3)]
+    assert [len(slate.items) for slate in slates] == [10, 10, 10]
+    assert {source for slate in slates for item in slate.items for source in item.sources} == {"new_items"}

@@ -124,6 +124,13 @@ def test_an_event_teaches_the_pairs_with_the_items_before_it():
     assert after_a_pause.sitting == 0
 
 
+def test_what_was_not_wanted_between_two_events_does_not_join_their_sittings():
+    types = {"view": {}, "skip": {"weight": -0.5}}
+    pipeline = pipeline_of([view(1, time_ms=0), view(2, kind="skip", time_ms=2 * HOUR_MS)], events={"types": types})
+    message = decode_pair_message(pipeline.learn(view(3, time_ms=2 * HOUR_MS + 1)).pair)
+    assert (message.earlier.tolist(), message.sitting) == ([hash64("i1")], 0)
+
+
 def test_no_more_pairs_are_taught_than_configured():
     pipeline = pipeline_of([view(number) for number in range(10)], item_cf={"pair_items": 4})
     earlier = decode_pair_message(pipeline.learn(view(10)).pair).earlier.tolist()
@@ -333,6 +340,20 @@ def test_a_pin_that_is_known_before_its_version_takes_effect_when_that_comes():
     assert recommender.version.name == "0.4"
     recommender.apply_update(version_key("ranker", "0.2"), records["0.2"])
     assert recommender.version == decode_version(records["0.2"])[0]
+
+
+def test_a_pinned_version_of_another_network_is_none_and_the_newest_scores():
+    records, other = versions_of(STREAM[:100]), {"batch_examples": 8}
+    foreign = pipeline_of(STREAM[:100], learner=other, scorer={"hidden": [16]}).learner
+    record = encode_version(0, 2, foreign.network.published(), About(shape=network_shape(foreign._scorer)))
+    for rule_first in (True, False):
+        recommender = pipeline_of().recommender
+        if rule_first:
+            recommender.pin("0.2")
+        recommender.apply_update(version_key("ranker", "0.2"), record)
+        recommender.apply_update(weights_key("ranker"), records["0.4"])
+        recommender.pin("0.2")
+        assert recommender.version.name == "0.4"
 
 
 def test_a_replica_keeps_a_bounded_number_of_versions_and_the_pinned_one():
