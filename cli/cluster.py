@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -43,11 +43,11 @@ class Cluster:
 
     def _request(self, path: str, method: str) -> Any:
         try:
-            with urllib.request.urlopen(
-                urllib.request.Request(f"{self.url}{path}", method=method), timeout=10
-            ) as response:
+            # no proxy from the environment, as of everything else that speaks to a cluster
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with opener.open(urllib.request.Request(f"{self.url}{path}", method=method), timeout=10) as response:
                 return json.loads(response.read() or b"{}")
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             raise UserError(f"no Flink cluster answers at {self._jobmanager}: {error}") from None
 
     def running_jobs(self, name: str | None = None) -> list[str]:

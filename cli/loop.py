@@ -59,6 +59,7 @@ class Answer(msgspec.Struct):
     items: list[ShownItem]
     timings: AnswerTimings
     versions: dict[str, str] = {}
+    erased: bool = False
 
 
 decode_answer = msgspec.json.Decoder(Answer).decode

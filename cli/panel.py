@@ -18,6 +18,7 @@ from rich.text import Text
 
 from cli.loop import Answer, Progress, ShownItem
 from models.evaluation.prequential import PrequentialReport
+from models.topics import slate_number
 
 # Latency is shown over the latest answers: the first ones met cold caches.
 RECENT = 5_000
@@ -151,7 +152,7 @@ def slate_table(
     """
     title_width = width * 2 // 5
     table = Table(
-        title=Text(f"user {printable(answer.user_id)}, slate {answer.seq}"),
+        title=Text(f"user {printable(answer.user_id)}, slate {slate_number(answer.seq)}"),
         title_justify="left",
         box=None,
         pad_edge=False,

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from cli.topics import connecting
 from models.config import Kafka
 from models.experiments import mismatch
 from models.topics import METRICS, Metric, topic_name
@@ -60,13 +61,14 @@ def problem_of(metrics: Iterable[Metric]) -> str | None:
 def _newest_metrics(kafka: Kafka) -> list[Metric]:
     from kafka import KafkaConsumer, TopicPartition
 
-    consumer = KafkaConsumer(
-        bootstrap_servers=kafka.bootstrap_servers.split(","),
-        group_id=None,
-        enable_auto_commit=False,
-        isolation_level="read_committed",
-        **kafka.client_properties,
-    )
+    with connecting(kafka):
+        consumer = KafkaConsumer(
+            bootstrap_servers=kafka.bootstrap_servers.split(","),
+            group_id=None,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            **kafka.client_properties,
+        )
     decode = msgspec.json.Decoder(Metric).decode
     found = []
     try:

@@ -103,7 +103,7 @@ def _print(console: Console, found: Overview) -> None:
     for name, said in (
         ("broker", found.kafka),
         ("cluster", _cluster(found.flink)),
-        *_job(found.job),
+        *([("job", "unknown")] if found.flink.taskmanagers is None else _job(found.job)),
         *_answers(found.answers),
         *_model(found),
         ("console", f"{found.serving}/console/" if found.serving else "not up: flinkrec serve"),

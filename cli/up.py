@@ -26,15 +26,16 @@ def up(
     taskmanagers: Annotated[
         int, typer.Option(min=1, max=32, help="TaskManagers to run, of one slot each; one of them is the spare.")
     ] = 3,
-    kafka_port: Annotated[int, typer.Option(help="Port of the Kafka broker.")] = DEFAULTS.kafka,
-    controller_port: Annotated[int, typer.Option(help="Port of the broker's controller.")] = DEFAULTS.controller,
-    rest_port: Annotated[int, typer.Option(help="Port of Flink's REST interface and web page.")] = DEFAULTS.rest,
-    rpc_port: Annotated[int, typer.Option(help="Port on which TaskManagers reach the JobManager.")] = DEFAULTS.rpc,
+    kafka_port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the Kafka broker.")] = DEFAULTS.kafka,
+    controller_port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the broker's controller.")] = DEFAULTS.controller,
+    rest_port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of Flink's REST interface and web page.")] = DEFAULTS.rest,
+    rpc_port: Annotated[int, typer.Option(min=1, max=65_535, help="Port on which TaskManagers reach the JobManager.")] = DEFAULTS.rpc,
     zookeeper_port: Annotated[
-        int, typer.Option(help="Port of ZooKeeper, from which a new JobManager learns of its jobs.")
+        int, typer.Option(min=1, max=65_535, help="Port of ZooKeeper, from which a new JobManager learns of its jobs.")
     ] = DEFAULTS.zookeeper,
     metrics_port: Annotated[
-        int, typer.Option(help="Port of the JobManager's page for Prometheus, the TaskManagers' follow; 0: no such pages.")
+        int,
+        typer.Option(min=0, max=65_535, help="Port of the JobManager's page for Prometheus, the TaskManagers' follow; 0: no such pages."),
     ] = DEFAULTS.metrics,
     log_level: Annotated[
         LogLevel, typer.Option(case_sensitive=False, help="Of the job's own lines in PROCESS.jsonl; DEBUG has one for each slate.")

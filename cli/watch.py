@@ -81,6 +81,7 @@ class SlateReader:
         self.topic = topic_name(kafka.topic_prefix, RECOMMENDATIONS)
         self._key = user_id.encode()
         self._newest: Answer | None = None
+        self._erased = False
         with connecting(kafka):
             self._consumer = KafkaConsumer(
                 bootstrap_servers=kafka.bootstrap_servers.split(","),
@@ -102,7 +103,7 @@ class SlateReader:
         [begin] = self._consumer.beginning_offsets([self._partition]).values()
         [end] = self._consumer.end_offsets([self._partition]).values()
         stop, chunk = end, _FIRST_CHUNK
-        while self._newest is None and stop > begin:
+        while self._newest is None and not self._erased and stop > begin:
             start = max(begin, stop - chunk)
             self._consumer.seek(self._partition, start)
             # the position also moves over what is no record: the marks of transactions
@@ -125,6 +126,10 @@ class SlateReader:
                 if record.key != self._key or (before is not None and record.offset >= before):
                     continue
                 answer = decode_answer(record.value)
+                if answer.erased:
+                    # what comes after it begins anew
+                    self._newest, self._erased = None, True
+                    continue
                 # a slate that is answered again after a restore has the seq it had before, and replaces it
                 if self._newest is None or answer.seq >= self._newest.seq:
                     self._newest, changed = answer, True

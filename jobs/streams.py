@@ -100,7 +100,7 @@ def _keyed(t_env: StreamTableEnvironment, source: str, *, field: str, partition:
     table = t_env.sql_query(
         f"""
         SELECT
-            COALESCE(k, TRIM(JSON_VALUE(CAST(v AS STRING), '$.{field}' NULL ON EMPTY NULL ON ERROR)), '') AS k,
+            COALESCE(NULLIF(k, ''), TRIM(JSON_VALUE(CAST(v AS STRING), '$.{field}' NULL ON EMPTY NULL ON ERROR)), '') AS k,
             CAST(ROW(v, CAST({partition} AS BIGINT), record_offset) AS ROW<v BYTES, p BIGINT, o BIGINT>) AS record
         FROM {source}
         """
@@ -170,7 +170,7 @@ def label_source(t_env: StreamTableEnvironment, configuration: Configuration, *,
 
 def _by_shard(t_env: StreamTableEnvironment, source: str, shard_keys: Sequence[int], *, partition: str) -> DataStream:
     """Records by the hash of their text's id: that of the record's key, or of the payload where it has none."""
-    text_id = "COALESCE(k, JSON_VALUE(CAST(v AS STRING), '$.text_id' NULL ON EMPTY NULL ON ERROR), '')"
+    text_id = "COALESCE(NULLIF(k, ''), JSON_VALUE(CAST(v AS STRING), '$.text_id' NULL ON EMPTY NULL ON ERROR), '')"
     n = len(shard_keys)
     keys = ", ".join(f"CAST({key} AS BIGINT)" for key in shard_keys)
     table = t_env.sql_query(

@@ -37,7 +37,7 @@ from models.scorers.text import TextFISM
 from models.slates import SlateMaker
 from models.text.encoder import TextEncoder
 from models.text.vectors import VECTOR_PREFIX
-from models.topics import Recommendation, Timings, kept_value
+from models.topics import Recommendation, Timings, kept_value, seq_of
 from models.treatments import Treatment, Treatments
 from models.user import User
 from models.versions import Version, weights_key
@@ -53,7 +53,7 @@ class Recommender:
     ----------
     configuration : the whole configuration
     start : a network to score with until the learner has published one
-    epoch : of `start`, later than what earlier lives of a learner published
+    epoch : of `start`, later than what earlier lives of a learner published; and of the slates' `seq`
     encoder : of questions, instead of the configured one; only where answers.enabled is on
 
     Attributes
@@ -76,7 +76,7 @@ class Recommender:
         epoch: int = 0,
         encoder: TextEncoder | None = None,
     ) -> None:
-        self._config = configuration
+        self._config, self._epoch = configuration, epoch
         self.replica = Replica(configuration)
         self.attribution = Attribution(configuration) if configuration.outcomes.enabled else None
         self.rankers = Rankers(configuration, start=start, epoch=epoch)
@@ -97,6 +97,7 @@ class Recommender:
         self._slates = SlateMaker(
             configuration,
             self.replica,
+            epoch=epoch,
             treatments=self.treatments,
             rules=self._rules,
             attribution=self.attribution,
@@ -339,7 +340,7 @@ class Recommender:
         marker = Recommendation(
             slate_id=slate_id(event.event_id, event.user_id),
             revision=f"{0:016x}",
-            seq=user.state.seq + 1,
+            seq=seq_of(user.state.seq + 1, epoch=self._epoch),
             user_id=event.user_id,
             event_id=event.event_id,
             event_time_ms=event.event_time_ms,

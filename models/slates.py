@@ -33,7 +33,7 @@ from models.replica import Replica
 from models.rules import Rules, SlateRules, Tired
 from models.scorers.base import Scorer
 from models.timeliness import Timeliness
-from models.topics import Recommendation, RecommendedItem, Timings
+from models.topics import Recommendation, RecommendedItem, Timings, seq_of
 from models.tracing import Tracer
 from models.treatments import Treatments
 from models.user import User
@@ -63,6 +63,7 @@ class SlateMaker:
     ----------
     configuration : the whole configuration
     replica : the model
+    epoch : of the slates' `seq`
     treatments : who acts for whom
     rules : those in force
     attribution : what follows the slates; None where outcomes.enabled is off
@@ -81,13 +82,14 @@ class SlateMaker:
         configuration: Configuration,
         replica: Replica,
         *,
+        epoch: int,
         treatments: Treatments,
         rules: Rules,
         attribution: Attribution | None,
         auction: Auction | None,
         desk: AnswerDesk | None,
     ) -> None:
-        self._config, self._replica = configuration, replica
+        self._config, self._replica, self._epoch = configuration, replica, epoch
         self._treatments, self._rules, self._attribution = treatments, rules, attribution
         self._auction, self._desk = auction, desk
         self._campaigns = None if auction is None else auction.campaigns
@@ -304,7 +306,7 @@ class SlateMaker:
         recommendation = Recommendation(
             slate_id=wanted.slate_id,
             revision=_revision(scored.hashes[layout.rows], layout.slots, versions, prices),
-            seq=user.state.seq,
+            seq=seq_of(user.state.seq, epoch=self._epoch),
             user_id=cause.user_id,
             event_id=cause.event_id if isinstance(cause, Event) else "",
             event_time_ms=cause.event_time_ms,

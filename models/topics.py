@@ -188,6 +188,22 @@ class Timings(Struct, frozen=True, kw_only=True):
     compute_us: Annotated[int, Meta(ge=0)]
 
 
+_SEQ_OF_AN_EPOCH = 1 << 20
+
+
+def seq_of(slate: int, *, epoch: int) -> int:
+    """The `seq` of a user's so many-th slate; the epoch is the time of a submission in seconds.
+
+    So a job that begins without state is ahead of those that were submitted before it.
+    """
+    return epoch * _SEQ_OF_AN_EPOCH + slate
+
+
+def slate_number(seq: int) -> int:
+    """Which slate of its user one is, since the state of the user began."""
+    return seq % _SEQ_OF_AN_EPOCH
+
+
 class Recommendation(Struct, frozen=True, kw_only=True):
     """The value of one record of `recommendations`: the slate that answers one event or request, or word that a user was erased.
 
@@ -195,7 +211,8 @@ class Recommendation(Struct, frozen=True, kw_only=True):
     ----------
     slate_id : the same for the same cause, also when it is answered again after a restore
     revision : digest of items, propensities and versions; it differs when the second answer does
-    seq : rises per user; consumers keep the highest seq, never the highest offset. It begins anew when the user was erased
+    seq : rises per user, also from one submission to the next; consumers keep the highest seq, never the highest offset. It begins anew
+        when the user was erased
     user_id : for whom
     event_id : the event that caused it; empty where a request did
     event_time_ms : its time

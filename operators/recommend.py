@@ -130,7 +130,8 @@ class Recommend(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     learner_key : key of the learner, and of the configured policy's; other policies' learners have keys of their own
     bootstrap : read the compacted topics in `open`; off where there is no Kafka
     model : a file to score with until the learner has published a network (`models.model_file`)
-    submitted_s : time of the submission; networks of earlier lives of the learner do not replace `model`
+    submitted_s : time of the submission; networks of earlier lives of the learner do not replace `model`, and slates of
+        earlier jobs have a lower `seq`
     """
 
     def __init__(

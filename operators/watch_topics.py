@@ -150,6 +150,7 @@ class WatchTopics(KeyedProcessFunction):  # type: ignore[misc]
         if topic.watch.is_silent() and not topic.counts:
             del self._topics[name]
             self._rows.clear()
+            self._followed.value = len(self._topics)
             return
         for row, value in topic.watch.take_snapshot():
             if value is None:

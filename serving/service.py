@@ -486,7 +486,7 @@ class Service:
         finally:
             _leave(self._accepting, name, accepted)
         rule = None if value is None else msgspec.json.decode(value)
-        return Control(name=name, rule=rule, in_force=accepted.done())
+        return Control(name=name, rule=rule, in_force=accepted.done() and not accepted.cancelled())
 
     def _accepted(self, name: str) -> None:
         """Called in the thread that follows the model."""
@@ -516,7 +516,7 @@ class Service:
                 self.undecodable += 1
                 continue
             at_ms = message.timestamp()[1]
-            if self.watcher is not None:
+            if self.watcher is not None and not head.erased:
                 self.watcher.see_slate(head.user_id, at_ms=at_ms, sent_at_ms=head.timings.sent_at_ms)
             if head.request_id is not None:
                 # made for one question: its length, its context and its items are not what a user is given otherwise

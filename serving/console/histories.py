@@ -36,7 +36,8 @@ class Histories:
     def put(self, event: EventRecord) -> None:
         """Note one event; an erasure forgets its user."""
         user_id = str(event.user_id).strip()
-        if event.type == ERASE:
+        # as the job reads types
+        if isinstance(event.type, str) and event.type.strip().lower() == ERASE:
             self._acts.pop(user_id, None)
             return
         acts = self._acts.setdefault(user_id, deque(maxlen=ACTS))

@@ -20,7 +20,7 @@ import pytest
 from cli.cluster import Cluster
 from cli.stack import Stack
 from models.events import Event
-from models.topics import EVENTS, RECOMMENDATIONS
+from models.topics import EVENTS, RECOMMENDATIONS, slate_number
 from operators.bootstrap import read_to_end
 from tests import synthetic
 from tests.e2e import running
@@ -164,7 +164,7 @@ def test_watch_once_shows_the_newest_slate_of_a_user_with_titles_and_reasons(sta
     done = flinkrec("watch", "--user", "user-3", "--once")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"user user-3, slate {newest['seq']}" in done.stdout
+    assert f"user user-3, slate {slate_number(newest['seq'])}" in done.stdout
     [line] = [line for line in done.stdout.splitlines() if line.split()[:1] == ["1"]]
     strongest = first["reasons"][0]
     share = strongest["contribution"] / sum(reason["contribution"] for reason in first["reasons"])

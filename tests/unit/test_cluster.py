@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -47,3 +50,36 @@ def test_why_the_tasks_start_again_is_told_once_until_it_is_something_else() -> 
 def test_a_job_that_has_failed_is_not_waited_for() -> None:
     with pytest.raises(UserError, match=r"did not start \(FAILED\): no python$"):
         Told(("FAILED", 0, "no python")).wait_running("job", progress=lambda _: None)
+
+
+@pytest.fixture
+def web_server() -> Iterator[str]:
+    """Another server than Flink, which says the path that it was asked for."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"[1]" if self.path == "/json" else b"<html>")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    serving = Thread(target=server.serve_forever)
+    serving.start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    serving.join()
+    server.server_close()
+
+
+def test_what_is_no_flink_is_said_in_a_sentence(web_server: str) -> None:
+    with pytest.raises(UserError, match=r"^no Flink cluster answers at 127"):
+        Cluster(web_server).running_jobs()
+
+
+def test_a_proxy_from_the_environment_does_not_come_between(web_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert Cluster(web_server).get("/json") == [1]

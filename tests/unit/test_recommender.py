@@ -17,7 +17,8 @@ from models.model_file import decode_model, network_shape
 from models.pipeline import LocalPipeline
 from models.profile import encode_user_state
 from models.recommender import Recommender
-from models.topics import Timings
+from models.topics import Timings, slate_number
+from models.user import User
 from models.validation import parse_configuration
 from models.versions import About, decode_version, encode_version, version_key, weights_key
 from tests.synthetic import events
@@ -340,6 +341,16 @@ def test_a_pin_that_is_known_before_its_version_takes_effect_when_that_comes():
     assert recommender.version.name == "0.4"
     recommender.apply_update(version_key("ranker", "0.2"), records["0.2"])
     assert recommender.version == decode_version(records["0.2"])[0]
+
+
+def test_the_slates_of_a_job_that_begins_without_state_are_newer_than_those_of_the_job_before():
+    config, stamp, seqs = pipeline_of()._config, lambda: Timings(received_at_ms=0, emitted_at_ms=0, compute_us=0), []
+    for submitted_s in (1_700_000_000, 1_700_000_060):
+        recommender, user = Recommender(config, epoch=submitted_s), User()
+        for number in range(3):
+            seqs.append(recommender.recommend(user, view(number), stamp, watermark_ms=0).seq)
+    assert seqs == sorted(set(seqs))
+    assert [slate_number(seq) for seq in seqs] == [1, 2, 3, 1, 2, 3]
 
 
 def test_a_pinned_version_of_another_network_is_none_and_the_newest_scores():

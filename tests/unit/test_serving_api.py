@@ -335,6 +335,17 @@ def test_a_rule_is_checked_before_it_is_sent(make: Make) -> None:
     assert [(sent.topic, sent.key) for sent in api.brokers.sent] == [("controls", b"pin:front")]
 
 
+@pytest.mark.parametrize("job", ["running", "unknown"])
+def test_a_rule_that_the_job_has_not_confirmed_in_time_is_not_said_to_be_in_force(
+    make: Make, monkeypatch: pytest.MonkeyPatch, job: str
+) -> None:
+    monkeypatch.setattr("serving.service._ACCEPTED_WITHIN_S", 0.05)
+    api = make()
+    api.service.health.job = job
+    response = ask(api, "PUT", "/v1/controls/pin", json={"item": "a", "position": 1})
+    assert (response.status_code, response.json()["in_force"]) == (200, False)
+
+
 def test_of_a_rule_nothing_is_kept_when_nobody_waits_for_it(make: Make) -> None:
     api = make()
     api.service.health.job = "down"

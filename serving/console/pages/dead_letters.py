@@ -159,7 +159,7 @@ class _DeadLettersPage:
                 if erased_by is not None:
                     await self.desk.service.send([erased_by], may_erase=True)
                 else:
-                    key = None if content.key is None else content.key.encode()
+                    key = content.key.encode() if content.key else None
                     await self.desk.service.send_as_it_is(content.topic, key, value)
             except NotAcknowledged as error:
                 tell(self.client, f"Kafka did not take the record: {error}", kind="negative")

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 from nicegui import ui
 
-from models.topics import Recommendation, RecommendedItem
+from models.topics import Recommendation, RecommendedItem, slate_number
 from serving.brokers import NotAcknowledged
 from serving.console.access import WRITE
 from serving.console.desk import Desk
@@ -177,7 +177,7 @@ class _UserPage:
         if slate is None:
             return chip("popular items: this user is not known", "warn")
         now_ms = time.time_ns() // 1_000_000
-        parts = [chip(f"number {slate.seq}"), chip(f"strategy {slate.action}"), chip(f"policy {slate.policy}")]
+        parts = [chip(f"number {slate_number(slate.seq)}"), chip(f"strategy {slate.action}"), chip(f"policy {slate.policy}")]
         if slate.arm != "default":
             parts.append(chip(f"arm {slate.arm}"))
         return Markup(
