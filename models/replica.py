@@ -180,6 +180,7 @@ def _apply_in_list(  # type: ignore[no-untyped-def]
     the call that wrote it. Returns False when the pool is exhausted: grow it and call again, nothing is lost.
     """
     width = fixed.shape[1]
+    # these and the indices below are of one type, so that `_set_weights` is compiled once
     inward, outward = np.int64(0), width
     values = np.zeros(width, np.float32)
     marks[0] += 1
