@@ -66,11 +66,12 @@ def lay_out(ranked, sets, offsets, members, caps, pins, k):  # type: ignore[no-u
     -------
     int64[l], rows of the list; int64[e], rows of the pool; bool[l], whether the position is pinned
     """
-    listed = np.full(k, -1, np.int64)
-    pinned = np.zeros(k, np.bool_)
+    length = min(k, len(ranked))
+    listed = np.full(length, -1, np.int64)
+    pinned = np.zeros(length, np.bool_)
     used = np.zeros(len(sets), np.bool_)
     counts = np.zeros(len(caps), np.int64)
-    for p in range(min(k, len(pins))):
+    for p in range(min(length, len(pins))):
         row = pins[p]
         if row >= 0 and not used[row] and _fits(row, sets, offsets, members, caps, counts):
             listed[p] = row
@@ -82,9 +83,9 @@ def lay_out(ranked, sets, offsets, members, caps, pins, k):  # type: ignore[no-u
     place = 0
     unpinned = 0
     for row in ranked:
-        while place < k and listed[place] >= 0:
+        while place < length and listed[place] >= 0:
             place += 1
-        if place == k:
+        if place == length:
             break
         if not used[row] and _fits(row, sets, offsets, members, caps, counts):
             listed[place] = row

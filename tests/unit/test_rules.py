@@ -86,13 +86,6 @@ def test_the_list_is_the_best_that_the_caps_allow_around_what_is_pinned(layout):
             assert not within([*listed, row], categories, caps), "a list is short only where nothing fits"
 
 
-def test_what_is_pinned_below_the_end_of_a_short_list_moves_up():
-    # rows 0 and 1 may not stand together; 1 is wanted in the last of five places, and there are four rows
-    pins = np.array([-1, -1, -1, -1, 1], np.int64)
-    listed, _, pinned = lay_out(np.arange(4, dtype=np.int64), *table([{0}, {0}, set(), set()]), np.array([1], np.int64), pins, 5)
-    assert (listed.tolist(), pinned.tolist()) == ([2, 3, 1], [False, False, True])
-
-
 def test_without_rules_list_and_pool_are_those_of_the_ranking():
     ranked = np.array([3, 1, 4, 0, 2], np.int64)
     none = np.zeros(0, np.int64)
