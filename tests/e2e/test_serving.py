@@ -66,7 +66,10 @@ class Shop:
     """A running job with a server, fed through the server alone."""
 
     def __init__(self, stack: Stack, directory: Path) -> None:
-        self.config = running.configuration(stack, learner={"enabled": False}, scorer={"name": "none"})
+        # a wait for the event that a request names which is longer than the machine is slow
+        self.config = running.configuration(
+            stack, learner={"enabled": False}, scorer={"name": "none"}, requests={"wait_ms": 10_000}
+        )
         self.job_id = running.submitted(self.config)
         self.jobmanager = stack.jobmanager
         self.directory = directory
