@@ -13,6 +13,7 @@ from typing import Any
 from cli.deployment import JobKind, bring_to, lay_out
 from cli.errors import UserError
 from cli.stack import Home, Stack, client
+from cli.stack.health import open_directly
 from models.config import MONITOR_SUFFIX, Configuration
 
 _ENDED = {"FINISHED", "CANCELED", "FAILED"}
@@ -43,9 +44,7 @@ class Cluster:
 
     def _request(self, path: str, method: str) -> Any:
         try:
-            # no proxy from the environment, as of everything else that speaks to a cluster
-            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(urllib.request.Request(f"{self.url}{path}", method=method), timeout=10) as response:
+            with open_directly(urllib.request.Request(f"{self.url}{path}", method=method), timeout_s=10) as response:
                 return json.loads(response.read() or b"{}")
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise UserError(f"no Flink cluster answers at {self._jobmanager}: {error}") from None

@@ -88,10 +88,9 @@ class ServedJudge:
         self._makes_one = makes_one
         self._recorder = recorder
         self._waiting: deque[tuple[Event, str | None]] = deque()
-        # By user the event whose slate the next one that counts is judged by; and such events whose answer is missing.
+        # By user the event whose slate the next one that counts is judged by; and the slates of such events, None until they are there.
         self._previous: dict[str, str] = {}
-        self._wanted: set[str] = set()
-        self._slates: dict[str, Sequence[Shown]] = {}
+        self._slates: dict[str, Sequence[Shown] | None] = {}
 
     def sent(self, event: Event) -> None:
         """Note an event that was sent, and judge what can be judged."""
@@ -101,24 +100,24 @@ class ServedJudge:
         if self._makes_one(event):
             replaced = self._previous.get(event.user_id)
             if replaced is not None:
-                self._wanted.discard(replaced)
                 self._slates.pop(replaced, None)
             self._previous[event.user_id] = event.event_id
-            self._wanted.add(event.event_id)
+            self._slates[event.event_id] = None
 
     def answered(self, event_id: str, items: Sequence[Shown]) -> None:
         """Note the slate that answers an event (no items: there will be none), and judge what can be judged."""
-        if event_id in self._wanted:
-            self._wanted.discard(event_id)
+        if event_id in self._slates:
             self._slates[event_id] = items
             self._judge()
 
     def _judge(self) -> None:
         while self._waiting:
             event, previous = self._waiting[0]
-            if previous is not None and previous not in self._slates:
+            slate = () if previous is None else self._slates[previous]
+            if slate is None:
                 return
-            slate = self._slates.pop(previous) if previous else ()
+            if previous is not None:
+                del self._slates[previous]
             judgement = self._evaluator.judge(event.user_id, event.item_id, [item.item_id for item in slate])
             if self._recorder is not None:
                 self._recorder.record(event.user_id, event.item_id, event.event_time_ms, judgement, slate)

@@ -22,11 +22,14 @@ class Cluster:
     jobs: tuple[dict[str, Any], ...]
 
 
+def open_directly(request: urllib.request.Request, *, timeout_s: float) -> Any:
+    """The response to a request to a cluster: no proxy from the environment may come between us and it."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=timeout_s)
+
+
 def rest(ports: Ports, path: str, timeout_s: float = 3.0) -> Any:
     """GET a path of Flink's REST interface, as parsed JSON; raises OSError when it does not answer."""
-    # No proxy from the environment may come between us and this machine.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"http://{ports.jobmanager}{path}", timeout=timeout_s) as answer:
+    with open_directly(urllib.request.Request(f"http://{ports.jobmanager}{path}"), timeout_s=timeout_s) as answer:
         return json.load(answer)
 
 
